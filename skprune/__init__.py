@@ -1,0 +1,8 @@
+"""skprune: the smallest subset of the training rows with a constrained generalisation gap."""
+
+from skprune.baselines import RandomPruner, ScorePruner
+from skprune.exceptions import PruningWarning
+from skprune.pruner import InfluencePruner
+
+__all__ = ["InfluencePruner", "PruningWarning", "RandomPruner", "ScorePruner"]
+__version__ = "0.1.0"

@@ -1,0 +1,142 @@
+"""What all pruners share: taking the kept rows out of whatever was handed in."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skprune.containers import PrunedData, n_rows, take_rows
+
+#: What ``keep`` may be: a share of the rows or their number.
+KEEP_CONSTRAINTS: list[Any] = [
+    Interval(numbers.Integral, 1, None, closed="left"),
+    Interval(numbers.Real, 0, 1, closed="right"),
+]
+
+
+def resolve_size(keep: float | int, n: int, minima: NDArray[np.int64]) -> int:
+    """Rows to keep of n, for a share or a number ``keep``.
+
+    Raises
+    ------
+    ValueError
+        If that is more rows than there are, or fewer than the classes' ``minima`` need.
+    """
+    whole = isinstance(keep, numbers.Integral)
+    size = int(keep) if whole else max(1, round(keep * n))
+    if size > n:
+        raise ValueError(f"keep={keep} is more than the {n} rows of X.")
+    if size < minima.sum():
+        raise ValueError(
+            f"keep={keep!r} is {size} rows, but the minimum of every class (min_per_class) adds "
+            f"up to {int(minima.sum())} for {len(minima)} classes; keep more or lower it."
+        )
+    return size
+
+
+class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Base class of estimators that choose rows.
+
+    A subclass writes ``fit(X, y, ...)``, which ends in ``self._keep(indices, n)``.
+
+    Attributes
+    ----------
+    sample_indices_ : ndarray of shape (n_kept,), int64
+        Positions of the rows that are *kept*, sorted.
+    keep_mask_ : ndarray of shape (n_rows,), bool
+        True where a row is kept.
+    """
+
+    sample_indices_: NDArray[np.int64]
+    keep_mask_: NDArray[np.bool_]
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> PrunedData:
+        """Fit, then take the kept rows of X and y.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, sparse matrix or tensor with n rows
+        y : array-like of shape (n,)
+        **fit_params
+            Passed to ``fit``.
+
+        Returns
+        -------
+        PrunedData
+            The named pair ``(X, y)`` in the containers that came in.
+        """
+        return self.fit(X, y, **fit_params)._take_pair(X, y)
+
+    def transform(self, X: Any, y: Any = None) -> Any:
+        """Take the kept rows out of the rows the pruner was fitted on.
+
+        Parameters
+        ----------
+        X : container with as many rows as were fitted
+        y : array-like of shape (n,), optional
+
+        Returns
+        -------
+        The kept rows of X, or ``PrunedData(X, y)`` if y is given.
+
+        Raises
+        ------
+        ValueError
+            If the number of rows or features is not that of ``fit``: a pruner knows which of the
+            fitted rows to keep and nothing about others.
+        """
+        check_is_fitted(self)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        self._check_rows(X, "X")
+        return take_rows(X, self.sample_indices_) if y is None else self._take_pair(X, y)
+
+    def take(self, *arrays: Any) -> Any:
+        """Take the kept rows of anything aligned with the fitted rows.
+
+        Parameters
+        ----------
+        *arrays : containers with as many rows as were fitted
+            Weights, ids, groups, raw tables, embeddings ...
+
+        Returns
+        -------
+        The kept rows: of one container itself, of several a tuple.
+        """
+        check_is_fitted(self)
+        if not arrays:
+            raise TypeError("take needs at least one array: pruner.take(sample_weight)")
+        for position, array in enumerate(arrays):
+            self._check_rows(array, f"array {position}")
+        taken = tuple(take_rows(array, self.sample_indices_) for array in arrays)
+        return taken[0] if len(arrays) == 1 else taken
+
+    def _keep(self, indices: NDArray[np.int64], n: int) -> None:
+        """Set the fitted attributes that all pruners have."""
+        self.sample_indices_ = np.sort(np.asarray(indices, dtype=np.int64))
+        self.keep_mask_ = np.zeros(n, dtype=bool)
+        self.keep_mask_[self.sample_indices_] = True
+
+    def _check_rows(self, data: Any, name: str) -> None:
+        found, fitted = n_rows(data), len(self.keep_mask_)
+        if found != fitted:
+            raise ValueError(
+                f"{name} has {found} rows, but {type(self).__name__} was fitted on {fitted}. It "
+                "keeps some of the fitted rows and cannot judge others: pass the rows it was "
+                "fitted on, or fit it again. (Test rows are never pruned.)"
+            )
+
+    def _take_pair(self, X: Any, y: Any) -> PrunedData:
+        self._check_rows(y, "y")
+        return PrunedData(take_rows(X, self.sample_indices_), take_rows(y, self.sample_indices_))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.sparse = True
+        return tags

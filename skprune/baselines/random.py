@@ -1,0 +1,101 @@
+"""Random subsets: what every other method has to beat."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import validate_data
+
+from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
+from skprune.containers import n_rows
+from skprune.reading import read_target
+from skprune.subset.start import group_minima, starting_subset
+
+
+class RandomPruner(BasePruner):
+    """Keep a random subset.
+
+    Parameters
+    ----------
+    keep : float in (0, 1] or int, default=0.5
+        Share or number of rows to keep.
+    stratify : bool, default=True
+        Keep every class in proportion (largest remainder, at least ``min_per_class``).
+        Continuous targets are not stratified.
+    min_per_class : int, default=1
+        Rows that every class keeps at least, with ``stratify``.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    sample_indices_ : ndarray of shape (n_kept,), int64
+    keep_mask_ : ndarray of shape (n_rows,), bool
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skprune import RandomPruner
+    >>> X, y = load_iris(return_X_y=True)
+    >>> RandomPruner(keep=0.2, random_state=0).fit_transform(X, y).X.shape
+    (30, 4)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "keep": KEEP_CONSTRAINTS,
+        "stratify": ["boolean"],
+        "min_per_class": [Interval(numbers.Integral, 0, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        keep: float | int = 0.5,
+        *,
+        stratify: bool = True,
+        min_per_class: int = 1,
+        random_state: Any = None,
+    ) -> None:
+        self.keep = keep
+        self.stratify = stratify
+        self.min_per_class = min_per_class
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> RandomPruner:
+        """Draw the subset.
+
+        Parameters
+        ----------
+        X : container with n rows
+            Its content is not looked at.
+        y : array-like of shape (n,)
+
+        Returns
+        -------
+        RandomPruner
+            self
+        """
+        self._validate_params()
+        target = read_target(y, self)
+        validate_data(self, X, skip_check_array=True)
+        n = n_rows(X)
+        codes = np.zeros(n, dtype=np.int64)
+        if self.stratify and type_of_target(target) != "continuous":
+            codes = np.unique(target, return_inverse=True)[1].astype(np.int64)
+        minima = group_minima(codes, self.min_per_class)
+        size = resolve_size(self.keep, n, minima)
+        seed = check_random_state(self.random_state).randint(2**31)
+        self._keep(starting_subset(size, codes, minima, np.random.default_rng(seed)), n)
+        self._check_rows(y, "y")
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.no_validation = True
+        tags.non_deterministic = self.random_state is None
+        return tags

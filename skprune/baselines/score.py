@@ -1,0 +1,97 @@
+"""Ranking rows by a difficulty score: the usual recipe, and a warning.
+
+Keeping the hardest rows loses far more than a random subset does once few rows are kept.
+"""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any, ClassVar
+
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
+from skprune.examine import cold_fit, difficulty
+from skprune.models.encoding import HeadEncoder
+from skprune.reading import read_table
+from skprune.subset.start import group_minima, largest_subset
+
+
+class ScorePruner(BasePruner):
+    """Keep the rows with the highest score of a head fitted to all of them.
+
+    Parameters
+    ----------
+    keep : float in (0, 1] or int, default=0.5
+        Share or number of rows to keep.
+    score : {"loss", "el2n"}, default="loss"
+        "loss" is the row's loss, "el2n" the norm of its error vector p - y (Paul et al., 2021,
+        here of a converged head).
+    model : see InfluencePruner, default=None
+    min_per_class : int, default=1
+        Rows that every class keeps at least.
+
+    Attributes
+    ----------
+    scores_ : ndarray of shape (n_rows,)
+        The score of every row.
+    sample_indices_ : ndarray of shape (n_kept,), int64
+    keep_mask_ : ndarray of shape (n_rows,), bool
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skprune import ScorePruner
+    >>> X, y = load_iris(return_X_y=True)
+    >>> ScorePruner(keep=0.2).fit_transform(X, y).X.shape
+    (30, 4)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "keep": KEEP_CONSTRAINTS,
+        "score": [StrOptions({"loss", "el2n"})],
+        "model": "no_validation",
+        "min_per_class": [Interval(numbers.Integral, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        keep: float | int = 0.5,
+        *,
+        score: str = "loss",
+        model: Any = None,
+        min_per_class: int = 1,
+    ) -> None:
+        self.keep = keep
+        self.score = score
+        self.model = model
+        self.min_per_class = min_per_class
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ScorePruner:
+        """Fit the head, score the rows and keep the highest.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, sparse matrix or tensor with n rows
+        y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), optional
+
+        Returns
+        -------
+        ScorePruner
+            self
+        """
+        self._validate_params()
+        table, spec = read_table(self, X, y, sample_weight, self.model)
+        minima = group_minima(table.codes, self.min_per_class)
+        size = resolve_size(self.keep, len(table), minima)
+        problem = (
+            HeadEncoder(spec, table.classes)
+            .fit(table.X, table.y)
+            .problem(table.X, table.y, table.weights)
+        )
+        fit = cold_fit(problem)[0]
+        self.scores_ = difficulty(self.score, problem, fit)
+        self._keep(largest_subset(self.scores_, size, table.codes, minima), len(table))
+        return self

@@ -1,0 +1,71 @@
+"""Results kept in memory by the content they were computed from.
+
+A search over pruning budgets fits the same pruner on the same rows again and again. What does
+not depend on the budget is computed once: the key is a digest of the numbers themselves, since
+``joblib.hash`` of a tensor differs between equal tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+
+def digest(*parts: Any) -> str:
+    """A digest of arrays, tensors, sparse matrices and plain values, by content."""
+    total = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if sp.issparse(part):
+            part = (part.shape, part.indptr, part.indices, part.data)
+        if isinstance(part, tuple):
+            total.update(digest(*part).encode())
+            continue
+        if isinstance(part, torch.Tensor):
+            part = part.detach().cpu().numpy()
+        if isinstance(part, np.ndarray) and part.dtype != object:
+            total.update(f"{part.dtype}{part.shape}".encode())
+            total.update(np.ascontiguousarray(part).data)
+        else:
+            total.update(repr(part.tolist() if isinstance(part, np.ndarray) else part).encode())
+        total.update(b"|")
+    return total.hexdigest()
+
+
+class ContentCache:
+    """The most recent results, within a number of bytes.
+
+    Parameters
+    ----------
+    max_bytes : int
+        Once the results are larger, the least recently used are forgotten.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._entries: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str, compute: Callable[[], Any], size: Callable[[Any], int]) -> Any:
+        """The result stored under ``key``, computed if it is not there; ``size`` is in bytes."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key][0]
+        result = compute()
+        with self._lock:
+            self._entries[key] = (result, size(result))
+            while sum(s for _, s in self._entries.values()) > self.max_bytes and self._entries:
+                self._entries.popitem(last=False)
+        return result
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()

@@ -1,0 +1,95 @@
+"""Rows of anything: the only place that knows about pandas, polars, sparse and tensors.
+
+What comes in comes out: rows are taken from the caller's own object, never from a copy in
+another form, so that index, dtypes and categories stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples
+
+from skprune.exceptions import PrunedPairError
+
+ENCODE_HINT = """\
+Encode them inside the model, and the raw table is what comes back pruned:
+
+    encode = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), {columns}), remainder=StandardScaler())
+    InfluencePruner(model=make_pipeline(encode, LogisticRegression())).fit_transform(X, y)
+
+or encode first and prune the encoded table:
+
+    InfluencePruner().fit_transform(encode.fit_transform(X), y)"""
+
+
+class PrunedData(NamedTuple):
+    """The kept rows, ``X, y = pruner.fit_transform(X, y)``."""
+
+    X: Any
+    y: Any
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        raise PrunedPairError(
+            "A pruner returned (X_kept, y_kept) and the next step took the pair for a feature "
+            "matrix. scikit-learn's Pipeline keeps the full y, so a step in its middle cannot "
+            "drop rows. Use the pruner as the last step of a Pipeline, wrap the final estimator, "
+            "make_pipeline(..., PrunedClassifier(estimator, pruner)) (or PrunedRegressor), or use "
+            "PruningSampler(pruner) in imbalanced-learn's Pipeline."
+        )
+
+
+def n_rows(data: Any) -> int:
+    """Number of rows of an array, frame, sparse matrix, tensor or sequence."""
+    return int(_num_samples(data))
+
+
+def take_rows(data: Any, indices: NDArray[np.int64]) -> Any:
+    """Rows of ``data`` by position, in a container of the same kind."""
+    if isinstance(data, torch.Tensor):
+        return data[torch.from_numpy(indices).to(data.device)]
+    if sp.issparse(data) and data.format not in ("csr", "csc", "lil"):
+        return data.tocsr()[indices].asformat(data.format)
+    if isinstance(data, tuple):
+        return tuple(data[i] for i in indices)
+    return _safe_indexing(data, indices)
+
+
+def plain(data: Any) -> Any:
+    """Tensors as arrays and blocks of rows (images, sequences) as flat rows; else unchanged."""
+    if isinstance(data, torch.Tensor):
+        data = data.detach().cpu().numpy()
+    if isinstance(data, np.ndarray) and data.ndim > 2:
+        return data.reshape(len(data), -1)
+    return data
+
+
+def is_frame(data: Any) -> bool:
+    """Whether ``data`` has named columns of their own types (pandas, polars)."""
+    return hasattr(data, "columns") and hasattr(data, "dtypes")
+
+
+def refuse_text(data: Any) -> None:
+    """Raise a ValueError that shows the cure if a frame has columns that are not numbers."""
+    if not is_frame(data):
+        return
+    dtypes = data.dtypes.tolist() if hasattr(data.dtypes, "tolist") else list(data.dtypes)
+    text = [str(c) for c, t in zip(data.columns, dtypes, strict=True) if not _is_number(t)]
+    if text:
+        shown = text if len(text) <= 8 else [*text[:8], "..."]
+        raise ValueError(
+            f"{len(text)} of {len(data.columns)} columns are not numbers: {', '.join(shown)}. "
+            + ENCODE_HINT.format(columns=shown)
+        )
+
+
+def _is_number(dtype: Any) -> bool:
+    if hasattr(dtype, "is_numeric"):  # polars
+        return bool(dtype.is_numeric()) or str(dtype) == "Boolean"
+    return getattr(dtype, "kind", "O") in "biuf" or bool(getattr(dtype, "_is_numeric", False))

@@ -1,0 +1,65 @@
+"""The exact Hessian of a head, as one p x p matrix and the inverse of its Cholesky factor."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skprune.curvature.base import RELATIVE_DAMPING, Curvature
+from skprune.models.head import HeadProblem
+
+
+class DenseCurvature(Curvature):
+    """H = sum_i w_i h_i (x) phi_i phi_i' + lam P, exact.
+
+    Cost: n D^2 K (K + 1) / 2 products once, p^2 a solve, p^2 numbers of memory, with p = D K.
+
+    Parameters
+    ----------
+    problem : HeadProblem
+    outputs : Tensor of shape (n, K)
+        Phi @ theta at the point where the Hessian is taken.
+    """
+
+    def __init__(self, problem: HeadProblem, outputs: Tensor) -> None:
+        D, K = self._shape = problem.theta_shape
+        self.dim = D * K
+        H = hessian_matrix(problem, outputs)
+        H.diagonal().add_(RELATIVE_DAMPING * float(H.diagonal().max()))
+        factor = torch.linalg.cholesky(H)
+        identity = torch.eye(self.dim, dtype=H.dtype, device=H.device)
+        self._inverse_factor = torch.linalg.solve_triangular(factor, identity, upper=False)
+
+    def nbytes(self) -> int:
+        return self._inverse_factor.nbytes
+
+    def solve(self, V: Tensor) -> Tensor:
+        return self.unwhiten(self.whiten(V))
+
+    def whiten(self, V: Tensor) -> Tensor:
+        return self._inverse_factor @ V.T.reshape(-1)
+
+    def unwhiten(self, d: Tensor) -> Tensor:
+        D, K = self._shape
+        return (self._inverse_factor.T @ d).reshape(K, D).T
+
+    def whiten_rows(self, Phi: Tensor, E: Tensor) -> Tensor:
+        rows = (E[:, :, None] * Phi[:, None, :]).reshape(len(E), self.dim)
+        return rows @ self._inverse_factor.T
+
+
+def hessian_matrix(problem: HeadProblem, outputs: Tensor) -> Tensor:
+    """The exact (p, p) Hessian of F over the rows of ``problem``; parameters ordered by output."""
+    D, K = problem.theta_shape
+    H = problem.targets.new_zeros(K, D, K, D)
+    P = problem.loss.mean(outputs)
+    penalty = (problem.penalty.total() * problem.penalty.mask.square()).reshape(-1)
+    for k in range(K):
+        for m in range(k, K):
+            entry = problem.loss.hessian_entry(P, k, m)
+            if entry is not None:
+                block = problem.features.gram(entry * problem.weights)
+                H[k, :, m] = block
+                H[m, :, k] = block
+        H[k, :, k] += torch.diag(penalty)
+    return H.reshape(K * D, K * D)

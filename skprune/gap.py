@@ -1,0 +1,145 @@
+"""The gap: what a smaller training set costs on rows that took no part in it.
+
+gap = score(full) - score(pruned), so that positive is worse. The level says how it was found:
+"predicted" by one Newton step on the kept rows, or "refit" by fitting the head on them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skprune.models.head import HeadProblem
+
+#: Groups of the delete-a-group jackknife for scores that are no means over rows.
+JACKKNIFE_GROUPS = 20
+
+#: Score of the head's outputs on some of the held-out rows: (Z, rows) -> float, more is better.
+Scorer = Callable[[Tensor, NDArray[np.int64]], float]
+
+
+class Gap(float):
+    """A number that says where it comes from.
+
+    Attributes
+    ----------
+    standard_error : float
+        Of the mean over the held-out rows, in the unit of the gap.
+    level : {"predicted", "refit"}
+        How the pruned head was found.
+    scoring : str
+        What was scored: "loss" is in nats (classification) or shares of Var(y).
+    n_rows : int
+        Held-out rows.
+    """
+
+    standard_error: float
+    level: str
+    scoring: str
+    n_rows: int
+
+    def __new__(
+        cls, value: float, standard_error: float, level: str, scoring: str, n_rows: int
+    ) -> Gap:
+        """Create a gap of ``value``; the other arguments are the attributes."""
+        self = super().__new__(cls, value)
+        self.standard_error, self.level = standard_error, level
+        self.scoring, self.n_rows = scoring, n_rows
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        args = (float(self), self.standard_error, self.level, self.scoring, self.n_rows)
+        return (Gap, args)
+
+    def __repr__(self) -> str:
+        return (
+            f"Gap({float(self):+.4g} +- {self.standard_error:.2g}, {self.level}, {self.scoring}, "
+            f"{self.n_rows} held-out rows)"
+        )
+
+    def within(self, max_gap: float) -> bool:
+        """Whether the gap plus one standard error is allowed (False for a NaN)."""
+        return float(self) + self.standard_error <= max_gap
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows to measure on.
+
+    Parameters
+    ----------
+    problem : HeadProblem
+        The held-out rows, encoded as the training rows are.
+    unit : float
+        Factor from the head's loss to the reported one.
+    scoring : str
+        Name of what is scored.
+    scorer : callable or None
+        None is the loss.
+    """
+
+    problem: HeadProblem
+    unit: float
+    scoring: str
+    scorer: Scorer | None
+
+    def outputs(self, theta: Tensor) -> Tensor:
+        """Phi @ theta on the held-out rows."""
+        return self.problem.features.forward(theta)
+
+    def losses(self, Z: Tensor) -> Tensor:
+        """Reported loss of every held-out row, shape (n,)."""
+        return self.unit * self.problem.loss.value(Z, self.problem.targets)
+
+    def gap(self, full: Tensor, pruned: Tensor, level: str) -> Gap:
+        """Gap between two heads (D, K), with the standard error of the paired difference."""
+        Z_full, Z_pruned = self.outputs(full), self.outputs(pruned)
+        n = len(self.problem)
+        if self.scorer is None:
+            value, error = self._paired_loss(Z_full, Z_pruned)
+        else:
+            value, error = self._jackknife(self.scorer, Z_full, Z_pruned)
+        return Gap(value, error, level, self.scoring, n)
+
+    def gradient(self, theta: Tensor) -> Tensor:
+        """Gradient (D, K) of the mean reported loss at theta."""
+        problem = self.problem
+        E = problem.loss.residual(self.outputs(theta), problem.targets) * problem.weights[:, None]
+        return problem.features.adjoint(E) * (self.unit / float(problem.weights.sum()))
+
+    def _paired_loss(self, Z_full: Tensor, Z_pruned: Tensor) -> tuple[float, float]:
+        weights = self.problem.weights
+        total = float(weights.sum())
+        difference = self.losses(Z_pruned) - self.losses(Z_full)
+        mean = float(weights @ difference) / total
+        n = len(difference)
+        if n < 2:
+            return mean, math.inf
+        error = float((weights * (difference - mean)).norm()) / total
+        return mean, error * math.sqrt(n / (n - 1))
+
+    def _jackknife(self, scorer: Scorer, Z_full: Tensor, Z_pruned: Tensor) -> tuple[float, float]:
+        def difference(rows: NDArray[np.int64]) -> float:
+            index = torch.from_numpy(rows)
+            return scorer(Z_full[index], rows) - scorer(Z_pruned[index], rows)
+
+        rows = np.arange(len(Z_full))
+        value = difference(rows)
+        groups = min(JACKKNIFE_GROUPS, len(rows))
+        replicates = []
+        for g in range(groups):
+            rest = rows[rows % groups != g]
+            replicate = difference(rest) if len(rest) else math.nan
+            if math.isfinite(replicate):
+                replicates.append(replicate)
+        if len(replicates) < 2:
+            return value, math.inf
+        spread = np.sum((np.array(replicates) - np.mean(replicates)) ** 2)
+        return value, math.sqrt((len(replicates) - 1) / len(replicates) * spread)

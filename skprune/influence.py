@@ -1,0 +1,118 @@
+"""The influence operator: n influence vectors that multiply, without ever being stored.
+
+The vector of row i is s_i = L^-1 a_i, its gradient (with its share of a per-row penalty)
+whitened by the curvature H = L L'. In this space |sum_T s_i|^2 = r' H^-1 r is the squared
+Newton decrement of removing T: to second order, twice the loss that the removal costs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from skprune.curvature import Curvature
+from skprune.models.features import CHUNK_NUMBERS
+from skprune.models.head import HeadProblem
+
+
+class InfluenceOperator(ABC):
+    """All that a subset solver may know of the problem: n vectors s_i of length ``dim``.
+
+    ``offset`` (dim,) is a constant part of every sum: the gradient of a total penalty, which
+    stays when rows go.
+    """
+
+    n_rows: int
+    dim: int
+    offset: Tensor
+
+    @abstractmethod
+    def scores(self, direction: Tensor) -> Tensor:
+        """<s_i, direction> for all rows, shape (n,)."""
+
+    @abstractmethod
+    def sum(self, indices: Tensor) -> Tensor:
+        """Sum of s_i over the given rows, without the offset, shape (dim,)."""
+
+    @abstractmethod
+    def rows(self, indices: Tensor) -> Tensor:
+        """The vectors of a few rows, shape (b, dim)."""
+
+    def squared_norms(self, indices: Tensor | None = None) -> Tensor:
+        """|s_i|^2 for all rows, or for the given ones, shape (b,)."""
+        if indices is None:
+            indices = torch.arange(self.n_rows, device=self.offset.device)
+        chunks = indices.split(max(1, CHUNK_NUMBERS // max(1, self.dim)))
+        return torch.cat([self.rows(part).square().sum(1) for part in chunks])
+
+
+class DenseInfluence(InfluenceOperator):
+    """Influence vectors that are given as an (n, dim) tensor."""
+
+    def __init__(self, vectors: Tensor, offset: Tensor | None = None) -> None:
+        self.vectors = vectors
+        self.n_rows, self.dim = vectors.shape
+        self.offset = vectors.new_zeros(self.dim) if offset is None else offset
+
+    def scores(self, direction: Tensor) -> Tensor:
+        return self.vectors @ direction
+
+    def sum(self, indices: Tensor) -> Tensor:
+        return self.vectors[indices].sum(0)
+
+    def rows(self, indices: Tensor) -> Tensor:
+        return self.vectors[indices]
+
+
+class HeadInfluence(InfluenceOperator):
+    """Influence vectors of a linear head, kept as rank-one factors phi_i (x) e_i.
+
+    Parameters
+    ----------
+    problem : HeadProblem
+        The rows that may be removed.
+    theta : Tensor of shape (D, K)
+        The optimum (or any other point: the sums are gradients there).
+    outputs : Tensor of shape (n, K)
+        Phi @ theta.
+    curvature : Curvature
+    """
+
+    def __init__(
+        self, problem: HeadProblem, theta: Tensor, outputs: Tensor, curvature: Curvature
+    ) -> None:
+        self.n_rows, self.dim = len(problem), curvature.dim
+        self.curvature = curvature
+        self._features = problem.features
+        self._E = problem.loss.residual(outputs, problem.targets) * problem.weights[:, None]
+        penalty = problem.penalty
+        pull = penalty.strength * penalty.mask.square() * theta
+        if penalty.shares is None:
+            self._shares, self.offset = None, curvature.whiten(pull)
+        else:
+            self._shares, self.offset = penalty.shares, torch.zeros_like(curvature.whiten(pull))
+        self._pull = pull
+
+    def scores(self, direction: Tensor) -> Tensor:
+        return self.scores_along(self.curvature.unwhiten(direction))
+
+    def scores_along(self, U: Tensor) -> Tensor:
+        """<a_i, U> for a direction U (D, K) of parameter space, shape (n,)."""
+        scores = (self._E * self._features.forward(U)).sum(1)
+        if self._shares is not None:
+            scores.add_(self._shares, alpha=float((self._pull * U).sum()))
+        return scores
+
+    def sum(self, indices: Tensor) -> Tensor:
+        total = self._features.take(indices).adjoint(self._E[indices])
+        if self._shares is not None:
+            total += float(self._shares[indices].sum()) * self._pull
+        return self.curvature.whiten(total)
+
+    def rows(self, indices: Tensor) -> Tensor:
+        rows = self.curvature.whiten_rows(self._features.rows(indices), self._E[indices])
+        if self._shares is not None:
+            rows += self._shares[indices, None] * self.curvature.whiten(self._pull)
+        return rows

@@ -1,0 +1,1 @@
+"""What is examined: heads, and how the user's model and rows become one."""

@@ -1,0 +1,162 @@
+"""From what the user hands in as ``model=`` to the head that is examined.
+
+The penalty convention is read off the model: see ``HeadSpec``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    Ridge,
+    RidgeClassifier,
+    SGDClassifier,
+    SGDRegressor,
+)
+from sklearn.pipeline import Pipeline
+
+#: lam of the package's own heads, per row, on standardised columns.
+DEFAULT_STRENGTH = 1e-3
+
+SUPPORTED = (
+    'None, "softmax", "ridge", a LogisticRegression, Ridge, RidgeClassifier, LinearRegression, '
+    'SGDClassifier(loss="log_loss") or SGDRegressor with an l2 penalty or none, '
+    "or a Pipeline that ends in one of them"
+)
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """The objective of a linear model, in the package's terms.
+
+    Attributes
+    ----------
+    task : {"classification", "regression"}
+    loss : {"softmax", "sigmoid", "squared"}
+        For two classes "softmax" has one output and is the sigmoid.
+    strength : float
+        lam, with the loss of a row as -log p or half the squared error.
+    convention : {"total", "weight", "count"}
+        "total": sum_K w l + lam/2 |theta|^2. Per row: sum_K (w l + lam c/2 |theta|^2) with c the
+        row's weight ("weight") or 1 ("count", as SGD does).
+    transformer : estimator, "standardise" or None
+        What turns the rows into features.
+    """
+
+    task: str
+    loss: str
+    strength: float
+    convention: str
+    fit_intercept: bool = True
+    penalise_intercept: bool = False
+    class_weight: Any = None
+    transformer: Any = None
+
+
+def read_model(model: Any, task: str) -> HeadSpec:
+    """Read the head off ``model``.
+
+    Parameters
+    ----------
+    model : see ``SUPPORTED``
+    task : {"classification", "regression"}
+        What the target looks like; decides what None means.
+
+    Raises
+    ------
+    TypeError
+        If the model is none of the supported ones.
+    ValueError
+        If its options make it something else than a ridge-penalised head, or if it is a
+        classifier and the target continuous.
+    """
+    if model is None:
+        model = "softmax" if task == "classification" else "ridge"
+    if isinstance(model, str):
+        if model not in ("softmax", "ridge"):
+            raise ValueError(f"model={model!r} is not known; use {SUPPORTED}.")
+        own_task, loss = (
+            ("classification", "softmax") if model == "softmax" else ("regression", "squared")
+        )
+        spec = HeadSpec(own_task, loss, DEFAULT_STRENGTH, "weight", transformer="standardise")
+    elif isinstance(model, Pipeline):
+        last = read_model(model.steps[-1][1], task)
+        return HeadSpec(**{**last.__dict__, "transformer": model[:-1] if len(model) > 1 else None})
+    else:
+        spec = _read_linear_model(model)
+    if spec.task == "classification" and task == "regression":
+        raise ValueError(
+            f"model={model!r} is a classifier and y is continuous; use a regressor such as "
+            "Ridge(), or model=None."
+        )
+    return spec
+
+
+def _read_linear_model(model: Any) -> HeadSpec:
+    name = type(model).__name__
+    if isinstance(model, LogisticRegression):
+        _require_l2(model, name)
+        unpenalised = model.penalty is None
+        one_vs_rest = getattr(model, "multi_class", None) == "ovr" or model.solver == "liblinear"
+        return HeadSpec(
+            "classification",
+            "sigmoid" if one_vs_rest else "softmax",
+            0.0 if unpenalised else 1.0 / model.C,
+            "total",
+            fit_intercept=model.fit_intercept,
+            penalise_intercept=model.solver == "liblinear",
+            class_weight=model.class_weight,
+        )
+    if isinstance(model, SGDClassifier) and model.loss == "log_loss":
+        _require_l2(model, name)
+        return HeadSpec(
+            "classification",
+            "sigmoid",
+            0.0 if model.penalty is None else float(model.alpha),
+            "count",
+            fit_intercept=model.fit_intercept,
+            class_weight=model.class_weight,
+        )
+    if isinstance(model, SGDRegressor) and model.loss == "squared_error":
+        _require_l2(model, name)
+        strength = 0.0 if model.penalty is None else float(model.alpha)
+        return HeadSpec(
+            "regression", "squared", strength, "count", fit_intercept=model.fit_intercept
+        )
+    if isinstance(model, (Ridge, RidgeClassifier, LinearRegression)):
+        if getattr(model, "positive", False):
+            raise ValueError(
+                f"{name}(positive=True) is not a smooth head; use positive=False for the pruner."
+            )
+        alpha = getattr(model, "alpha", 0.0)
+        if not isinstance(alpha, (int, float)):
+            raise ValueError(f"{name}(alpha=...) must be one number, got {alpha!r}.")
+        is_classifier = isinstance(model, RidgeClassifier)
+        return HeadSpec(
+            "classification" if is_classifier else "regression",
+            "squared",
+            float(alpha),
+            "total",
+            fit_intercept=model.fit_intercept,
+            class_weight=model.class_weight if is_classifier else None,
+        )
+    raise TypeError(
+        f"model must be {SUPPORTED}; got {model!r}. To prune for another estimator, let "
+        "the pruner examine one of these as a proxy and fit yours on the rows it keeps."
+    )
+
+
+def _require_l2(model: Any, name: str) -> None:
+    """Refuse penalties that are not ridge penalties."""
+    l1_ratio = getattr(model, "l1_ratio", None)
+    mixed = model.penalty in ("l1", "elasticnet") and l1_ratio != 0
+    # From scikit-learn 1.8 on LogisticRegression is told by l1_ratio alone.
+    mixed = mixed or (isinstance(model, LogisticRegression) and l1_ratio not in (None, 0, 0.0))
+    if mixed:
+        raise ValueError(
+            f"{name} with an l1 penalty (penalty={model.penalty!r}, l1_ratio={l1_ratio!r}) has no "
+            "Hessian at its optimum; give the pruner the same model with an l2 penalty."
+        )

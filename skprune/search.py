@@ -1,0 +1,186 @@
+"""The smallest subset whose gap is allowed: from mild to severe pruning, then bisection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skprune.curvature import Curvature
+from skprune.gap import Gap, HeldOut
+from skprune.influence import HeadInfluence
+from skprune.models.head import HeadFit, HeadProblem, fit_head, newton_step
+from skprune.subset import Rows, Selection, select_rows
+from skprune.subset.start import starting_subset
+
+#: Ratio of neighbouring sizes at which the bisection stops.
+RESOLUTION = 1.06
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One size that was tried.
+
+    Attributes
+    ----------
+    selection : Selection
+    predicted : Gap
+        By one Newton step on the kept rows.
+    measured : Gap or None
+        By refitting the head on the kept rows.
+    random : Gap or None
+        The same for a stratified random subset of this size.
+    fit : HeadFit or None
+        The refitted head.
+    seconds : float
+        Selection and measurement, without the random baseline.
+    select_seconds : float
+        Selection alone.
+    """
+
+    selection: Selection
+    predicted: Gap
+    measured: Gap | None
+    random: Gap | None
+    fit: HeadFit | None
+    seconds: float
+    select_seconds: float
+
+    @property
+    def size(self) -> int:
+        """Rows kept."""
+        return len(self.selection.indices)
+
+    @property
+    def gap(self) -> Gap:
+        """The gap of the highest level reached."""
+        return self.predicted if self.measured is None else self.measured
+
+
+class Bench:
+    """Selects subsets of any size and measures their gap.
+
+    Parameters
+    ----------
+    problem : HeadProblem
+        Rows that may be kept or removed.
+    theta : Tensor of shape (D, K)
+        The head of all of them.
+    operator : HeadInfluence
+    held_out : HeldOut
+    groups, minima : ndarray
+        Classes of the rows and how many of each must stay.
+    solver : str
+    prior : ndarray of shape (n,) or None
+    refit : bool
+        Whether gaps are measured by refitting or only predicted.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        problem: HeadProblem,
+        theta: Tensor,
+        operator: HeadInfluence,
+        held_out: HeldOut,
+        *,
+        groups: Rows,
+        minima: Rows,
+        solver: str,
+        prior: NDArray[np.float64] | None,
+        refit: bool,
+        seed: int,
+    ) -> None:
+        self.problem, self.theta, self.operator = problem, theta, operator
+        self.held_out, self.groups, self.minima = held_out, groups, minima
+        self.solver, self.prior, self.refit, self.seed = solver, prior, refit, seed
+
+    @property
+    def curvature(self) -> Curvature:
+        """The curvature of all rows."""
+        return self.operator.curvature
+
+    def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
+        """Select ``size`` rows, starting within the rows ``warm``, and measure their gap."""
+        begin = time.perf_counter()
+        selection = select_rows(
+            self.operator,
+            size,
+            solver=self.solver,
+            groups=self.groups,
+            minima=self.minima,
+            rng=np.random.default_rng([self.seed, size]),
+            prior=self.prior,
+            warm=warm,
+        )
+        select_seconds = time.perf_counter() - begin
+        kept = self.problem.subset(torch.from_numpy(selection.indices))
+        newton = self.theta + newton_step(kept, self.theta, self.curvature.solve)
+        predicted = self.held_out.gap(self.theta, newton, "predicted")
+        fit = self._refit(kept, newton) if self.refit else None
+        measured = None if fit is None else self.held_out.gap(self.theta, fit.theta, "refit")
+        seconds = time.perf_counter() - begin
+        random = self.random_gap(size) if self.refit and with_random else None
+        return Trial(selection, predicted, measured, random, fit, seconds, select_seconds)
+
+    def random_gap(self, size: int) -> Gap:
+        """The refitted gap of a stratified random subset of ``size`` rows."""
+        rng = np.random.default_rng([self.seed, size, 1])
+        rows = starting_subset(size, self.groups, self.minima, rng)
+        fit = self._refit(self.problem.subset(torch.from_numpy(rows)), self.theta)
+        return self.held_out.gap(self.theta, fit.theta, "refit")
+
+    def _refit(self, kept: HeadProblem, start: Tensor) -> HeadFit:
+        """Fit the head on kept rows from ``start``, or from the full head if that is better."""
+        here, there = (kept.value(t, kept.features.forward(t)) for t in (start, self.theta))
+        best = start if here < there else self.theta
+        return fit_head(kept, self.curvature.solve, start=best)
+
+
+def smallest_size(
+    trial: Callable[[int, Rows | None, bool], Trial],
+    *,
+    largest: int,
+    smallest: int,
+    max_gap: float,
+) -> tuple[Trial | None, list[Trial]]:
+    """The smallest size whose gap, with one standard error, is allowed.
+
+    Sizes are halved from ``largest`` until one is refused; between it and the last one allowed
+    the size is bisected on a log scale. Every trial starts within the rows of the last one that
+    was allowed.
+
+    Parameters
+    ----------
+    trial : callable
+        ``trial(size, warm, with_random)``.
+    largest, smallest : int
+        All rows, and the fewest that could be kept.
+    max_gap : float
+
+    Returns
+    -------
+    best : Trial or None
+        None if no size below ``largest`` was allowed.
+    trials : list of Trial
+        In the order they were made.
+    """
+    trials: list[Trial] = []
+    best: Trial | None = None
+    upper, lower = largest, 0  # allowed, refused
+    while lower == 0 or upper / lower > RESOLUTION:
+        size = max(smallest, upper // 2) if lower == 0 else round((upper * lower) ** 0.5)
+        if size in (upper, lower):
+            break
+        attempt = trial(size, None if best is None else best.selection.indices, lower == 0)
+        trials.append(attempt)
+        if attempt.gap.within(max_gap):
+            best, upper = attempt, size
+        else:
+            lower = size
+    return best, trials

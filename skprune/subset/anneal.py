@@ -1,0 +1,64 @@
+"""Simulated annealing by swaps: the solver the paper names.
+
+Yang et al. (ICLR 2023) give no schedule; this one cools geometrically from the size of a
+typical change of |r|^2 to a small part of it. It is here for comparison: ``swap`` is
+faster and, with more rows than parameters, ends lower.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from skprune.influence import InfluenceOperator
+from skprune.subset.start import Rows
+from skprune.subset.state import Selection, SubsetState
+
+#: Proposed exchanges per row of the table, and their bounds.
+MOVES_PER_ROW = 10
+MIN_MOVES, MAX_MOVES = 20_000, 200_000
+#: Proposals drawn at once, so that their vectors come from one product.
+BATCH = 256
+#: Temperature at the end over temperature at the start.
+COOLING = 1e-5
+
+
+def anneal(
+    operator: InfluenceOperator,
+    start: Rows,
+    groups: Rows,
+    minima: Rows,
+    rng: np.random.Generator,
+) -> Selection:
+    """Random exchanges, accepted by the Metropolis rule; the best subset seen is returned.
+
+    Parameters are those of ``swap``, and a generator.
+    """
+    state = SubsetState(operator, start, groups, minima)
+    if len(start) in (0, operator.n_rows):
+        return state.selection(0)
+    moves = int(np.clip(MOVES_PER_ROW * operator.n_rows, MIN_MOVES, MAX_MOVES))
+    temperature = float(operator.squared_norms().mean())
+    decay = COOLING ** (1.0 / moves)
+    current = best = state.norm**2
+    best_rows = state.indices()
+    for _ in range(moves // BATCH):
+        inside = torch.nonzero(state.kept).reshape(-1)
+        outside = torch.nonzero(~state.kept).reshape(-1)
+        size = min(BATCH, len(inside), len(outside))
+        out = inside[torch.from_numpy(rng.choice(len(inside), size, replace=False))]
+        into = outside[torch.from_numpy(rng.choice(len(outside), size, replace=False))]
+        changes = operator.rows(into) - operator.rows(out)
+        thresholds = -np.log(rng.random(size))
+        for b in range(size):
+            residual = state.residual + changes[b]
+            squared = float(residual.square().sum())
+            accepted = squared - current <= temperature * thresholds[b]
+            if accepted and state.can_leave(int(out[b]), int(into[b])):
+                state.exchange(out[b : b + 1], into[b : b + 1], residual)
+                current = squared
+            temperature *= decay
+        if current < best:
+            best, best_rows = current, state.indices()
+    final = SubsetState(operator, best_rows, groups, minima)
+    return Selection(final.indices(), final.norm, state.start_norm, moves)

@@ -1,0 +1,92 @@
+"""Where a subset solver starts: inclusion by a prior over rows, with a minimum per group."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+
+
+def group_minima(groups: Rows, minimum: int) -> Rows:
+    """What every group must keep: ``minimum`` rows, or all it has, shape (n_groups,)."""
+    return np.minimum(np.bincount(groups), minimum).astype(np.int64)
+
+
+def stratified_quotas(groups: Rows, minima: Rows, size: int) -> Rows:
+    """Proportional allocation of ``size`` rows to groups by largest remainder.
+
+    No group falls under its minimum or gets more than it has; ``minima.sum() <= size`` must hold.
+    """
+    counts = np.bincount(groups, minlength=len(minima))
+    exact = counts * (size / counts.sum())
+    quotas = np.clip(np.floor(exact).astype(np.int64), minima, counts)
+    while (missing := size - int(quotas.sum())) != 0:
+        room = quotas < counts if missing > 0 else quotas > minima
+        remainder = np.where(room, np.sign(missing) * (exact - quotas), -np.inf)
+        order = np.argsort(-remainder, kind="stable")[: min(abs(missing), int(room.sum()))]
+        quotas[order] += np.sign(missing)
+    return quotas
+
+
+def largest_subset(scores: NDArray[np.float64], size: int, groups: Rows, minima: Rows) -> Rows:
+    """The ``size`` rows of largest score, after each group's minimum; ties by row number."""
+    order = np.argsort(-scores, kind="stable")
+    chosen = rank_in_group(order, groups) < minima[groups]
+    rest = order[~chosen[order]][: size - int(chosen.sum())]
+    chosen[rest] = True
+    return np.flatnonzero(chosen)
+
+
+def rank_in_group(order: Rows, groups: Rows) -> Rows:
+    """Position of every row among the rows of its group, in the given order, shape (n,)."""
+    counts = np.bincount(groups)
+    in_group = order[np.argsort(groups[order], kind="stable")]
+    rank = np.empty(len(groups), dtype=np.int64)
+    rank[in_group] = np.arange(len(groups)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rank
+
+
+def starting_subset(
+    size: int,
+    groups: Rows,
+    minima: Rows,
+    rng: np.random.Generator,
+    prior: NDArray[np.float64] | None = None,
+    warm: Rows | None = None,
+) -> Rows:
+    """``size`` rows to start from.
+
+    Without a prior, rows are drawn uniformly within each group, groups in proportion. With a
+    prior, rows are drawn without replacement with inclusion odds proportional to it
+    (exponential keys of Efraimidis and Spirakis, 2006), after each group's minimum.
+
+    Parameters
+    ----------
+    size : int
+    groups : ndarray of shape (n,)
+        Group (class) of every row, coded 0 .. n_groups - 1.
+    minima : ndarray of shape (n_groups,)
+    rng : numpy.random.Generator
+    prior : ndarray of shape (n,), optional
+        Non-negative odds of being kept.
+    warm : ndarray, optional
+        Rows of an earlier subset: they come before all others.
+
+    Returns
+    -------
+    ndarray of shape (size,), sorted
+    """
+    keys = -rng.exponential(size=len(groups))
+    if prior is not None:
+        # A row of prior 0 comes after all others, in random order among its like.
+        keys = np.where(prior > 0, keys / np.maximum(prior, np.finfo(float).tiny), -np.inf)
+    preferred = np.zeros(len(groups), dtype=bool)
+    if warm is not None:
+        preferred[warm] = True
+    order = np.lexsort((-keys, ~preferred))
+    quotas = minima if prior is not None else stratified_quotas(groups, minima, size)
+    chosen = rank_in_group(order, groups) < quotas[groups]
+    rest = order[~chosen[order]][: size - int(chosen.sum())]
+    chosen[rest] = True
+    return np.flatnonzero(chosen)

@@ -1,0 +1,103 @@
+"""The subset under construction: which rows are in, their sum, and what may be exchanged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skprune.influence import InfluenceOperator
+from skprune.subset.start import Rows
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A chosen subset.
+
+    Attributes
+    ----------
+    indices : ndarray of shape (m,), int64
+        Rows kept, sorted.
+    norm : float
+        |sum of the kept influence vectors + offset|, as the solver sees it. It is selected to
+        be small and therefore no estimate of the gap.
+    start_norm : float
+        The same before the search.
+    n_iter : int
+        Steps of the solver.
+    """
+
+    indices: Rows
+    norm: float
+    start_norm: float
+    n_iter: int
+
+
+class SubsetState:
+    """Kept rows of fixed number, the residual r = offset + sum of their vectors.
+
+    Parameters
+    ----------
+    operator : InfluenceOperator
+    start : ndarray of shape (m,)
+    groups : ndarray of shape (n,)
+    minima : ndarray of shape (n_groups,)
+        No exchange takes a group below its minimum.
+    """
+
+    def __init__(
+        self, operator: InfluenceOperator, start: Rows, groups: Rows, minima: Rows
+    ) -> None:
+        self.operator = operator
+        self._device = operator.offset.device
+        self.kept = torch.zeros(operator.n_rows, dtype=torch.bool, device=self._device)
+        rows = torch.from_numpy(start).to(self._device)
+        self.kept[rows] = True
+        self.groups = torch.from_numpy(groups).to(self._device)
+        counts = torch.bincount(self.groups[rows], minlength=len(minima))
+        self._spare = counts - torch.from_numpy(minima).to(self._device)
+        self.residual = operator.offset + operator.sum(rows)
+        self.start_norm = self.norm
+
+    @property
+    def norm(self) -> float:
+        """|r|."""
+        return float(self.residual.norm())
+
+    def indices(self) -> Rows:
+        """Kept rows, sorted."""
+        kept: Rows = torch.nonzero(self.kept).reshape(-1).cpu().numpy().astype(np.int64)
+        return kept
+
+    def removable(self, ranked: Tensor) -> Tensor:
+        """Of kept rows in order of preference, those that may leave all together."""
+        codes = self.groups[ranked]
+        order = torch.argsort(codes, stable=True)
+        counts = torch.bincount(codes, minlength=len(self._spare))
+        first = torch.cumsum(counts, 0) - counts
+        rank = torch.empty_like(codes)
+        positions = torch.arange(len(codes), device=codes.device)
+        rank[order] = positions - first[codes[order]]
+        return ranked[rank < self._spare[codes]]
+
+    def exchange(self, out: Tensor, into: Tensor, residual: Tensor) -> None:
+        """Replace the rows ``out`` by ``into``; ``residual`` is r after it."""
+        self.kept[out] = False
+        self.kept[into] = True
+        self._spare.index_add_(0, self.groups[out], torch.full_like(out, -1))
+        self._spare.index_add_(0, self.groups[into], torch.ones_like(into))
+        self.residual = residual
+
+    def can_leave(self, row: int, successor: int) -> bool:
+        """Whether ``row`` may be replaced by ``successor`` without breaking a minimum."""
+        group = self.groups[row]
+        return bool(group == self.groups[successor]) or bool(self._spare[group] > 0)
+
+    def selection(self, n_iter: int) -> Selection:
+        """The subset as it stands; the residual is summed afresh, free of drift."""
+        indices = self.indices()
+        rows = torch.from_numpy(indices).to(self._device)
+        self.residual = self.operator.offset + self.operator.sum(rows)
+        return Selection(indices, self.norm, self.start_norm, n_iter)
