@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import time
 import warnings
@@ -33,7 +34,10 @@ from skprune.reading import Table, hold_out, read_table, read_validation
 from skprune.removal import GroupInfluence, group_influence, leave_one_out
 from skprune.report import ClassCount, PruningReport
 from skprune.search import Bench, Trial, smallest_size
-from skprune.subset import SOLVERS, Rows, group_minima, select_rows
+from skprune.subset import SOLVERS, Rows, group_minima
+
+#: Factor by which a subset grows that did not carry over from the trial to all rows.
+GROWTH = 1.25
 
 #: Examinations kept in memory, shared by all pruners of this process.
 EXAMINATIONS = ContentCache(max_bytes=2**30)
@@ -69,7 +73,9 @@ class InfluencePruner(BasePruner):
         subset of that size is chosen, and its gap measured and reported.
     model : None, "softmax", "ridge", or a scikit-learn linear model or Pipeline, default=None
         What examines the rows. None is a softmax head for classes and a ridge head for numbers,
-        on standardised columns, with 1e-3 of ridge penalty per row. A ``LogisticRegression``,
+        on standardised columns, with 1e-3 of ridge penalty per row; "softmax" and "ridge" say
+        which if y leaves doubt (whole numbers are classes if they have at most 30 values or are
+        integer codes 0, 1, 2, ...). A ``LogisticRegression``,
         ``RidgeClassifier``, ``Ridge``, ``LinearRegression``, ``SGDClassifier(loss="log_loss")``
         or ``SGDRegressor`` is read (not fitted): its own penalty and the way it scales with the
         number of rows are respected. A Pipeline that ends in one may encode raw columns.
@@ -284,27 +290,25 @@ class InfluencePruner(BasePruner):
         best, trials = self._search(bench, fixed, n)
 
         if outer is None:
-            everything, final = problem, examination.fit
+            everything, final, operator = problem, examination.fit, bench.operator
+            indices = np.arange(n) if best is None else best.selection.indices
         else:
             everything = encoder.problem(table.X, table.y, table.weights)
             final = fit_head(everything, examination.curvature.solve, start=examination.fit.theta)
-        operator = HeadInfluence(everything, final.theta, final.outputs, examination.curvature)
-        if best is None:
-            indices = np.arange(n)
-        elif outer is None:
-            indices = best.selection.indices
-        else:
-            size = fixed or round(best.size / len(train) * n)
-            indices = select_rows(
+            operator = HeadInfluence(everything, final.theta, final.outputs, examination.curvature)
+            whole = Bench(
+                everything,
+                final.theta,
                 operator,
-                max(size, int(minima.sum())),
-                solver=self._solver,
+                held_out,
                 groups=table.codes,
                 minima=minima,
-                rng=np.random.default_rng([seed, 3]),
+                solver=self._solver,
                 prior=self._prior(prior, everything, final, np.arange(n)),
-                warm=inner[best.selection.indices],
-            ).indices
+                refit=bench.refit,
+                seed=seed,
+            )
+            best, indices = self._carry_over(bench, whole, inner, best, trials, fixed)
         self._keep(indices, n)
         self._study = _Study(everything, final, examination, held_out, encoder.target_scale)
         self.scores_: NDArray[np.float64] = leave_one_out(
@@ -447,6 +451,38 @@ class InfluencePruner(BasePruner):
                 return trial
 
             return smallest_size(attempt, largest=n_train, smallest=smallest, max_gap=self.max_gap)
+
+    def _carry_over(
+        self,
+        bench: Bench,
+        whole: Bench,
+        inner: Rows,
+        best: Trial | None,
+        trials: list[Trial],
+        fixed: int | None,
+    ) -> tuple[Trial | None, Rows]:
+        """Keep the trial's share of all rows; returns the trial and the rows.
+
+        A subset found at the edge of what is allowed need not carry over. Therefore the rows are
+        checked: their gap to the head of all rows, on the held-out rows, which that head has
+        seen, so that the check is on the safe side. If it fails, the trial's size grows.
+        """
+        n, n_train = len(whole.problem), len(bench.problem)
+        while best is not None:
+            size = fixed or round(best.size / n_train * n)
+            carried = whole.trial(
+                max(size, int(whole.minima.sum())),
+                inner[best.selection.indices],
+                with_random=False,
+            )
+            if fixed or carried.gap.within(self.max_gap):
+                return best, carried.selection.indices
+            larger = math.ceil(GROWTH * best.size)
+            if larger >= n_train:
+                break
+            best = bench.trial(larger)
+            trials.append(best)
+        return None, np.arange(n)
 
     def _summarise(
         self,

@@ -17,6 +17,9 @@ from skprune.containers import plain, refuse_text, take_rows
 from skprune.models.adapters import HeadSpec, read_model
 from skprune.subset.start import stratified_quotas
 
+#: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ...
+MANY_VALUES = 30
+
 
 @dataclass(frozen=True)
 class Table:
@@ -168,14 +171,16 @@ def read_target(y: Any, estimator: BaseEstimator) -> NDArray[Any]:
 
 
 def _is_continuous(y: NDArray[Any], model: Any) -> bool:
-    """Whether the target calls for regression: by its type, or because the model says so."""
+    """Whether the target calls for regression: by its values, or because the model says so."""
     if y.dtype.kind not in "fiu":
         return False
     if type_of_target(y, input_name="y") == "continuous":
         return True
-    if model is None:
-        return False
-    return read_model(model, "classification").task == "regression"
+    if model is not None:
+        return read_model(model, "classification").task == "regression"
+    values = np.unique(y)
+    codes = y.dtype.kind != "f" and values[0] in (0, 1) and np.ptp(values) == len(values) - 1
+    return len(values) > MANY_VALUES and not codes
 
 
 def _read_features(estimator: BaseEstimator, X: Any, spec: HeadSpec, *, reset: bool) -> Any:

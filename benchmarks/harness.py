@@ -1,0 +1,131 @@
+"""What the benchmark scripts share: judging a subset, machine and versions, JSON and tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from skprune.examine import cold_fit
+from skprune.gap import HeldOut
+from skprune.models.adapters import read_model
+from skprune.models.encoding import HeadEncoder, predict_labels
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class Judge:
+    """Trains the default head on any subset of the training rows and measures it on test rows.
+
+    Columns are standardised once, by all training rows, so that every subset is judged by the
+    same head.
+    """
+
+    def __init__(
+        self, X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test: np.ndarray
+    ) -> None:
+        task = "regression" if y.dtype.kind == "f" else "classification"
+        classes = None if task == "regression" else np.unique(y)
+        self.encoder = HeadEncoder(read_model(None, task), classes).fit(X, y)
+        self.problem = self.encoder.problem(X, y, np.ones(len(y)))
+        test = self.encoder.problem(X_test, y_test, np.ones(len(y_test)))
+        self.test = HeldOut(test, self.encoder.loss_unit(self.problem), "loss", None)
+        self.y_test = y_test
+        self.full, self.full_seconds = cold_fit(self.problem)
+
+    def __call__(self, rows: np.ndarray) -> dict[str, float]:
+        """Test gap (with its standard error), loss and accuracy of a head cold-fitted on rows."""
+        start = time.perf_counter()
+        fit, _ = cold_fit(self.problem.subset(torch.from_numpy(rows)))
+        seconds = time.perf_counter() - start
+        gap = self.test.gap(self.full.theta, fit.theta, "refit")
+        return {
+            "kept": len(rows),
+            "test_gap": float(gap),
+            "test_gap_se": gap.standard_error,
+            "loss": float(self.test.losses(self.test.outputs(fit.theta)).mean()),
+            "accuracy": self.accuracy(fit.theta),
+            "fit_seconds": seconds,
+        }
+
+    def accuracy(self, theta: torch.Tensor) -> float:
+        """Share of test rows predicted right; R^2 for regression."""
+        outputs = self.test.outputs(theta)
+        if self.encoder.classes is None:
+            return 1.0 - float(self.test.losses(outputs).mean())
+        return float(np.mean(predict_labels(self.encoder, outputs) == self.y_test))
+
+    def lbfgs_seconds(self) -> float:
+        """Seconds of one full-data L-BFGS fit of this head (scipy) to the same gradient norm."""
+        from scipy.optimize import minimize
+
+        problem, scale = self.problem, float(self.problem.weights.sum())
+        shape = problem.theta_shape
+
+        def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            theta = torch.from_numpy(flat.reshape(shape))
+            Z = problem.features.forward(theta)
+            gradient = problem.gradient(theta, Z) / scale
+            return problem.value(theta, Z) / scale, gradient.numpy().ravel()
+
+        start = time.perf_counter()
+        minimize(
+            objective,
+            np.zeros(shape[0] * shape[1]),
+            jac=True,
+            method="L-BFGS-B",
+            options={"gtol": 1e-6, "ftol": 0.0, "maxiter": 2000, "maxfun": 4000},
+        )
+        return time.perf_counter() - start
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and revision of a run."""
+    packages = ("skprune", "torch", "numpy", "scipy", "scikit-learn")
+    revision = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "versions": {package: _version(package) for package in packages},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "revision": revision.stdout.strip(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except Exception:
+        return "not installed"
+
+
+def save(name: str, records: Sequence[dict[str, Any]], summary: Any, path: str | None) -> Path:
+    """Write the records of a run as JSON; returns where."""
+    target = Path(path) if path else RESULTS / f"{name}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content = {"environment": environment(), "summary": summary, "records": list(records)}
+    target.write_text(json.dumps(content, indent=1, default=float) + "\n")
+    return target
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
