@@ -1,8 +1,17 @@
 """skprune: the smallest subset of the training rows with a constrained generalisation gap."""
 
 from skprune.baselines import RandomPruner, ScorePruner
+from skprune.compose import PrunedClassifier, PrunedRegressor, PruningSampler
 from skprune.exceptions import PruningWarning
 from skprune.pruner import InfluencePruner
 
-__all__ = ["InfluencePruner", "PruningWarning", "RandomPruner", "ScorePruner"]
+__all__ = [
+    "InfluencePruner",
+    "PrunedClassifier",
+    "PrunedRegressor",
+    "PruningSampler",
+    "PruningWarning",
+    "RandomPruner",
+    "ScorePruner",
+]
 __version__ = "0.1.0"

@@ -92,7 +92,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             fitted rows to keep and nothing about others.
         """
         check_is_fitted(self)
-        validate_data(self, X, reset=False, skip_check_array=True)
+        self._check_features(X)
         self._check_rows(X, "X")
         return take_rows(X, self.sample_indices_) if y is None else self._take_pair(X, y)
 
@@ -121,6 +121,10 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.sample_indices_ = np.sort(np.asarray(indices, dtype=np.int64))
         self.keep_mask_ = np.zeros(n, dtype=bool)
         self.keep_mask_[self.sample_indices_] = True
+
+    def _check_features(self, X: Any) -> None:
+        """Refuse columns that ``fit`` would refuse; a hook, for pruners that look at them."""
+        validate_data(self, X, reset=False, skip_check_array=True)
 
     def _check_rows(self, data: Any, name: str) -> None:
         found, fitted = n_rows(data), len(self.keep_mask_)

@@ -58,6 +58,8 @@ def take_rows(data: Any, indices: NDArray[np.int64]) -> Any:
         return data.tocsr()[indices].asformat(data.format)
     if isinstance(data, tuple):
         return tuple(data[i] for i in indices)
+    if not hasattr(data, "__getitem__"):  # all it offers is __array__
+        data = np.asarray(data)
     return _safe_indexing(data, indices)
 
 

@@ -85,6 +85,7 @@ class HeadInfluence(InfluenceOperator):
     ) -> None:
         self.n_rows, self.dim = len(problem), curvature.dim
         self.curvature = curvature
+        self._problem, self._theta, self._outputs = problem, theta, outputs
         self._features = problem.features
         self._E = problem.loss.residual(outputs, problem.targets) * problem.weights[:, None]
         penalty = problem.penalty
@@ -94,6 +95,11 @@ class HeadInfluence(InfluenceOperator):
         else:
             self._shares, self.offset = penalty.shares, torch.zeros_like(curvature.whiten(pull))
         self._pull = pull
+
+    def in_metric_of(self, kept: Tensor) -> HeadInfluence:
+        """The same rows, whitened by the curvature of some of them."""
+        curvature = type(self.curvature)(self._problem.subset(kept), self._outputs[kept])
+        return HeadInfluence(self._problem, self._theta, self._outputs, curvature)
 
     def scores(self, direction: Tensor) -> Tensor:
         return self.scores_along(self.curvature.unwhiten(direction))

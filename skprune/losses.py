@@ -21,6 +21,8 @@ class Loss(ABC):
     """
 
     name: str
+    #: Whether h_i is the same at all outputs.
+    quadratic = False
 
     @abstractmethod
     def value(self, Z: Tensor, Y: Tensor) -> Tensor:
@@ -41,6 +43,10 @@ class Loss(ABC):
     @abstractmethod
     def hessian_along(self, P: Tensor, directions: Tensor) -> Tensor:
         """u_c' h_i u_c for the columns u_c of ``directions`` (K, C), shape (n, C)."""
+
+    def project(self, V: Tensor) -> Tensor:
+        """``V`` (D, K) without the part that no loss feels; H is singular there."""
+        return V
 
     def residual(self, Z: Tensor, Y: Tensor) -> Tensor:
         """e_i = dl/dz_i, shape (n, K); the gradient of the row is phi_i (x) e_i."""
@@ -67,6 +73,9 @@ class Softmax(Loss):
 
     def hessian_along(self, P: Tensor, directions: Tensor) -> Tensor:
         return (P @ directions.square() - (P @ directions).square()).clamp_min_(0.0)
+
+    def project(self, V: Tensor) -> Tensor:
+        return V - V.mean(1, keepdim=True)
 
 
 class Sigmoid(Loss):
@@ -97,6 +106,7 @@ class Squared(Loss):
     """Half the squared error, summed over K outputs."""
 
     name = "squared error"
+    quadratic = True
 
     def value(self, Z: Tensor, Y: Tensor) -> Tensor:
         return 0.5 * (Z - Y).square().sum(1)

@@ -30,7 +30,7 @@ from skprune.models.adapters import HeadSpec
 from skprune.models.encoding import HeadEncoder
 from skprune.models.head import HeadFit, HeadProblem, fit_head
 from skprune.models.scoring import make_scorer
-from skprune.reading import Table, hold_out, read_table, read_validation
+from skprune.reading import Table, check_features, hold_out, read_table, read_validation
 from skprune.removal import GroupInfluence, group_influence, leave_one_out
 from skprune.report import ClassCount, PruningReport
 from skprune.search import Bench, Trial, smallest_size
@@ -90,8 +90,8 @@ class InfluencePruner(BasePruner):
         annealing, or its convex relaxation followed by swaps.
     prior : None, "loss", "el2n" or array-like of shape (n_rows,), default=None
         Odds of a row to be in the subset the search starts from. None is uniform within each
-        class, the safe choice when another model is trained on the kept rows. "loss" and "el2n"
-        prefer hard rows: right only where the trained model is the examining head itself.
+        class, the safe choice when another model is trained on the kept rows. "loss" (the square
+        root of a row's loss) and "el2n" (the norm of its error p - y) prefer hard rows: right only where the trained model is the examining head itself.
     verify : {"refit", None}, default="refit"
         Measure gaps by refitting the head, or only predict them by one Newton step.
     min_per_class : int, default=1
@@ -270,7 +270,7 @@ class InfluencePruner(BasePruner):
         else:
             inner, outer = np.arange(n), None
             train, validation = table, read_validation(self, X_val, y_val, table, spec)
-        encoder = HeadEncoder(spec, table.classes).fit(train.X, train.y)
+        encoder = HeadEncoder(spec, table.classes).fit(train.X, train.y, train.weights)
         problem = encoder.problem(train.X, train.y, train.weights)
         held_out = self._held_out(encoder, problem, validation)
 
@@ -364,6 +364,9 @@ class InfluencePruner(BasePruner):
             study.target_scale,
         )
 
+    def _check_features(self, X: Any) -> None:
+        check_features(self, X, self.model)
+
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
         if "_study" in state:
@@ -396,7 +399,8 @@ class InfluencePruner(BasePruner):
             return None
         if given is not None:
             return np.asarray(given[rows])
-        return difficulty(self.prior, problem, fit)
+        hardness = difficulty(self.prior, problem, fit)
+        return np.sqrt(hardness) if self.prior == "loss" else hardness
 
     def _held_out(self, encoder: HeadEncoder, problem: HeadProblem, rows: Table) -> HeldOut:
         scorer, name = None, "loss"
@@ -472,7 +476,7 @@ class InfluencePruner(BasePruner):
             size = fixed or round(best.size / n_train * n)
             carried = whole.trial(
                 max(size, int(whole.minima.sum())),
-                inner[best.selection.indices],
+                None if fixed else inner[best.selection.indices],
                 with_random=False,
             )
             if fixed or carried.gap.within(self.max_gap):

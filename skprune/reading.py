@@ -68,7 +68,7 @@ def read_table(
         where the model does not encode them.
     """
     y = read_target(y, estimator)
-    task = "regression" if _is_continuous(y, model) else "classification"
+    task = "regression" if is_continuous(y, model) else "classification"
     spec = read_model(model, task)
     X = _read_features(estimator, X, spec, reset=True)
     check_consistent_length(X, y)
@@ -170,7 +170,12 @@ def read_target(y: Any, estimator: BaseEstimator) -> NDArray[Any]:
     return check_array(y, ensure_2d=False, dtype=None, input_name="y")
 
 
-def _is_continuous(y: NDArray[Any], model: Any) -> bool:
+def check_features(estimator: BaseEstimator, X: Any, model: Any) -> None:
+    """Check that the fitted ``estimator`` could have been fitted to the columns of X."""
+    _read_features(estimator, X, read_model(model, "classification"), reset=False)
+
+
+def is_continuous(y: NDArray[Any], model: Any) -> bool:
     """Whether the target calls for regression: by its values, or because the model says so."""
     if y.dtype.kind not in "fiu":
         return False

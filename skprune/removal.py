@@ -12,7 +12,7 @@ from torch import Tensor
 from skprune.curvature import Curvature
 from skprune.gap import HeldOut
 from skprune.influence import HeadInfluence
-from skprune.models.head import HeadProblem, conjugate_gradient, newton_step
+from skprune.models.head import HeadProblem, newton_step, solve_hessian
 
 #: Relative residual of the solves whose result is shown to the user.
 SOLVE_TOLERANCE = 1e-8
@@ -83,8 +83,9 @@ def leave_one_out(
         scored on the other held-out rows only, or it would be paid for fitting itself.
     """
     gradient = held_out.gradient(at)
-    hessian = problem.hessian(problem.features.forward(theta))
-    U = conjugate_gradient(hessian, gradient, operator.curvature.solve, rtol=SOLVE_TOLERANCE)
+    outputs = problem.features.forward(theta)
+    precondition = operator.curvature.solve
+    U = solve_hessian(problem, outputs, gradient, precondition, rtol=SOLVE_TOLERANCE)
     scores = operator.scores_along(U)
     if self_rows is not None:
         weights = held_out.problem.weights
@@ -109,9 +110,7 @@ def group_influence(
     kept = _without(problem, removed)
     newton = newton_step(kept, theta, curvature.solve, outputs=outputs, rtol=1e-4)
     gradient = kept.gradient(theta, outputs)
-    influence = conjugate_gradient(
-        problem.hessian(outputs), -gradient, curvature.solve, rtol=SOLVE_TOLERANCE
-    )
+    influence = solve_hessian(problem, outputs, -gradient, curvature.solve, rtol=SOLVE_TOLERANCE)
     before = held_out.outputs(theta)
     return GroupInfluence(
         *(_change(step, theta, before, held_out, target_scale) for step in (influence, newton))

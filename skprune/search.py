@@ -17,7 +17,12 @@ from skprune.influence import HeadInfluence
 from skprune.models.head import HeadFit, HeadProblem, fit_head, newton_step
 from skprune.subset import Rows, Selection, select_rows
 from skprune.subset.start import starting_subset
+from skprune.subset.swap import swap
 
+#: Up to this many kept rows a parameter, the search goes on in the metric of the kept rows.
+KEPT_METRIC = 3
+#: Mean gradient norm of a refit: its loss is then right to 1e-9 or so.
+REFIT_TOLERANCE = 1e-6
 #: Ratio of neighbouring sizes at which the bisection stops.
 RESOLUTION = 1.06
 
@@ -108,6 +113,23 @@ class Bench:
     def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
         """Select ``size`` rows, starting within the rows ``warm``, and measure their gap."""
         begin = time.perf_counter()
+        selection = self._select(size, warm)
+        select_seconds = time.perf_counter() - begin
+        kept = self.problem.subset(torch.from_numpy(selection.indices))
+        newton = self.theta + newton_step(kept, self.theta, self.curvature.solve)
+        predicted = self.held_out.gap(self.theta, newton, "predicted")
+        fit = self._refit(kept, newton) if self.refit else None
+        measured = None if fit is None else self.held_out.gap(self.theta, fit.theta, "refit")
+        seconds = time.perf_counter() - begin
+        random = self.random_gap(size) if self.refit and with_random else None
+        return Trial(selection, predicted, measured, random, fit, seconds, select_seconds)
+
+    def _select(self, size: int, warm: Rows | None) -> Selection:
+        """Rows that cancel in the metric of all rows; if they are few, then in their own.
+
+        The Newton step on the kept rows has H_K in it, not H. With many rows a parameter they
+        differ by a factor; with few, H_K lacks whole directions, in which the sum must be small.
+        """
         selection = select_rows(
             self.operator,
             size,
@@ -118,15 +140,10 @@ class Bench:
             prior=self.prior,
             warm=warm,
         )
-        select_seconds = time.perf_counter() - begin
-        kept = self.problem.subset(torch.from_numpy(selection.indices))
-        newton = self.theta + newton_step(kept, self.theta, self.curvature.solve)
-        predicted = self.held_out.gap(self.theta, newton, "predicted")
-        fit = self._refit(kept, newton) if self.refit else None
-        measured = None if fit is None else self.held_out.gap(self.theta, fit.theta, "refit")
-        seconds = time.perf_counter() - begin
-        random = self.random_gap(size) if self.refit and with_random else None
-        return Trial(selection, predicted, measured, random, fit, seconds, select_seconds)
+        if self.solver != "swap" or size > KEPT_METRIC * self.operator.dim:
+            return selection
+        operator = self.operator.in_metric_of(torch.from_numpy(selection.indices))
+        return swap(operator, selection.indices, self.groups, self.minima)
 
     def random_gap(self, size: int) -> Gap:
         """The refitted gap of a stratified random subset of ``size`` rows."""
@@ -139,7 +156,7 @@ class Bench:
         """Fit the head on kept rows from ``start``, or from the full head if that is better."""
         here, there = (kept.value(t, kept.features.forward(t)) for t in (start, self.theta))
         best = start if here < there else self.theta
-        return fit_head(kept, self.curvature.solve, start=best)
+        return fit_head(kept, self.curvature.solve, start=best, tol=REFIT_TOLERANCE)
 
 
 def smallest_size(

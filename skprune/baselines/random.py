@@ -6,14 +6,13 @@ import numbers
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import validate_data
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
 from skprune.containers import n_rows
-from skprune.reading import read_target
+from skprune.reading import is_continuous, read_target
 from skprune.subset.start import group_minima, starting_subset
 
 
@@ -83,15 +82,15 @@ class RandomPruner(BasePruner):
         self._validate_params()
         target = read_target(y, self)
         validate_data(self, X, skip_check_array=True)
+        check_consistent_length(X, target)
         n = n_rows(X)
         codes = np.zeros(n, dtype=np.int64)
-        if self.stratify and type_of_target(target) != "continuous":
+        if self.stratify and not is_continuous(target, None):
             codes = np.unique(target, return_inverse=True)[1].astype(np.int64)
         minima = group_minima(codes, self.min_per_class)
         size = resolve_size(self.keep, n, minima)
         seed = check_random_state(self.random_state).randint(2**31)
         self._keep(starting_subset(size, codes, minima, np.random.default_rng(seed)), n)
-        self._check_rows(y, "y")
         return self
 
     def __sklearn_tags__(self) -> Any:

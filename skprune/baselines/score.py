@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
 from skprune.examine import cold_fit, difficulty
 from skprune.models.encoding import HeadEncoder
-from skprune.reading import read_table
+from skprune.reading import check_features, read_table
 from skprune.subset.start import group_minima, largest_subset
 
 
@@ -24,7 +24,7 @@ class ScorePruner(BasePruner):
     ----------
     keep : float in (0, 1] or int, default=0.5
         Share or number of rows to keep.
-    score : {"loss", "el2n"}, default="loss"
+    criterion : {"loss", "el2n"}, default="loss"
         "loss" is the row's loss, "el2n" the norm of its error vector p - y (Paul et al., 2021,
         here of a converged head).
     model : see InfluencePruner, default=None
@@ -50,7 +50,7 @@ class ScorePruner(BasePruner):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "keep": KEEP_CONSTRAINTS,
-        "score": [StrOptions({"loss", "el2n"})],
+        "criterion": [StrOptions({"loss", "el2n"})],
         "model": "no_validation",
         "min_per_class": [Interval(numbers.Integral, 0, None, closed="left")],
     }
@@ -59,12 +59,12 @@ class ScorePruner(BasePruner):
         self,
         keep: float | int = 0.5,
         *,
-        score: str = "loss",
+        criterion: str = "loss",
         model: Any = None,
         min_per_class: int = 1,
     ) -> None:
         self.keep = keep
-        self.score = score
+        self.criterion = criterion
         self.model = model
         self.min_per_class = min_per_class
 
@@ -92,6 +92,9 @@ class ScorePruner(BasePruner):
             .problem(table.X, table.y, table.weights)
         )
         fit = cold_fit(problem)[0]
-        self.scores_ = difficulty(self.score, problem, fit)
+        self.scores_ = difficulty(self.criterion, problem, fit)
         self._keep(largest_subset(self.scores_, size, table.codes, minima), len(table))
         return self
+
+    def _check_features(self, X: Any) -> None:
+        check_features(self, X, self.model)

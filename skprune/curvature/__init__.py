@@ -12,7 +12,7 @@ from skprune.models.head import HeadProblem
 
 __all__ = ["CURVATURES", "EKFAC_FEATURES", "Curvature", "build_curvature", "choose_curvature"]
 
-CURVATURES: dict[str, type[DenseCurvature] | type[EKFACCurvature] | type[DiagonalCurvature]] = {
+CURVATURES: dict[str, type[Curvature]] = {
     "dense": DenseCurvature,
     "ekfac": EKFACCurvature,
     "diagonal": DiagonalCurvature,

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from skprune.models.head import HeadProblem
+
 #: Eigenvalues below this share of the largest are raised to it: directions in which the data
 #: and the penalty say nothing (collinear columns without penalty, the common shift of a softmax).
 RELATIVE_DAMPING = 1e-10
@@ -21,6 +23,10 @@ class Curvature(ABC):
     """
 
     dim: int
+
+    @abstractmethod
+    def __init__(self, problem: HeadProblem, outputs: Tensor) -> None:
+        """Take the curvature of ``problem`` where its outputs are ``outputs`` (n, K)."""
 
     @abstractmethod
     def nbytes(self) -> int:
@@ -45,5 +51,5 @@ class Curvature(ABC):
 
 def damp(eigenvalues: Tensor) -> Tensor:
     """Raise eigenvalues to the smallest one that can be inverted safely."""
-    largest = torch.clamp(eigenvalues.max(), min=torch.finfo(eigenvalues.dtype).tiny)
-    return eigenvalues.clamp_min(float(RELATIVE_DAMPING * largest))
+    # If all vanish, as for a matrix of zeros without penalty, any positive number will do.
+    return eigenvalues.clamp_min(RELATIVE_DAMPING * float(eigenvalues.max()) or 1.0)

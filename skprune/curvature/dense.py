@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skprune.curvature.base import RELATIVE_DAMPING, Curvature
+from skprune.curvature.base import RELATIVE_DAMPING, Curvature, damp
 from skprune.models.head import HeadProblem
 
 
@@ -25,7 +25,8 @@ class DenseCurvature(Curvature):
         D, K = self._shape = problem.theta_shape
         self.dim = D * K
         H = hessian_matrix(problem, outputs)
-        H.diagonal().add_(RELATIVE_DAMPING * float(H.diagonal().max()))
+        # Relative to every diagonal entry, so that the unit of a column makes no difference.
+        H.diagonal().add_(RELATIVE_DAMPING * damp(H.diagonal()))
         factor = torch.linalg.cholesky(H)
         identity = torch.eye(self.dim, dtype=H.dtype, device=H.device)
         self._inverse_factor = torch.linalg.solve_triangular(factor, identity, upper=False)

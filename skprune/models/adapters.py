@@ -5,7 +5,9 @@ The penalty convention is read off the model: see ``HeadSpec``.
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 from sklearn.linear_model import (
@@ -17,6 +19,7 @@ from sklearn.linear_model import (
     SGDRegressor,
 )
 from sklearn.pipeline import Pipeline
+from sklearn.utils.class_weight import compute_class_weight
 
 #: lam of the package's own heads, per row, on standardised columns.
 DEFAULT_STRENGTH = 1e-3
@@ -42,6 +45,11 @@ class HeadSpec:
     convention : {"total", "weight", "count"}
         "total": sum_K w l + lam/2 |theta|^2. Per row: sum_K (w l + lam c/2 |theta|^2) with c the
         row's weight ("weight") or 1 ("count", as SGD does).
+    penalise_intercept, intercept_scaling : bool, float
+        Whether the intercept b is penalised, as (b / intercept_scaling)^2 (liblinear).
+    class_weight : None, "balanced" or dict
+    balance_by_weight : bool
+        Whether "balanced" sums sample weights or counts rows.
     transformer : estimator, "standardise" or None
         What turns the rows into features.
     """
@@ -52,7 +60,9 @@ class HeadSpec:
     convention: str
     fit_intercept: bool = True
     penalise_intercept: bool = False
+    intercept_scaling: float = 1.0
     class_weight: Any = None
+    balance_by_weight: bool = False
     transformer: Any = None
 
 
@@ -108,7 +118,9 @@ def _read_linear_model(model: Any) -> HeadSpec:
             "total",
             fit_intercept=model.fit_intercept,
             penalise_intercept=model.solver == "liblinear",
+            intercept_scaling=float(model.intercept_scaling),
             class_weight=model.class_weight,
+            balance_by_weight="sample_weight" in signature(compute_class_weight).parameters,
         )
     if isinstance(model, SGDClassifier) and model.loss == "log_loss":
         _require_l2(model, name)
@@ -132,7 +144,7 @@ def _read_linear_model(model: Any) -> HeadSpec:
                 f"{name}(positive=True) is not a smooth head; use positive=False for the pruner."
             )
         alpha = getattr(model, "alpha", 0.0)
-        if not isinstance(alpha, (int, float)):
+        if not isinstance(alpha, numbers.Real):
             raise ValueError(f"{name}(alpha=...) must be one number, got {alpha!r}.")
         is_classifier = isinstance(model, RidgeClassifier)
         return HeadSpec(

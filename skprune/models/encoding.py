@@ -55,7 +55,9 @@ class HeadEncoder:
         """Number of classes, 0 for regression."""
         return 0 if self.classes is None else len(self.classes)
 
-    def fit(self, X: Any, y: NDArray[Any]) -> HeadEncoder:
+    def fit(
+        self, X: Any, y: NDArray[Any], weights: NDArray[np.float64] | None = None
+    ) -> HeadEncoder:
         """Learn the feature map, the class weights and the unit of the target."""
         transformer = self.spec.transformer
         if isinstance(transformer, str):
@@ -63,10 +65,12 @@ class HeadEncoder:
         if transformer is not None:
             self._transformer = clone(transformer).fit(X, y)
         if self.classes is None:
-            self.target_scale = float(np.std(y)) or 1.0
+            scale, rounding = float(np.std(y)), 1e-14 * float(np.abs(y).max())
+            self.target_scale = scale if scale > rounding else 1.0
         elif self.spec.class_weight is not None:
+            by_weight = {"sample_weight": weights} if self.spec.balance_by_weight else {}
             self._class_weight = compute_class_weight(
-                self.spec.class_weight, classes=self.classes, y=y
+                self.spec.class_weight, classes=self.classes, y=y, **by_weight
             )
         return self
 
@@ -80,8 +84,9 @@ class HeadEncoder:
         else:
             targets = (np.asarray(y, dtype=np.float64) / self.target_scale)[:, None]
         mask = torch.ones(features.shape[1], 1, dtype=torch.float64)
-        if self.spec.fit_intercept and not self.spec.penalise_intercept:
-            mask[-1] = 0.0
+        if self.spec.fit_intercept:
+            scaling = self.spec.intercept_scaling
+            mask[-1] = 1.0 / scaling if self.spec.penalise_intercept else 0.0
         w = torch.from_numpy(np.ascontiguousarray(weights))
         shares = {"total": None, "weight": w, "count": torch.ones_like(w)}[self.spec.convention]
         penalty = Penalty(self.spec.strength, mask, shares)
@@ -92,7 +97,8 @@ class HeadEncoder:
         if not isinstance(problem.loss, Squared):
             return 1.0
         variance = float(problem.targets.var(dim=0, correction=0).sum())
-        return 2.0 / variance if variance > 0 else 2.0
+        rounding = 1e-28 * float(problem.targets.square().mean(0).sum())
+        return 2.0 / variance if variance > rounding else 2.0
 
     def _encode_labels(self, codes: NDArray[np.int64]) -> NDArray[np.float64]:
         binary = self.n_classes == 2

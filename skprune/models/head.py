@@ -25,6 +25,10 @@ Product = Callable[[Tensor], Tensor]
 
 #: Mean gradient norm at which a head counts as fitted.
 GRADIENT_TOLERANCE = 1e-9
+#: Largest change of an output by the last step of a fit that has converged. Where the minimum
+#: is at infinity (separable classes, no penalty) the gradient vanishes as well, but every
+#: Newton step moves the outputs by about 1.
+SETTLED = 0.5
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Penalty:
     strength : float
         lam: of the whole objective (total) or of every row's share c_i (per row).
     mask : Tensor of shape (D, 1)
-        1 where a feature's coefficient is penalised, 0 where not (the intercept).
+        P's diagonal: 1 where a coefficient is penalised, 0 where not (the intercept).
     shares : Tensor of shape (n,) or None
         c_i of the per-row convention; None is the total convention.
     """
@@ -102,12 +106,12 @@ class HeadProblem:
     def gradient(self, theta: Tensor, Z: Tensor) -> Tensor:
         """dF_K / dtheta, shape (D, K)."""
         E = self.loss.residual(Z, self.targets) * self.weights[:, None]
-        return self.features.adjoint(E) + self.penalty.total() * self.penalty.mask * theta
+        return self.features.adjoint(E) + self.penalty.total() * self.penalty.mask.square() * theta
 
     def hessian(self, Z: Tensor) -> Product:
         """The Hessian of F_K at outputs Z as a function that multiplies a (D, K) tensor."""
         P = self.loss.mean(Z)
-        ridge = self.penalty.total() * self.penalty.mask
+        ridge = self.penalty.total() * self.penalty.mask.square()
 
         def product(V: Tensor) -> Tensor:
             HV = self.loss.hessian_product(P, self.features.forward(V)) * self.weights[:, None]
@@ -130,7 +134,7 @@ class HeadFit:
     n_iter : int
         Newton iterations.
     converged : bool
-        Whether ``gradient_norm`` reached the tolerance.
+        Whether ``gradient_norm`` reached the tolerance, and not on the way to infinity.
     """
 
     theta: Tensor
@@ -169,6 +173,21 @@ def conjugate_gradient(
     return x
 
 
+def solve_hessian(
+    problem: HeadProblem, outputs: Tensor, rhs: Tensor, precondition: Product, *, rtol: float
+) -> Tensor:
+    """H_K^-1 rhs with the exact Hessian at ``outputs``, for a gradient ``rhs`` (D, K).
+
+    The solution is sought among directions that the losses feel. In the others (a common shift
+    of all classes) H may vanish and the rounding error of ``rhs`` would be blown up.
+    """
+
+    def projected(V: Tensor) -> Tensor:
+        return problem.loss.project(precondition(V))
+
+    return conjugate_gradient(problem.hessian(outputs), rhs, projected, rtol=rtol)
+
+
 def newton_step(
     problem: HeadProblem,
     theta: Tensor,
@@ -180,7 +199,7 @@ def newton_step(
     """One Newton step -H_K^-1 dF_K(theta) on the rows of ``problem``, shape (D, K)."""
     Z = problem.features.forward(theta) if outputs is None else outputs
     gradient = problem.gradient(theta, Z)
-    return conjugate_gradient(problem.hessian(Z), -gradient, precondition, rtol=rtol)
+    return solve_hessian(problem, Z, -gradient, precondition, rtol=rtol)
 
 
 def fit_head(
@@ -217,11 +236,11 @@ def fit_head(
     Z = problem.features.forward(theta)
     value, gradient = problem.value(theta, Z), problem.gradient(theta, Z)
     norm = float(gradient.norm()) / scale
-    iteration = 0
+    iteration, moved = 0, 0.0
     while norm > tol and iteration < max_iter:
         iteration += 1
         rtol = min(0.1, math.sqrt(norm))
-        step = conjugate_gradient(problem.hessian(Z), -gradient, precondition, rtol=rtol)
+        step = solve_hessian(problem, Z, -gradient, precondition, rtol=rtol)
         slope = float((gradient * step).sum())
         dZ = problem.features.forward(step)
         length = 1.0
@@ -234,7 +253,9 @@ def fit_head(
             length *= 0.5
             if length < 1e-10:
                 return HeadFit(theta, Z, norm, iteration, norm <= tol)
+        if not problem.loss.quadratic:
+            moved = length * float((dZ.abs().amax(1) * (problem.weights > 0)).max())
         theta, Z, value = candidate, outputs, new_value
         gradient = problem.gradient(theta, Z)
         norm = float(gradient.norm()) / scale
-    return HeadFit(theta, Z, norm, iteration, norm <= tol)
+    return HeadFit(theta, Z, norm, iteration, norm <= tol and moved <= SETTLED)

@@ -42,10 +42,12 @@ def anneal(
     decay = COOLING ** (1.0 / moves)
     current = best = state.norm**2
     best_rows = state.indices()
-    for _ in range(moves // BATCH):
+    made = 0
+    while made < moves:
         inside = torch.nonzero(state.kept).reshape(-1)
         outside = torch.nonzero(~state.kept).reshape(-1)
-        size = min(BATCH, len(inside), len(outside))
+        size = min(BATCH, len(inside), len(outside), moves - made)
+        made += size
         out = inside[torch.from_numpy(rng.choice(len(inside), size, replace=False))]
         into = outside[torch.from_numpy(rng.choice(len(outside), size, replace=False))]
         changes = operator.rows(into) - operator.rows(out)

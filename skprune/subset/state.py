@@ -90,6 +90,15 @@ class SubsetState:
         self._spare.index_add_(0, self.groups[into], torch.ones_like(into))
         self.residual = residual
 
+    def bound(self) -> Tensor:
+        """Mask of the rows whose group is at its minimum, shape (n,)."""
+        return self._spare[self.groups] <= 0
+
+    def exchangeable(self, rows: Tensor) -> Tensor:
+        """Whether row i may be replaced by row j without breaking a minimum, shape (b, b)."""
+        groups = self.groups[rows]
+        return (self._spare[groups] > 0)[:, None] | (groups[:, None] == groups[None, :])
+
     def can_leave(self, row: int, successor: int) -> bool:
         """Whether ``row`` may be replaced by ``successor`` without breaking a minimum."""
         group = self.groups[row]

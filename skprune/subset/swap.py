@@ -100,27 +100,34 @@ def _exchange_batch(state: SubsetState, leave: Tensor, enter: Tensor, batch: int
     return 1
 
 
+def _candidates(state: SubsetState, leave: Tensor, enter: Tensor) -> Tensor:
+    """Rows among which single exchanges are sought: the ``POOL`` best of either side."""
+    bound = state.bound()
+    sides = [torch.where(bound, -torch.inf, leave), enter]
+    if bool(bound.any()):
+        # A group at its minimum exchanges rows with itself alone: its best join the pool.
+        sides += [torch.where(bound, gains, -torch.inf) for gains in (leave, enter)]
+    best = [torch.topk(gains, min(POOL, len(gains))) for gains in sides]
+    return torch.cat([b.indices[b.values > -torch.inf] for b in best]).unique()
+
+
 def _polish(state: SubsetState, leave: Tensor, enter: Tensor) -> bool:
     """Single exchanges within the best candidates' Gram matrix; whether any was worth it."""
-    out, into = _best(state, leave, enter, POOL)
-    codes = torch.cat([out, into])
+    codes = _candidates(state, leave, enter)
     rows = state.operator.rows(codes)
     gram = rows @ rows.T
     scores = rows @ state.residual
     kept = state.kept[codes]
-    blocked = torch.zeros_like(kept)
     before = squared = state.norm**2
     while True:
-        leave_gain = torch.where(kept & ~blocked, 2 * scores - gram.diagonal(), -torch.inf)
+        leave_gain = torch.where(kept, 2 * scores - gram.diagonal(), -torch.inf)
         enter_gain = torch.where(kept, -torch.inf, -2 * scores - gram.diagonal())
         gains = leave_gain[:, None] + enter_gain[None, :] + 2 * gram
+        gains = torch.where(state.exchangeable(codes), gains, -torch.inf)
         i, j = divmod(int(gains.argmax()), len(codes))
         gain = float(gains[i, j])
         if not gain > 0.1 * MIN_GAIN * squared:
             return before - squared > MIN_GAIN * before
-        if not state.can_leave(int(codes[i]), int(codes[j])):
-            blocked[i] = True
-            continue
         state.exchange(codes[i : i + 1], codes[j : j + 1], state.residual + rows[j] - rows[i])
         scores += gram[:, j] - gram[:, i]
         kept[i], kept[j] = False, True

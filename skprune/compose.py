@@ -1,0 +1,462 @@
+"""Pruners inside larger estimators: before an estimator, and in imbalanced-learn's Pipeline.
+
+scikit-learn's Pipeline gives the full ``y`` to every step, so none but its last can drop rows.
+``PrunedClassifier`` and ``PrunedRegressor`` prune in their own ``fit`` and stand anywhere an
+estimator does; ``PruningSampler`` is a step for imbalanced-learn's Pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import Parameter, signature
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import get_config
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, RegressorMixin, clone
+from sklearn.utils import get_tags
+from sklearn.utils._metadata_requests import RequestMethod
+from sklearn.utils._param_validation import HasMethods
+from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from skprune.baselines import RandomPruner, ScorePruner
+from skprune.containers import n_rows, plain
+from skprune.pruner import InfluencePruner
+
+
+def _has(method: str) -> Callable[[Any], bool]:
+    """Whether the estimator, fitted or not, has the method; raises its own error if not."""
+    return lambda self: bool(getattr(getattr(self, "estimator_", self.estimator), method))
+
+
+def _delegate(method: str, what: str) -> Any:
+    """A method of the fitted estimator, there if the estimator has it."""
+
+    def call(self: Any, X: Any, **params: Any) -> Any:
+        return self._ask(method, X, **params)
+
+    call.__name__ = method
+    call.__doc__ = f"{what}, by the fitted estimator for all rows of X."
+    return available_if(_has(method))(call)
+
+
+class _HasPruner:
+    """What the three classes share: a pruner, and what it knows once it is fitted."""
+
+    pruner: Any
+    pruner_: Any
+
+    @property
+    def sample_indices_(self) -> NDArray[np.int64]:
+        """Positions of the rows that were kept, sorted."""
+        return self.pruner_.sample_indices_
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of columns of X."""
+        return self.pruner_.n_features_in_
+
+    @property
+    def feature_names_in_(self) -> NDArray[Any]:
+        """Names of the columns of X, if they have names."""
+        return self.pruner_.feature_names_in_
+
+    def _unfitted_pruner(self) -> Any:
+        return InfluencePruner() if self.pruner is None else self.pruner
+
+
+def _score(self: Any, X: Any, y: Any, **params: Any) -> float:
+    """Score of the fitted estimator on all rows of X."""
+    return self._ask("score", X, y, **params)
+
+
+class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
+    """What ``PrunedClassifier`` and ``PrunedRegressor`` share: all but the kind of target."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "pruner": [None, HasMethods(["fit", "take"])],
+    }
+    # The class passes metadata on and has no use for them itself.
+    __metadata_request__fit: ClassVar[dict[str, Any]] = {"sample_weight": UNUSED}
+
+    def __init__(self, estimator: Any, pruner: Any = None) -> None:
+        self.estimator = estimator
+        self.pruner = pruner
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> Any:
+        """Prune the rows and fit the estimator on those that are kept.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, sparse matrix or tensor with n rows
+        y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), optional
+            For the pruner, if its ``fit`` takes weights, and cut to the kept rows for the
+            estimator.
+        **fit_params
+            With metadata routing, whatever pruner and estimator request. Without it, what the
+            pruner's ``fit`` names (``groups``, ``X_val``, ``y_val``) goes to the pruner and the
+            rest to the estimator. Of anything with n rows the estimator gets the kept rows.
+
+        Returns
+        -------
+        object
+            self
+        """
+        self._validate_params()
+        self._check_target(y)
+        pruner, estimator = self._task_pruner(), clone(self.estimator)
+        if sample_weight is not None:
+            fit_params["sample_weight"] = sample_weight
+        if get_config()["enable_metadata_routing"]:
+            routed = process_routing(self, "fit", **fit_params)
+            for_pruner, for_estimator = routed.pruner.fit, routed.estimator.fit
+        else:
+            for_pruner, for_estimator = _share_out(fit_params, pruner, estimator)
+        self.pruner_ = pruner.fit(X, y, **for_pruner)
+        n = n_rows(X)
+        kept = {
+            name: self.pruner_.take(value) if _is_row_wise(value, n) else value
+            for name, value in for_estimator.items()
+        }
+        self.estimator_ = estimator.fit(*self.pruner_.take(X, y), **kept)
+        return self
+
+    predict = _delegate("predict", "Predictions, shape (n,)")
+    predict_proba = _delegate("predict_proba", "Class probabilities, shape (n, n_classes)")
+    predict_log_proba = _delegate("predict_log_proba", "Their logarithms, shape (n, n_classes)")
+    decision_function = _delegate("decision_function", "Decision values, (n,) or (n, n_classes)")
+    transform = _delegate("transform", "The transformed rows")
+    score = available_if(_has("score"))(_score)
+
+    def get_metadata_routing(self) -> Any:
+        """Say which methods of the pruner and the estimator metadata are passed on to.
+
+        Returns
+        -------
+        MetadataRouter
+        """
+        to_estimator = MethodMapping()
+        for method in ("fit", "predict", "predict_proba", "predict_log_proba"):
+            to_estimator.add(caller=method, callee=method)
+        for method in ("decision_function", "transform", "score"):
+            to_estimator.add(caller=method, callee=method)
+        return (
+            MetadataRouter(owner=self)
+            .add(
+                pruner=self._unfitted_pruner(),
+                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
+            )
+            .add(estimator=self.estimator, method_mapping=to_estimator)
+        )
+
+    def _ask(self, method: str, *args: Any, **params: Any) -> Any:
+        check_is_fitted(self)
+        if get_config()["enable_metadata_routing"]:
+            params = process_routing(self, method, **params).estimator[method]
+        return getattr(self.estimator_, method)(*args, **params)
+
+    def _task_pruner(self) -> Any:
+        """A clone of the pruner that takes y for what this class takes it for."""
+        raise NotImplementedError
+
+    def _check_target(self, y: Any) -> None:
+        """Refuse a target that is not of this class's kind."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        estimator, pruner = get_tags(self.estimator), get_tags(self._unfitted_pruner())
+        tags.classifier_tags = estimator.classifier_tags or tags.classifier_tags
+        tags.regressor_tags = estimator.regressor_tags or tags.regressor_tags
+        if tags.classifier_tags is not None:
+            tags.classifier_tags.multi_label = False
+        tags.transformer_tags = estimator.transformer_tags
+        tags.target_tags.required = True
+        tags.target_tags.positive_only = estimator.target_tags.positive_only
+        tags.input_tags.positive_only = estimator.input_tags.positive_only
+        tags.input_tags.sparse = estimator.input_tags.sparse and pruner.input_tags.sparse
+        tags.input_tags.allow_nan = estimator.input_tags.allow_nan and pruner.input_tags.allow_nan
+        tags.non_deterministic = estimator.non_deterministic or pruner.non_deterministic
+        return tags
+
+
+class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
+    """Fit a classifier on the rows that a pruner keeps, and predict for all rows.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Cloned and fitted on the kept rows. It need not be linear, nor the pruner's model.
+    pruner : pruner, default=None
+        Cloned and fitted in ``fit``; None is ``InfluencePruner()``. To search its parameters
+        (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, it is
+        "softmax", whatever the labels look like.
+
+    Attributes
+    ----------
+    pruner_ : pruner
+        Fitted: ``pruner_.report_``, ``pruner_.gap_``, ``pruner_.take(...)``.
+    estimator_ : classifier
+        Fitted on the kept rows.
+    sample_indices_ : ndarray of shape (n_kept,), int64
+        Positions of the rows that were kept, sorted.
+    classes_ : ndarray of shape (n_classes,)
+        Labels the estimator knows.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        If the columns have names.
+
+    See Also
+    --------
+    PrunedRegressor : The same for numbers.
+    PruningSampler : A step of imbalanced-learn's Pipeline.
+
+    Notes
+    -----
+    With metadata routing enabled, ask for weights on both sides:
+    ``PrunedClassifier(estimator.set_fit_request(sample_weight=True),
+    pruner.set_fit_request(sample_weight=True))``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skprune import InfluencePruner, PrunedClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> pruned = PrunedClassifier(LogisticRegression(), InfluencePruner(keep=0.3))
+    >>> pipeline = make_pipeline(StandardScaler(), pruned).fit(X, y)
+    >>> len(pipeline[-1].sample_indices_)
+    171
+    >>> pipeline.predict(X).shape
+    (569,)
+    """
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """Labels the fitted estimator knows."""
+        return self.estimator_.classes_
+
+    def _task_pruner(self) -> Any:
+        pruner = clone(self._unfitted_pruner())
+        if isinstance(pruner, (InfluencePruner, ScorePruner)) and pruner.model is None:
+            pruner.set_params(model="softmax")
+        return pruner
+
+    def _check_target(self, y: Any) -> None:
+        if y is not None:
+            check_classification_targets(plain(y))
+
+
+class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
+    """Fit a regressor on the rows that a pruner keeps, and predict for all rows.
+
+    Parameters
+    ----------
+    estimator : regressor
+        Cloned and fitted on the kept rows. It need not be linear, nor the pruner's model.
+    pruner : pruner, default=None
+        Cloned and fitted in ``fit``; None is ``InfluencePruner()``. To search its parameters
+        (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, it is
+        "ridge", so that whole numbers are not taken for classes; ``RandomPruner`` does not
+        stratify.
+
+    Attributes
+    ----------
+    pruner_ : pruner
+        Fitted: ``pruner_.report_``, ``pruner_.gap_``, ``pruner_.take(...)``.
+    estimator_ : regressor
+        Fitted on the kept rows.
+    sample_indices_ : ndarray of shape (n_kept,), int64
+        Positions of the rows that were kept, sorted.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        If the columns have names.
+
+    See Also
+    --------
+    PrunedClassifier : The same for labels.
+    PruningSampler : A step of imbalanced-learn's Pipeline.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> from skprune import InfluencePruner, PrunedRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> pruned = PrunedRegressor(Ridge(alpha=0.1), InfluencePruner(keep=0.5)).fit(X, y)
+    >>> len(pruned.sample_indices_)
+    221
+    """
+
+    def _task_pruner(self) -> Any:
+        pruner = clone(self._unfitted_pruner())
+        if isinstance(pruner, RandomPruner):
+            pruner.set_params(stratify=False)
+        elif isinstance(pruner, (InfluencePruner, ScorePruner)) and pruner.model is None:
+            pruner.set_params(model="ridge")
+        return pruner
+
+
+class PruningSampler(_HasPruner, BaseEstimator):
+    """A pruner as a sampler: a step of imbalanced-learn's Pipeline.
+
+    That Pipeline takes a class with ``fit_transform`` for a transformer, which all pruners
+    have; a sampler has ``fit_resample`` and neither ``fit_transform`` nor ``transform``. It prunes
+    while the Pipeline is fitted and is left out while it predicts.
+
+    Parameters
+    ----------
+    pruner : pruner, default=None
+        Cloned and fitted in ``fit_resample``; None is ``InfluencePruner()``. To search its
+        parameters (``pruningsampler__pruner__keep``), pass it.
+
+    Attributes
+    ----------
+    pruner_ : pruner
+        Fitted: ``pruner_.report_``, ``pruner_.gap_``, ``pruner_.take(...)``.
+    sample_indices_ : ndarray of shape (n_kept,), int64
+        Positions of the rows that were kept, sorted.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        If the columns have names.
+
+    See Also
+    --------
+    PrunedClassifier, PrunedRegressor : Also cut the weights of the estimator that is trained.
+
+    Notes
+    -----
+    imbalanced-learn's Pipeline gives its last step the metadata of *all* rows: with
+    ``sample_weight``, use ``PrunedClassifier`` or ``PrunedRegressor``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from skprune import InfluencePruner, PruningSampler
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> X_kept, y_kept = PruningSampler(InfluencePruner(keep=0.3)).fit_resample(X, y)
+    >>> X_kept.shape
+    (171, 30)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "pruner": [None, HasMethods(["fit", "take"])],
+    }
+
+    def __init__(self, pruner: Any = None) -> None:
+        self.pruner = pruner
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> PruningSampler:
+        """Decide which rows to keep.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, sparse matrix or tensor with n rows
+        y : array-like of shape (n,)
+        sample_weight, groups : array-like of shape (n,), optional
+            Passed to the pruner.
+
+        Returns
+        -------
+        PruningSampler
+            self
+        """
+        self._validate_params()
+        given = {"sample_weight": sample_weight, "groups": groups}
+        params = {name: value for name, value in given.items() if value is not None}
+        self.pruner_ = clone(self._unfitted_pruner()).fit(X, y, **params)
+        return self
+
+    def fit_resample(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+    ) -> tuple[Any, Any]:
+        """Decide which rows to keep, and take them.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, sparse matrix or tensor with n rows
+        y : array-like of shape (n,)
+        sample_weight, groups : array-like of shape (n,), optional
+            Passed to the pruner.
+
+        Returns
+        -------
+        X_kept, y_kept
+            In the containers that came in.
+        """
+        X_kept, y_kept = self.fit(X, y, sample_weight, groups).pruner_.take(X, y)
+        return X_kept, y_kept
+
+    def set_fit_resample_request(self, **requests: bool | str | None) -> PruningSampler:
+        """Ask for ``sample_weight`` or ``groups`` in ``fit_resample`` (metadata routing).
+
+        scikit-learn makes such methods for its own names; imbalanced-learn adds this one for
+        classes that are defined after its import, which this class need not be.
+
+        Parameters
+        ----------
+        **requests : bool, str or None
+            As in ``set_fit_request``.
+
+        Returns
+        -------
+        PruningSampler
+            self
+        """
+        try:
+            import imblearn.base  # noqa: F401 - the import registers fit_resample
+        except ImportError as error:
+            raise ImportError(
+                "Metadata of fit_resample are routed by imbalanced-learn's Pipeline, which is not "
+                "installed: pip install skprune[imblearn]"
+            ) from error
+        method = RequestMethod("fit_resample", ["groups", "sample_weight"])
+        sampler: PruningSampler = method.__get__(self, type(self))(**requests)
+        return sampler
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        pruner = get_tags(self._unfitted_pruner())
+        tags.target_tags.required = True
+        tags.input_tags.sparse = pruner.input_tags.sparse
+        tags.input_tags.allow_nan = pruner.input_tags.allow_nan
+        tags.non_deterministic = pruner.non_deterministic
+        tags.no_validation = pruner.no_validation
+        return tags
+
+
+def _share_out(
+    params: dict[str, Any], pruner: Any, estimator: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of ``params`` the pruner's ``fit`` and the estimator's ``fit`` get."""
+    of_pruner, of_estimator = (signature(e.fit).parameters for e in (pruner, estimator))
+    takes_any = any(p.kind is Parameter.VAR_KEYWORD for p in of_estimator.values())
+    for_pruner, for_estimator = {}, {}
+    for name, value in params.items():
+        if name in of_pruner:
+            for_pruner[name] = value
+        wanted = name in of_estimator
+        if wanted or (takes_any and (name == "sample_weight" or name not in of_pruner)):
+            for_estimator[name] = value
+        elif name == "sample_weight" or name not in of_pruner:
+            raise TypeError(
+                f"{type(estimator).__name__}.fit takes no {name!r}: leave it out, use an estimator "
+                "that takes it, or enable scikit-learn's metadata routing to send it to the "
+                "pruner only."
+            )
+    return for_pruner, for_estimator
+
+
+def _is_row_wise(value: Any, n: int) -> bool:
+    """Whether ``value`` holds one entry for each of n rows."""
+    shape = getattr(value, "shape", None)
+    if shape is None and (isinstance(value, (str, bytes, dict)) or not hasattr(value, "__len__")):
+        return False
+    return shape != () and n_rows(value) == n

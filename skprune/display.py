@@ -1,0 +1,351 @@
+"""The pruning curve: what every size that was tried costs, with random rows beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from skprune.pruner import InfluencePruner
+
+#: Orders of magnitude, at most, between the largest gap drawn and where the axis turns linear.
+DECADES = 5
+
+
+class PruningCurveDisplay:
+    """Gap against rows kept, with stratified random rows of the same size beside it.
+
+    Make one with :meth:`from_estimator`; the arguments below are stored as attributes.
+
+    Parameters
+    ----------
+    share : array-like of shape (n_sizes,)
+        Sizes that were tried, as shares of the rows that could be kept.
+    gap : array-like of shape (n_sizes,)
+        Score on all rows minus score on the kept ones: positive is worse.
+    standard_error : array-like of shape (n_sizes,), default=None
+        Of the gap; None draws no error bars.
+    random_gap : array-like of shape (n_sizes,), default=None
+        Gap of a stratified random subset of each size, NaN where it was not measured.
+    level : {"refit", "predicted"}, default="refit"
+        How the gaps were found.
+    scoring : str, default="loss"
+        What is scored: the unit of the gaps.
+    max_gap : float, default=None
+        The allowed gap; None if the size was fixed.
+    chosen : tuple of (float, float), default=None
+        Share and gap of the size that was chosen.
+    n_rows : int, default=None
+        Rows that were given, for the labels.
+    n_kept : int, default=None
+        Rows that were kept, for the labels.
+    name : str, default=None
+        Label of the curve.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    line_ : matplotlib Line2D
+        The gaps.
+    errorbar_ : matplotlib ErrorbarContainer
+        The gaps (``line_``) with a standard error up and down.
+    random_line_ : matplotlib Line2D or None
+        The gaps of random rows; None if none were measured.
+    allowed_line_ : matplotlib Line2D or None
+        The allowed gap; None if the size was fixed.
+    chosen_line_ : matplotlib Line2D or None
+        The mark at the chosen size.
+
+    See Also
+    --------
+    InfluencePruner : Its ``path_`` is what is drawn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from skprune import InfluencePruner, PruningCurveDisplay
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> pruner = InfluencePruner(max_gap=0.05, random_state=0).fit(X, y)
+    >>> display = PruningCurveDisplay.from_estimator(pruner)
+    >>> display.ax_.get_ylabel()
+    'Refit gap on held-out rows (nats)'
+    """
+
+    def __init__(
+        self,
+        *,
+        share: ArrayLike,
+        gap: ArrayLike,
+        standard_error: ArrayLike | None = None,
+        random_gap: ArrayLike | None = None,
+        level: str = "refit",
+        scoring: str = "loss",
+        max_gap: float | None = None,
+        chosen: tuple[float, float] | None = None,
+        n_rows: int | None = None,
+        n_kept: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.share = share
+        self.gap = gap
+        self.standard_error = standard_error
+        self.random_gap = random_gap
+        self.level = level
+        self.scoring = scoring
+        self.max_gap = max_gap
+        self.chosen = chosen
+        self.n_rows = n_rows
+        self.n_kept = n_kept
+        self.name = name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        ax: Any = None,
+        name: str | None = None,
+        curve_kwargs: dict[str, Any] | None = None,
+        random_kwargs: dict[str, Any] | None = None,
+    ) -> PruningCurveDisplay:
+        """Draw the sizes that a fitted pruner tried.
+
+        Parameters
+        ----------
+        estimator : InfluencePruner, PrunedClassifier, PrunedRegressor, PruningSampler or Pipeline
+            Fitted; of a Pipeline, the last step is taken.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        name : str, default=None
+            Label of the curve; None is the pruner's class name.
+        curve_kwargs, random_kwargs : dict, default=None
+            Passed to ``Axes.errorbar`` for the gaps and to ``Axes.plot`` for random rows.
+
+        Returns
+        -------
+        PruningCurveDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator has not been fitted.
+        TypeError
+            If there is no InfluencePruner in it.
+        ImportError
+            If matplotlib is not installed.
+        """
+        pruner = _find_pruner(estimator)
+        path, report = pruner.path_, pruner.report_
+        level = pruner.gap_.level
+        gaps = path[f"{level}_gap"]
+        if not report.met:
+            chosen = (1.0, 0.0)
+        else:
+            at = int(np.flatnonzero(path["n_kept"] == report.pruned_fit_rows)[0])
+            chosen = (float(path["share"][at]), float(gaps[at]))
+        unit = pruner.gap_.scoring
+        if unit == "loss":
+            unit = "nats" if hasattr(pruner, "classes_") else "share of the target's variance"
+        display = cls(
+            share=path["share"],
+            gap=gaps,
+            standard_error=path["standard_error"],
+            random_gap=path["random_gap"],
+            level=level,
+            scoring=unit,
+            max_gap=report.max_gap,
+            chosen=chosen,
+            n_rows=report.n_rows,
+            n_kept=report.n_kept,
+            name=type(pruner).__name__ if name is None else name,
+        )
+        return display.plot(ax, curve_kwargs=curve_kwargs, random_kwargs=random_kwargs)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        name: str | None = None,
+        curve_kwargs: dict[str, Any] | None = None,
+        random_kwargs: dict[str, Any] | None = None,
+    ) -> PruningCurveDisplay:
+        """Draw the curve.
+
+        The gap has a logarithmic axis that turns linear around zero, within the smallest
+        standard error: differences below it mean nothing.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+        name : str, default=None
+            Label of the curve; None is the one the display was made with.
+        curve_kwargs, random_kwargs : dict, default=None
+            Passed to ``Axes.errorbar`` for the gaps and to ``Axes.plot`` for random rows.
+
+        Returns
+        -------
+        PruningCurveDisplay
+            self
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        if ax is None:
+            ax = _pyplot().subplots(figsize=(7.2, 4.6), layout="constrained")[1]
+        share, gap, errors, random = self._arrays()
+        order = np.argsort(share, kind="stable")
+        share, gap, errors, random = share[order], gap[order], errors[order], random[order]
+        name = self.name if name is None else name
+        label = f"{name or 'kept rows'}, {self.level} gap"
+        label += " ± 1 standard error" if np.any(errors > 0) else ""
+
+        self.allowed_line_ = None
+        if self.max_gap is not None:
+            self.allowed_line_ = ax.axhline(
+                self.max_gap, color="C2", linestyle="--", label=f"allowed gap, {self.max_gap:g}"
+            )
+        self.random_line_ = None
+        measured = np.isfinite(random)
+        if measured.any():
+            (self.random_line_,) = ax.plot(
+                share[measured],
+                random[measured],
+                **{
+                    "color": "0.45",
+                    "marker": "x",
+                    "linestyle": ":",
+                    "label": "stratified random rows, refit gap",
+                    **(random_kwargs or {}),
+                },
+            )
+        style = {"color": "C0", "marker": "o", "capsize": 3, "label": label, "zorder": 3}
+        self.errorbar_ = ax.errorbar(share, gap, yerr=errors, **{**style, **(curve_kwargs or {})})
+        self.line_ = self.errorbar_.lines[0]
+        self.chosen_line_ = None
+        if self.chosen is not None:
+            (self.chosen_line_,) = ax.plot(
+                *([value] for value in self.chosen),
+                marker="o",
+                markersize=13,
+                markerfacecolor="none",
+                markeredgecolor="C3",
+                markeredgewidth=2,
+                linestyle="none",
+                zorder=4,
+                label=self._chosen_in_words(),
+            )
+        self._scale(ax, share, gap, errors, random)
+        of = "" if self.n_rows is None else f" (100% = {self.n_rows:,})"
+        ax.set_xlabel(f"Rows kept{of}")
+        ax.set_ylabel(f"{self.level.capitalize()} gap on held-out rows ({self._unit()})")
+        ax.legend(fontsize="small")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _arrays(self) -> tuple[NDArray[np.float64], ...]:
+        """Share, gap, standard error (NaN if unknown), and random gap."""
+        share = np.asarray(self.share, dtype=np.float64)
+        none = np.full(share.shape, np.nan)
+
+        def read(values: ArrayLike | None) -> NDArray[np.float64]:
+            return none if values is None else np.asarray(values, dtype=np.float64)
+
+        errors = read(self.standard_error)
+        return (
+            share,
+            read(self.gap),
+            np.where(np.isfinite(errors), errors, np.nan),
+            read(self.random_gap),
+        )
+
+    def _unit(self) -> str:
+        return "nats or share of variance" if self.scoring == "loss" else self.scoring
+
+    def _chosen_in_words(self) -> str:
+        if self.n_rows is None or self.n_kept is None:
+            return "chosen"
+        if self.n_kept == self.n_rows:
+            return f"all {self.n_rows:,} rows kept"
+        return f"chosen, {self.n_kept:,} of {self.n_rows:,} rows"
+
+    def _scale(
+        self,
+        ax: Any,
+        share: NDArray[np.float64],
+        gap: NDArray[np.float64],
+        errors: NDArray[np.float64],
+        random: NDArray[np.float64],
+    ) -> None:
+        """Logarithmic shares with percentages, and gaps on an axis that is linear around zero."""
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+        smallest = float(share.min()) if len(share) else 0.5
+        ax.set_xscale("log")
+        ax.set_xlim(smallest / 1.15, 1.12)
+        every = np.arange(1.0, 10.0) if smallest > 0.25 else np.array([1.0, 2.0, 5.0])
+        ax.xaxis.set_major_locator(LogLocator(subs=every, numticks=20))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}%"))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_minor_formatter(NullFormatter())
+
+        steps = np.nan_to_num(errors)
+        allowed = np.array([0.0 if self.max_gap is None else self.max_gap])
+        drawn = np.concatenate([gap - steps, gap + steps, random, allowed])
+        drawn = np.append(drawn[np.isfinite(drawn)], 0.0)
+        largest = float(np.abs(drawn).max())
+        if largest == 0.0:
+            return
+        resolution = errors[errors > 0] if np.any(errors > 0) else np.abs(gap[gap != 0])
+        linear = float(resolution.min()) if len(resolution) else largest
+        # A power of ten, so that the ticks 10^k fall on the ends of the linear part.
+        exponent = np.floor(np.log10(np.clip(linear, largest / 10**DECADES, largest)))
+        threshold = float(10.0**exponent)
+        ax.set_yscale("symlog", linthresh=threshold)
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        ax.set_ylim(*(_beyond(edge, threshold) for edge in (drawn.min(), drawn.max())))
+        ax.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
+
+
+def _beyond(edge: float, threshold: float) -> float:
+    """An axis limit some way beyond the last value drawn."""
+    if edge == 0.0:
+        return -0.3 * threshold
+    return float(1.6 * edge) if abs(edge) > threshold else float(np.sign(edge) * 1.6 * threshold)
+
+
+def _find_pruner(estimator: Any) -> InfluencePruner:
+    """The fitted InfluencePruner in ``estimator``."""
+    found = estimator
+    if isinstance(found, Pipeline) or type(found).__name__ == "Pipeline":  # imbalanced-learn's too
+        found = found.steps[-1][1]
+    if not isinstance(found, InfluencePruner) and hasattr(found, "pruner"):
+        check_is_fitted(found, "pruner_")
+        found = found.pruner_
+    if not isinstance(found, InfluencePruner):
+        got = type(estimator).__name__
+        where = "" if found is estimator else f" with {type(found).__name__} in it"
+        raise TypeError(
+            "A pruning curve needs the sizes that an InfluencePruner tried: pass a fitted "
+            "InfluencePruner, PrunedClassifier, PrunedRegressor or a Pipeline that ends in one "
+            f"(of a search, its best_estimator_); got {got}{where}."
+        )
+    check_is_fitted(found, "path_")
+    return found
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as exc:
+        raise ImportError(
+            "PruningCurveDisplay draws with matplotlib, which is not installed: "
+            'pip install "skprune[plot]"'
+        ) from exc
+    return plt
