@@ -27,6 +27,8 @@ from skprune.baselines import RandomPruner, ScorePruner
 from skprune.containers import n_rows, plain
 from skprune.pruner import InfluencePruner
 
+DELEGATED = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
+
 
 def _has(method: str) -> Callable[[Any], bool]:
     """Whether the estimator, fitted or not, has the method; raises its own error if not."""
@@ -135,25 +137,14 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
     score = available_if(_has("score"))(_score)
 
     def get_metadata_routing(self) -> Any:
-        """Say which methods of the pruner and the estimator metadata are passed on to.
-
-        Returns
-        -------
-        MetadataRouter
-        """
+        """Which methods of the pruner and of the estimator metadata is passed on to."""
+        to_pruner = MethodMapping().add(caller="fit", callee="fit")
         to_estimator = MethodMapping()
-        for method in ("fit", "predict", "predict_proba", "predict_log_proba"):
+        for method in ("fit", "score", *DELEGATED):
             to_estimator.add(caller=method, callee=method)
-        for method in ("decision_function", "transform", "score"):
-            to_estimator.add(caller=method, callee=method)
-        return (
-            MetadataRouter(owner=self)
-            .add(
-                pruner=self._unfitted_pruner(),
-                method_mapping=MethodMapping().add(caller="fit", callee="fit"),
-            )
-            .add(estimator=self.estimator, method_mapping=to_estimator)
-        )
+        router = MetadataRouter(owner=self)
+        router.add(pruner=self._unfitted_pruner(), method_mapping=to_pruner)
+        return router.add(estimator=self.estimator, method_mapping=to_estimator)
 
     def _ask(self, method: str, *args: Any, **params: Any) -> Any:
         check_is_fitted(self)
@@ -199,22 +190,12 @@ class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
 
     Attributes
     ----------
-    pruner_ : pruner
-        Fitted: ``pruner_.report_``, ``pruner_.gap_``, ``pruner_.take(...)``.
-    estimator_ : classifier
-        Fitted on the kept rows.
-    sample_indices_ : ndarray of shape (n_kept,), int64
-        Positions of the rows that were kept, sorted.
-    classes_ : ndarray of shape (n_classes,)
-        Labels the estimator knows.
+    pruner_ : pruner, fitted
+    estimator_ : classifier, fitted on the kept rows
+    sample_indices_ : ndarray of shape (n_kept,), positions of the kept rows, sorted
+    classes_ : ndarray of shape (n_classes,), labels that ``estimator_`` knows
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        If the columns have names.
-
-    See Also
-    --------
-    PrunedRegressor : The same for numbers.
-    PruningSampler : A step of imbalanced-learn's Pipeline.
+    feature_names_in_ : ndarray of shape (n_features_in_,), if the columns have names
 
     Notes
     -----
@@ -269,20 +250,11 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
 
     Attributes
     ----------
-    pruner_ : pruner
-        Fitted: ``pruner_.report_``, ``pruner_.gap_``, ``pruner_.take(...)``.
-    estimator_ : regressor
-        Fitted on the kept rows.
-    sample_indices_ : ndarray of shape (n_kept,), int64
-        Positions of the rows that were kept, sorted.
+    pruner_ : pruner, fitted
+    estimator_ : regressor, fitted on the kept rows
+    sample_indices_ : ndarray of shape (n_kept,), positions of the kept rows, sorted
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        If the columns have names.
-
-    See Also
-    --------
-    PrunedClassifier : The same for labels.
-    PruningSampler : A step of imbalanced-learn's Pipeline.
+    feature_names_in_ : ndarray of shape (n_features_in_,), if the columns have names
 
     Examples
     --------
@@ -319,17 +291,10 @@ class PruningSampler(_HasPruner, BaseEstimator):
 
     Attributes
     ----------
-    pruner_ : pruner
-        Fitted: ``pruner_.report_``, ``pruner_.gap_``, ``pruner_.take(...)``.
-    sample_indices_ : ndarray of shape (n_kept,), int64
-        Positions of the rows that were kept, sorted.
+    pruner_ : pruner, fitted
+    sample_indices_ : ndarray of shape (n_kept,), positions of the kept rows, sorted
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        If the columns have names.
-
-    See Also
-    --------
-    PrunedClassifier, PrunedRegressor : Also cut the weights of the estimator that is trained.
+    feature_names_in_ : ndarray of shape (n_features_in_,), if the columns have names
 
     Notes
     -----
@@ -354,20 +319,7 @@ class PruningSampler(_HasPruner, BaseEstimator):
         self.pruner = pruner
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> PruningSampler:
-        """Decide which rows to keep.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame, sparse matrix or tensor with n rows
-        y : array-like of shape (n,)
-        sample_weight, groups : array-like of shape (n,), optional
-            Passed to the pruner.
-
-        Returns
-        -------
-        PruningSampler
-            self
-        """
+        """Decide which rows to keep; see ``fit_resample``."""
         self._validate_params()
         given = {"sample_weight": sample_weight, "groups": groups}
         params = {name: value for name, value in given.items() if value is not None}
@@ -395,20 +347,9 @@ class PruningSampler(_HasPruner, BaseEstimator):
         return X_kept, y_kept
 
     def set_fit_resample_request(self, **requests: bool | str | None) -> PruningSampler:
-        """Ask for ``sample_weight`` or ``groups`` in ``fit_resample`` (metadata routing).
+        """Ask for ``sample_weight`` or ``groups`` in ``fit_resample``, as in ``set_fit_request``.
 
-        scikit-learn makes such methods for its own names; imbalanced-learn adds this one for
-        classes that are defined after its import, which this class need not be.
-
-        Parameters
-        ----------
-        **requests : bool, str or None
-            As in ``set_fit_request``.
-
-        Returns
-        -------
-        PruningSampler
-            self
+        imbalanced-learn adds this method to classes that are defined after its import only.
         """
         try:
             import imblearn.base  # noqa: F401 - the import registers fit_resample
@@ -456,7 +397,7 @@ def _share_out(
 
 def _is_row_wise(value: Any, n: int) -> bool:
     """Whether ``value`` holds one entry for each of n rows."""
-    shape = getattr(value, "shape", None)
-    if shape is None and (isinstance(value, (str, bytes, dict)) or not hasattr(value, "__len__")):
+    sized = any(hasattr(value, name) for name in ("shape", "__len__", "__array__"))
+    if not sized or isinstance(value, (str, bytes, dict)) or getattr(value, "shape", None) == ():
         return False
-    return shape != () and n_rows(value) == n
+    return n_rows(value) == n

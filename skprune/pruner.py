@@ -91,7 +91,8 @@ class InfluencePruner(BasePruner):
     prior : None, "loss", "el2n" or array-like of shape (n_rows,), default=None
         Odds of a row to be in the subset the search starts from. None is uniform within each
         class, the safe choice when another model is trained on the kept rows. "loss" (the square
-        root of a row's loss) and "el2n" (the norm of its error p - y) prefer hard rows: right only where the trained model is the examining head itself.
+        root of a row's loss) and "el2n" (the norm of its error p - y) prefer hard rows: right
+        only where the trained model is the examining head itself.
     verify : {"refit", None}, default="refit"
         Measure gaps by refitting the head, or only predict them by one Newton step.
     min_per_class : int, default=1
@@ -128,7 +129,7 @@ class InfluencePruner(BasePruner):
     classes_ : ndarray of shape (n_classes,)
         Labels, for classification only.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         If the columns have names.
 
     See Also

@@ -88,7 +88,7 @@ class ScorePruner(BasePruner):
         size = resolve_size(self.keep, len(table), minima)
         problem = (
             HeadEncoder(spec, table.classes)
-            .fit(table.X, table.y)
+            .fit(table.X, table.y, table.weights)
             .problem(table.X, table.y, table.weights)
         )
         fit = cold_fit(problem)[0]
