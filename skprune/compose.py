@@ -24,7 +24,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from skprune.baselines import RandomPruner, ScorePruner
-from skprune.containers import n_rows, plain
+from skprune.containers import is_row_wise, n_rows, plain
 from skprune.pruner import InfluencePruner
 
 DELEGATED = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
@@ -123,7 +123,7 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         self.pruner_ = pruner.fit(X, y, **for_pruner)
         n = n_rows(X)
         kept = {
-            name: self.pruner_.take(value) if _is_row_wise(value, n) else value
+            name: self.pruner_.take(value) if is_row_wise(value, n) else value
             for name, value in for_estimator.items()
         }
         self.estimator_ = estimator.fit(*self.pruner_.take(X, y), **kept)
@@ -318,12 +318,10 @@ class PruningSampler(_HasPruner, BaseEstimator):
     def __init__(self, pruner: Any = None) -> None:
         self.pruner = pruner
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> PruningSampler:
-        """Decide which rows to keep; see ``fit_resample``."""
+    def fit(self, X: Any, y: Any, **fit_params: Any) -> PruningSampler:
+        """Decide which rows to keep; ``fit_params`` are passed to the pruner."""
         self._validate_params()
-        given = {"sample_weight": sample_weight, "groups": groups}
-        params = {name: value for name, value in given.items() if value is not None}
-        self.pruner_ = clone(self._unfitted_pruner()).fit(X, y, **params)
+        self.pruner_ = clone(self._unfitted_pruner()).fit(X, y, **fit_params)
         return self
 
     def fit_resample(
@@ -343,7 +341,9 @@ class PruningSampler(_HasPruner, BaseEstimator):
         X_kept, y_kept
             In the containers that came in.
         """
-        X_kept, y_kept = self.fit(X, y, sample_weight, groups).pruner_.take(X, y)
+        given = {"sample_weight": sample_weight, "groups": groups}
+        self.fit(X, y, **{name: value for name, value in given.items() if value is not None})
+        X_kept, y_kept = self.pruner_.take(X, y)
         return X_kept, y_kept
 
     def set_fit_resample_request(self, **requests: bool | str | None) -> PruningSampler:
@@ -393,11 +393,3 @@ def _share_out(
                 "pruner only."
             )
     return for_pruner, for_estimator
-
-
-def _is_row_wise(value: Any, n: int) -> bool:
-    """Whether ``value`` holds one entry for each of n rows."""
-    sized = any(hasattr(value, name) for name in ("shape", "__len__", "__array__"))
-    if not sized or isinstance(value, (str, bytes, dict)) or getattr(value, "shape", None) == ():
-        return False
-    return n_rows(value) == n

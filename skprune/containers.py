@@ -63,6 +63,14 @@ def take_rows(data: Any, indices: NDArray[np.int64]) -> Any:
     return _safe_indexing(data, indices)
 
 
+def is_row_wise(value: Any, n: int) -> bool:
+    """Whether ``value`` holds one entry for each of n rows."""
+    sized = any(hasattr(value, name) for name in ("shape", "__len__", "__array__"))
+    if not sized or isinstance(value, (str, bytes, dict)) or getattr(value, "shape", None) == ():
+        return False
+    return n_rows(value) == n
+
+
 def plain(data: Any) -> Any:
     """Tensors as arrays and blocks of rows (images, sequences) as flat rows; else unchanged."""
     if isinstance(data, torch.Tensor):

@@ -14,6 +14,9 @@ from skprune.pruner import InfluencePruner
 #: Orders of magnitude, at most, between the largest gap drawn and where the axis turns linear.
 DECADES = 5
 
+#: Empty shares of the height of the axes below and above what is drawn; the legend is above.
+MARGIN, HEADROOM = 0.07, 0.25
+
 
 class PruningCurveDisplay:
     """Gap against rows kept, with stratified random rows of the same size beside it.
@@ -32,8 +35,8 @@ class PruningCurveDisplay:
         Gap of a stratified random subset of each size, NaN where it was not measured.
     level : {"refit", "predicted"}, default="refit"
         How the gaps were found.
-    scoring : str, default="loss"
-        What is scored: the unit of the gaps.
+    unit : str, default="loss"
+        Unit of the gaps, or what is scored, for the label of the axis.
     max_gap : float, default=None
         The allowed gap; None if the size was fixed.
     chosen : tuple of (float, float), default=None
@@ -83,7 +86,7 @@ class PruningCurveDisplay:
         standard_error: ArrayLike | None = None,
         random_gap: ArrayLike | None = None,
         level: str = "refit",
-        scoring: str = "loss",
+        unit: str = "loss",
         max_gap: float | None = None,
         chosen: tuple[float, float] | None = None,
         n_rows: int | None = None,
@@ -95,7 +98,7 @@ class PruningCurveDisplay:
         self.standard_error = standard_error
         self.random_gap = random_gap
         self.level = level
-        self.scoring = scoring
+        self.unit = unit
         self.max_gap = max_gap
         self.chosen = chosen
         self.n_rows = n_rows
@@ -149,14 +152,14 @@ class PruningCurveDisplay:
             chosen = (float(path["share"][at]), float(gaps[at]))
         unit = pruner.gap_.scoring
         if unit == "loss":
-            unit = "nats" if hasattr(pruner, "classes_") else "share of the target's variance"
+            unit = "nats" if hasattr(pruner, "classes_") else "share of Var(y)"
         display = cls(
             share=path["share"],
             gap=gaps,
             standard_error=path["standard_error"],
             random_gap=path["random_gap"],
             level=level,
-            scoring=unit,
+            unit=unit,
             max_gap=report.max_gap,
             chosen=chosen,
             n_rows=report.n_rows,
@@ -175,8 +178,8 @@ class PruningCurveDisplay:
     ) -> PruningCurveDisplay:
         """Draw the curve.
 
-        The gap has a logarithmic axis that turns linear around zero, within the smallest
-        standard error: differences below it mean nothing.
+        The gap has a logarithmic axis that turns linear around zero, within a typical standard
+        error: differences below it mean nothing.
 
         Parameters
         ----------
@@ -244,8 +247,16 @@ class PruningCurveDisplay:
         self._scale(ax, share, gap, errors, random)
         of = "" if self.n_rows is None else f" (100% = {self.n_rows:,})"
         ax.set_xlabel(f"Rows kept{of}")
-        ax.set_ylabel(f"{self.level.capitalize()} gap on held-out rows ({self._unit()})")
-        ax.legend(fontsize="small")
+        ax.set_ylabel(f"{self.level.capitalize()} gap on held-out rows ({self.unit})")
+        shown = [self.errorbar_, self.random_line_, self.allowed_line_, self.chosen_line_]
+        # In the headroom that _scale leaves above the curves.
+        ax.legend(
+            handles=[artist for artist in shown if artist is not None],
+            loc="upper center",
+            ncols=2,
+            fontsize="small",
+            frameon=False,
+        )
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -265,9 +276,6 @@ class PruningCurveDisplay:
             read(self.random_gap),
         )
 
-    def _unit(self) -> str:
-        return "nats or share of variance" if self.scoring == "loss" else self.scoring
-
     def _chosen_in_words(self) -> str:
         if self.n_rows is None or self.n_kept is None:
             return "chosen"
@@ -284,7 +292,13 @@ class PruningCurveDisplay:
         random: NDArray[np.float64],
     ) -> None:
         """Logarithmic shares with percentages, and gaps on an axis that is linear around zero."""
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+        from matplotlib.ticker import (
+            FuncFormatter,
+            LogLocator,
+            NullFormatter,
+            NullLocator,
+            SymmetricalLogLocator,
+        )
 
         smallest = float(share.min()) if len(share) else 0.5
         ax.set_xscale("log")
@@ -302,22 +316,19 @@ class PruningCurveDisplay:
         largest = float(np.abs(drawn).max())
         if largest == 0.0:
             return
-        resolution = errors[errors > 0] if np.any(errors > 0) else np.abs(gap[gap != 0])
-        linear = float(resolution.min()) if len(resolution) else largest
+        noise = errors[errors > 0] if np.any(errors > 0) else np.abs(gap[gap != 0])
+        linear = float(np.median(noise)) if len(noise) else largest
         # A power of ten, so that the ticks 10^k fall on the ends of the linear part.
-        exponent = np.floor(np.log10(np.clip(linear, largest / 10**DECADES, largest)))
-        threshold = float(10.0**exponent)
-        ax.set_yscale("symlog", linthresh=threshold)
+        exponent = np.round(np.log10(np.clip(linear, largest / 10**DECADES, largest)))
+        ax.set_yscale("symlog", linthresh=float(10.0**exponent))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        ax.set_ylim(*(_beyond(edge, threshold) for edge in (drawn.min(), drawn.max())))
+        scale = ax.yaxis.get_transform()
+        ax.yaxis.set_minor_locator(SymmetricalLogLocator(scale, subs=np.arange(2.0, 10.0)))
+        low, high = scale.transform(np.array([drawn.min(), drawn.max()]))
+        height = high - low
+        limits = np.array([low - MARGIN * height, high + HEADROOM * height])
+        ax.set_ylim(*scale.inverted().transform(limits))
         ax.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
-
-
-def _beyond(edge: float, threshold: float) -> float:
-    """An axis limit some way beyond the last value drawn."""
-    if edge == 0.0:
-        return -0.3 * threshold
-    return float(1.6 * edge) if abs(edge) > threshold else float(np.sign(edge) * 1.6 * threshold)
 
 
 def _find_pruner(estimator: Any) -> InfluencePruner:

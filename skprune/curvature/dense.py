@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skprune.curvature.base import RELATIVE_DAMPING, Curvature, damp
+from skprune.curvature.base import RELATIVE_DAMPING, Curvature
 from skprune.models.head import HeadProblem
 
 
@@ -25,8 +25,10 @@ class DenseCurvature(Curvature):
         D, K = self._shape = problem.theta_shape
         self.dim = D * K
         H = hessian_matrix(problem, outputs)
-        # Relative to every diagonal entry, so that the unit of a column makes no difference.
-        H.diagonal().add_(RELATIVE_DAMPING * damp(H.diagonal()))
+        # Relative to every diagonal entry, so that the unit of a column makes no difference; an
+        # entry is 0 only where all gradients are, and any positive number will do.
+        diagonal = H.diagonal()
+        diagonal.add_(torch.where(diagonal > 0, RELATIVE_DAMPING * diagonal, 1.0))
         factor = torch.linalg.cholesky(H)
         identity = torch.eye(self.dim, dtype=H.dtype, device=H.device)
         self._inverse_factor = torch.linalg.solve_triangular(factor, identity, upper=False)

@@ -1,0 +1,473 @@
+"""Influence against the explicit n x p matrix, and predictions against actual retraining."""
+
+from __future__ import annotations
+
+import resource
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from conftest import make_problem, reference_hessian, reference_objective, reference_rows
+from scipy.stats import spearmanr
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
+from sklearn.metrics import log_loss
+from sklearn.preprocessing import scale
+
+from skprune import InfluencePruner
+from skprune.curvature import CURVATURES, build_curvature
+from skprune.curvature.diagonal import DiagonalCurvature
+from skprune.examine import cold_fit
+from skprune.gap import HeldOut
+from skprune.influence import DenseInfluence, HeadInfluence
+from skprune.losses import Softmax, Squared
+from skprune.models.features import DenseFeatures, SparseFeatures
+from skprune.models.head import HeadProblem, Penalty
+from skprune.removal import leave_one_out, newton_steps
+
+EXACT = {"solver": "newton-cholesky", "tol": 1e-9, "max_iter": 1000}
+
+
+# The operator
+
+
+CASES = [
+    (loss, convention, sparse, name)
+    for loss in ("softmax", "sigmoid", "squared")
+    for convention in ("total", "weight", "count")
+    for sparse in (False, True)
+    for name in CURVATURES
+]
+
+
+@pytest.mark.parametrize(("loss", "convention", "sparse", "name"), CASES)
+def test_operator_is_the_whitened_matrix_of_gradients(loss, convention, sparse, name, rng):
+    problem = make_problem(loss, convention=convention, sparse=sparse)
+    # Not the optimum, where the sum of all vectors would be zero whatever the offset.
+    theta = torch.from_numpy(rng.normal(size=problem.theta_shape))
+    outputs = problem.features.forward(theta)
+    curvature = build_curvature(name, problem, outputs)
+    operator = HeadInfluence(problem, theta, outputs, curvature)
+    gradients = reference_rows(problem, theta)
+    S = torch.stack([curvature.whiten(g.reshape(theta.shape)) for g in gradients])
+    direction = torch.from_numpy(rng.normal(size=operator.dim))
+    some = torch.tensor([3, 59, 0, 17, 4])
+    close = {"rtol": 1e-8, "atol": 1e-8 * float(S.abs().max())}
+
+    assert (operator.n_rows, operator.dim) == S.shape
+    torch.testing.assert_close(operator.rows(some), S[some], **close)
+    torch.testing.assert_close(operator.scores(direction), S @ direction, **close)
+    torch.testing.assert_close(operator.sum(some), S[some].sum(0), **close)
+    torch.testing.assert_close(operator.squared_norms(), S.square().sum(1), rtol=1e-7, atol=1e-12)
+    torch.testing.assert_close(
+        operator.squared_norms(some), S[some].square().sum(1), rtol=1e-7, atol=1e-12
+    )
+    U = torch.from_numpy(rng.normal(size=theta.shape))
+    torch.testing.assert_close(
+        operator.scores_along(U), gradients @ U.reshape(-1), rtol=1e-9, atol=1e-9
+    )
+    # All rows and the offset are the gradient of the whole objective.
+    leaf = theta.clone().requires_grad_()
+    whole = torch.autograd.grad(reference_objective(problem, leaf), leaf)[0]
+    total = operator.sum(torch.arange(60)) + operator.offset
+    torch.testing.assert_close(total, curvature.whiten(whole), **close)
+    assert (float(operator.offset.norm()) > 0) == (convention == "total")
+
+
+@pytest.mark.parametrize("convention", ["total", "weight"])
+def test_squared_norm_of_a_sum_is_the_newton_decrement(convention, rng):
+    problem = make_problem("sigmoid", convention=convention)
+    fit, _ = cold_fit(problem)
+    operator = HeadInfluence(
+        problem, fit.theta, fit.outputs, build_curvature("dense", problem, fit.outputs)
+    )
+    kept = torch.from_numpy(np.sort(rng.choice(60, 40, replace=False)))
+    gradient = problem.subset(kept).gradient(fit.theta, fit.outputs[kept]).reshape(-1)
+    truth = gradient @ torch.linalg.solve(reference_hessian(problem, fit.theta), gradient)
+    found = (operator.sum(kept) + operator.offset).square().sum()
+    torch.testing.assert_close(found, truth, rtol=1e-7, atol=0)
+
+
+def test_metric_of_kept_rows():
+    problem = make_problem("softmax", convention="weight")
+    fit, _ = cold_fit(problem)
+    kept = torch.arange(0, 60, 2)
+    operator = HeadInfluence(
+        problem, fit.theta, fit.outputs, build_curvature("dense", problem, fit.outputs)
+    )
+    moved = operator.in_metric_of(kept)
+    own = build_curvature("dense", problem.subset(kept), fit.outputs[kept])
+    rows = reference_rows(problem, fit.theta)[[5, 8]]
+    expected = torch.stack([own.whiten(r.reshape(fit.theta.shape)) for r in rows])
+    torch.testing.assert_close(
+        moved.rows(torch.tensor([5, 8])).square().sum(1),
+        expected.square().sum(1),
+        rtol=1e-5,
+        atol=0,
+    )
+    assert moved.n_rows == 60  # all rows may still be chosen
+
+
+def test_dense_influence(rng):
+    vectors = torch.from_numpy(rng.normal(size=(9, 3)))
+    operator = DenseInfluence(vectors)
+    direction, some = torch.from_numpy(rng.normal(size=3)), torch.tensor([1, 7])
+    torch.testing.assert_close(operator.scores(direction), vectors @ direction)
+    torch.testing.assert_close(operator.sum(some), vectors[1] + vectors[7])
+    torch.testing.assert_close(operator.rows(some), vectors[[1, 7]])
+    torch.testing.assert_close(operator.squared_norms(), vectors.square().sum(1))
+    assert float(operator.offset.abs().max()) == 0.0
+    assert float(DenseInfluence(vectors, direction).offset[1]) == float(direction[1])
+
+
+def test_scores_and_sums_of_what_would_be_40_gigabytes(rng, monkeypatch):
+    n, D, K, each = 500_000, 1000, 10, 4
+    columns = rng.integers(0, D - 1, size=(n, each))
+    matrix = sp.csr_matrix(
+        (rng.normal(size=n * each), columns.reshape(-1), np.arange(0, n * each + 1, each)), (n, D)
+    )
+    matrix.sum_duplicates()
+    codes = torch.from_numpy(rng.integers(0, K, n))
+    targets = torch.zeros(n, K, dtype=torch.float64)
+    targets[torch.arange(n), codes] = 1.0
+    weights = torch.ones(n, dtype=torch.float64)
+    penalty = Penalty(1e-3, torch.ones(D, 1, dtype=torch.float64), weights)
+    problem = HeadProblem(SparseFeatures(matrix), targets, weights, Softmax(), penalty)
+    theta = torch.from_numpy(rng.normal(size=(D, K)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    outputs = problem.features.forward(theta)
+    curvature = build_curvature("diagonal", problem, outputs)
+    operator = HeadInfluence(problem, theta, outputs, curvature)
+
+    def refuse(*args):
+        raise AssertionError("rows were made for a score or a sum")
+
+    monkeypatch.setattr(DiagonalCurvature, "whiten_rows", refuse)
+    direction = torch.from_numpy(rng.normal(size=D * K))
+    scores, total = operator.scores(direction), operator.sum(torch.arange(0, n, 2))
+    monkeypatch.undo()
+    some = torch.tensor([0, 1, n - 1])
+    torch.testing.assert_close(scores[some], operator.rows(some) @ direction, rtol=1e-9, atol=1e-12)
+    odd = operator.sum(torch.arange(1, n, 2))
+    torch.testing.assert_close(scores.sum(), (total + odd) @ direction, rtol=1e-8, atol=1e-6)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+    assert grown < 2.0  # of 37 GiB
+
+
+def test_squared_norms_are_taken_in_chunks(monkeypatch):
+    problem = make_problem("softmax", n=500)
+    fit, _ = cold_fit(problem)
+    curvature = build_curvature("ekfac", problem, fit.outputs)
+    operator = HeadInfluence(problem, fit.theta, fit.outputs, curvature)
+    whole = operator.squared_norms()
+    sizes = []
+    original = type(curvature).whiten_rows
+
+    def spy(self, Phi, E):
+        sizes.append(len(E) * self.dim)
+        return original(self, Phi, E)
+
+    monkeypatch.setattr(type(curvature), "whiten_rows", spy)
+    monkeypatch.setattr("skprune.influence.CHUNK_NUMBERS", 1000)
+    torch.testing.assert_close(operator.squared_norms(), whole)
+    assert max(sizes) <= 1000
+    assert sum(sizes) == 500 * operator.dim
+
+
+# Leave one out
+
+
+def binary(rng):
+    X, y = load_breast_cancer(return_X_y=True)
+    X = scale(X)[:, :6]
+    rows = rng.permutation(len(y))
+    return X[rows[:200]], y[rows[:200]], X[rows[200:]], y[rows[200:]]
+
+
+def multiclass(rng):
+    X, y = load_wine(return_X_y=True)
+    X = scale(X)[:, [0, 1, 3, 4, 9]]
+    rows = rng.permutation(len(y))
+    return X[rows[:110]], y[rows[:110]], X[rows[110:]], y[rows[110:]]
+
+
+def numbers(rng):
+    X, y = load_diabetes(return_X_y=True)
+    X = scale(X)
+    rows = rng.permutation(len(y))
+    return X[rows[:250]], y[rows[:250]], X[rows[250:]], y[rows[250:]]
+
+
+def scored(model, data, **fit_params):
+    X, y, X_val, y_val = data
+    pruner = InfluencePruner(keep=0.5, model=model, random_state=0)
+    return pruner.fit(X, y, X_val=X_val, y_val=y_val, **fit_params)
+
+
+def assert_agree(scores, actual, *, spearman=0.99, slope=0.1):
+    """Rank, size and sign of predicted against actual changes."""
+    assert spearmanr(scores, actual).statistic >= spearman
+    assert np.polyfit(scores, actual, 1)[0] == pytest.approx(1.0, abs=slope)
+    clear = np.abs(actual) > 0.1 * np.abs(actual).std()
+    assert clear.sum() > 20
+    assert np.mean(np.sign(scores[clear]) == np.sign(actual[clear])) >= 0.99
+
+
+def leave_out_logistic(data, strength, weights):
+    """Change of held-out log loss for every row left out, by refitting; lam(n rows) given."""
+    X, y, X_val, y_val = data
+    n = len(y)
+
+    def loss(rows):
+        model = LogisticRegression(C=1 / strength(rows), **EXACT)
+        model.fit(X[rows], y[rows], sample_weight=weights[rows])
+        return log_loss(y_val, model.predict_proba(X_val))
+
+    everything = np.arange(n)
+    full = loss(everything)
+    return np.array([loss(np.delete(everything, i)) - full for i in range(n)])
+
+
+@pytest.mark.parametrize("make", [binary, multiclass])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_scores_against_leaving_rows_out_total_penalty(make, weighted, rng):
+    data = make(rng)
+    w = rng.uniform(0.3, 2.0, len(data[1])) if weighted else np.ones(len(data[1]))
+    pruner = scored(LogisticRegression(C=0.5), data, sample_weight=w)
+    assert_agree(pruner.scores_, leave_out_logistic(data, lambda rows: 2.0, w))
+
+
+def test_scores_against_leaving_rows_out_penalty_per_row(rng):
+    data = binary(rng)
+    n = len(data[1])
+    w = rng.uniform(0.3, 2.0, n)
+    pruner = scored(SGDClassifier(loss="log_loss", alpha=0.1), data, sample_weight=w)
+    actual = leave_out_logistic(data, lambda rows: 0.1 * len(rows), w)
+    assert_agree(pruner.scores_, actual)
+    # Read as a total penalty of the same size, the removed row would not take its share along.
+    other = scored(LogisticRegression(C=1 / (0.1 * n)), data, sample_weight=w)
+    right, wrong = (np.abs(p.scores_ - actual).mean() for p in (pruner, other))
+    assert right < 0.5 * wrong
+    # At the optimum, the shares included, all influence adds up to nothing.
+    assert abs(pruner.scores_.sum()) < 1e-6 * np.abs(pruner.scores_).sum()
+    assert abs(other.scores_.sum()) > 0.01 * np.abs(other.scores_).sum()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_scores_of_ridge_against_leaving_rows_out(weighted, rng):
+    data = X, y, X_val, y_val = numbers(rng)
+    w = rng.uniform(0.3, 2.0, 250) if weighted else np.ones(250)
+    pruner = scored(Ridge(alpha=5.0), data, sample_weight=w)
+
+    def loss(rows):
+        model = Ridge(alpha=5.0).fit(X[rows], y[rows], sample_weight=w[rows])
+        return np.mean((model.predict(X_val) - y_val) ** 2) / y.var()
+
+    everything = np.arange(250)
+    full = loss(everything)
+    actual = np.array([loss(np.delete(everything, i)) - full for i in everything])
+    assert_agree(pruner.scores_, actual)
+    # For squared error the step is known in closed form: H^-1 a_i / (1 - h_ii).
+    Phi = np.hstack([X, np.ones((250, 1))])
+    H = (Phi * w[:, None]).T @ Phi + 5.0 * np.diag([1.0] * 10 + [0.0])
+    theta = np.linalg.solve(H, Phi.T @ (w * y))
+    Phi_val = np.hstack([X_val, np.ones((len(y_val), 1))])
+    gradient = 2 / y.var() * Phi_val.T @ (Phi_val @ theta - y_val) / len(y_val)
+    closed = (Phi @ np.linalg.solve(H, gradient)) * w * (Phi @ theta - y)
+    np.testing.assert_allclose(pruner.scores_, closed, rtol=1e-5, atol=1e-9)
+
+
+def test_held_out_rows_are_scored_on_the_others(rng):
+    # A row that is in the fit and in the held-out rows would be paid for fitting itself.
+    X, y = load_diabetes(return_X_y=True)
+    X = np.hstack([scale(X), np.ones((len(y), 1))])
+    y = (y - y.mean()) / y.std()
+    n, outer = len(y), torch.from_numpy(rng.permutation(len(y))[:60])
+    inner = np.setdiff1d(np.arange(n), outer.numpy())
+    mask = torch.ones(11, 1, dtype=torch.float64)
+    mask[-1] = 0.0
+    problem = HeadProblem(
+        DenseFeatures(torch.from_numpy(X)),
+        torch.from_numpy(y)[:, None],
+        torch.ones(n, dtype=torch.float64),
+        Squared(),
+        Penalty(1.0, mask, None),
+    )
+    trial = problem.subset(torch.from_numpy(inner))
+    at, _ = cold_fit(trial)
+    fit, _ = cold_fit(problem)
+    curvature = build_curvature("dense", trial, at.outputs)
+    operator = HeadInfluence(problem, fit.theta, fit.outputs, curvature)
+    held_out = HeldOut(problem.subset(outer), 2.0, "loss", None)
+    scores = leave_one_out(problem, fit.theta, operator, held_out, at.theta, outer)
+    plain = leave_one_out(problem, fit.theta, operator, held_out, at.theta, None)
+
+    def loss(rows, on):
+        theta, _ = cold_fit(problem.subset(torch.from_numpy(rows)))
+        return np.mean((X[on] @ theta.theta.numpy()[:, 0] - y[on]) ** 2)
+
+    # What a held-out row does to the others: leave it out of the trial's rows and itself.
+    truth = []
+    for row in outer.tolist():
+        others = np.setdiff1d(outer.numpy(), row)
+        truth.append(loss(inner, others) - loss(np.append(inner, row), others))
+    found = scores[outer].numpy()
+    assert spearmanr(found, truth).statistic > 0.97
+    assert np.polyfit(found, truth, 1)[0] == pytest.approx(1.0, abs=0.25)
+    errors = [np.abs(s - truth).mean() for s in (found, plain[outer].numpy())]
+    assert errors[0] < 0.2 * errors[1]  # what the correction takes out
+    untouched = torch.from_numpy(inner)
+    torch.testing.assert_close(scores[untouched], plain[untouched], rtol=0, atol=0)
+
+
+# Groups of rows
+
+
+def random_groups(rng, n, share, count=20):
+    return [rng.choice(n, round(share * n), replace=False) for _ in range(count)]
+
+
+def predictions_of(pruner, groups, level):
+    return [getattr(pruner.group_influence(g), level) for g in groups]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("make", [binary, multiclass])
+def test_newton_step_against_retraining(make, weighted, rng):
+    data = X, y, X_val, y_val = make(rng)
+    n = len(y)
+    w = rng.uniform(0.3, 2.0, n) if weighted else np.ones(n)
+    pruner = scored(LogisticRegression(C=0.5), data, sample_weight=w)
+    full = LogisticRegression(C=0.5, **EXACT).fit(X, y, sample_weight=w)
+    before = full.predict_proba(X_val)
+    for share, closeness in ((0.05, 0.1), (0.2, 0.15), (0.4, 0.25)):
+        groups = random_groups(rng, n, share)
+        truth, moved = [], []
+        for removed in groups:
+            kept = np.delete(np.arange(n), removed)
+            model = LogisticRegression(C=0.5, **EXACT).fit(X[kept], y[kept], sample_weight=w[kept])
+            after = model.predict_proba(X_val)
+            truth.append(log_loss(y_val, after) - log_loss(y_val, before))
+            moved.append((model, after - before))
+        newton = predictions_of(pruner, groups, "newton")
+        influence = predictions_of(pruner, groups, "influence")
+        loss = np.array([change.loss for change in newton])
+        first_order = np.array([change.loss for change in influence])
+        truth = np.array(truth)
+        assert np.corrcoef(loss, truth)[0, 1] >= 0.99
+        assert np.polyfit(loss, truth, 1)[0] == pytest.approx(1.0, abs=closeness)
+        assert np.abs(loss - truth).mean() < 0.6 * np.abs(first_order - truth).mean()
+        for change, rough, (model, shifts) in zip(newton, influence, moved, strict=True):
+            step = np.vstack([(model.coef_ - full.coef_).T, model.intercept_ - full.intercept_])
+            assert change.parameters.shape == step.shape
+            error, rough_error = (np.linalg.norm(c.parameters - step) for c in (change, rough))
+            assert error < 0.3 * np.linalg.norm(step)
+            assert error < rough_error
+            means = shifts.mean(0)[1:] if len(full.classes_) == 2 else shifts.mean(0)
+            assert change.predictions.shape == means.shape
+            assert np.abs(change.predictions - means).max() < 0.15 * np.abs(shifts).mean()
+
+
+def test_influence_of_a_group_is_the_sum_over_its_rows(rng):
+    data = X, y, X_val, y_val = multiclass(rng)
+    pruner = scored(LogisticRegression(C=0.5), data)
+    rows = [3, 50, 77, 101]
+    together = pruner.group_influence(rows).influence.parameters
+    single = sum(pruner.group_influence([row]).influence.parameters for row in rows)
+    np.testing.assert_allclose(together, single, rtol=1e-5, atol=1e-9)
+    # Newton's step is not: the kept rows curve less than all rows do.
+    newton = pruner.group_influence(rows).newton.parameters
+    singles = sum(pruner.group_influence([row]).newton.parameters for row in rows)
+    assert np.abs(newton - singles).max() > 1e-4 * np.abs(newton).max()
+    # The score of a row is the slope of the held-out loss along its influence.
+    model = LogisticRegression(C=0.5, **EXACT).fit(X, y)
+    Phi = np.hstack([X_val, np.ones((len(y_val), 1))])
+    slope = Phi.T @ (model.predict_proba(X_val) - np.eye(3)[y_val]) / len(y_val)
+    for row in rows:
+        along = (slope * pruner.group_influence([row]).influence.parameters).sum()
+        assert pruner.scores_[row] == pytest.approx(along, rel=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.4])
+def test_newton_step_is_exact_for_ridge_and_in_units_of_the_target(share, rng):
+    data = X, y, X_val, y_val = numbers(rng)
+    w = rng.uniform(0.3, 2.0, 250)
+    for model in (Ridge(alpha=7.0), LinearRegression()):
+        pruner = scored(model, data, sample_weight=w)
+        full = model.fit(X, y, sample_weight=w)
+        before, coef, intercept = full.predict(X_val), full.coef_, full.intercept_
+        for removed in random_groups(rng, 250, share, 5):
+            kept = np.delete(np.arange(250), removed)
+            model.fit(X[kept], y[kept], sample_weight=w[kept])
+            after = model.predict(X_val)
+            step = np.append(model.coef_ - coef, model.intercept_ - intercept)
+            mse = [np.mean((z - y_val) ** 2) for z in (before, after)]
+            found = pruner.group_influence(removed)
+            level = 1e-3 * np.abs(step).max()
+            np.testing.assert_allclose(found.newton.parameters[:, 0], step, atol=level)
+            np.testing.assert_allclose(
+                found.newton.predictions, [(after - before).mean()], atol=level
+            )
+            assert found.newton.loss == pytest.approx((mse[1] - mse[0]) / y.var(), abs=1e-4)
+            # The influence function ends short of it, and the more so the larger the set.
+            ratio = found.influence.parameters[:, 0] @ step / (step @ step)
+            assert 0.3 < ratio < 1 - 0.5 * share
+
+
+def test_rows_may_be_given_as_mask_and_removing_harmful_rows_lowers_the_loss(rng):
+    X, y, X_val, y_val = binary(rng)
+    flipped = rng.choice(len(y), 10, replace=False)
+    y = y.copy()
+    y[flipped] = 1 - y[flipped]
+    pruner = scored(LogisticRegression(C=0.5), (X, y, X_val, y_val))
+    mask = np.isin(np.arange(len(y)), flipped)
+    by_mask, by_rows = pruner.group_influence(mask), pruner.group_influence(flipped)
+    assert by_mask.newton.loss == by_rows.newton.loss
+    assert by_rows.newton.loss < 0  # wrong labels: the model is better without them
+    assert pruner.scores_[flipped].mean() < 0 < np.delete(pruner.scores_, flipped).mean()
+    nothing = pruner.group_influence([])
+    assert nothing.newton.loss == pytest.approx(0.0, abs=1e-9)
+    with pytest.raises(ValueError, match="all rows"):
+        pruner.group_influence(np.ones(len(y), dtype=bool))
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid", "squared"])
+@pytest.mark.parametrize("convention", ["total", "weight", "count"])
+def test_newton_steps_side_by_side_against_dense_solves(loss, convention, rng):
+    # More sets than one block, of very different size, one of them empty of removals.
+    problem = make_problem(loss, convention=convention, sparse=convention == "count")
+    fit, _ = cold_fit(problem)
+    curvature = build_curvature("dense", problem, fit.outputs)
+    kept = torch.ones(19, 60, dtype=torch.bool)
+    for g in range(1, 19):
+        kept[g, torch.from_numpy(rng.choice(60, 2 * g, replace=False))] = False
+    steps = newton_steps(problem, fit.theta, curvature, kept, rtol=1e-10)
+    assert steps.shape == (19, *problem.theta_shape)
+    assert float(steps[0].norm()) < 1e-7
+    for g in range(1, 19):
+        part = problem.subset(torch.nonzero(kept[g]).reshape(-1))
+        leaf = fit.theta.clone().requires_grad_()
+        gradient = torch.autograd.grad(reference_objective(part, leaf), leaf)[0].reshape(-1)
+        inverse = torch.linalg.pinv(reference_hessian(part, fit.theta), rtol=1e-12)
+        torch.testing.assert_close(
+            steps[g].reshape(-1), -(inverse @ gradient), rtol=1e-5, atol=1e-7
+        )
+
+
+@pytest.mark.parametrize("curvature", list(CURVATURES))
+def test_answers_do_not_depend_on_the_curvature(curvature, rng):
+    # Scores and group predictions are solved with the exact Hessian; the curvature only helps.
+    data = multiclass(rng)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        exact = scored(LogisticRegression(C=0.5), data)
+        pruner = InfluencePruner(
+            keep=0.5, model=LogisticRegression(C=0.5), curvature=curvature, random_state=0
+        ).fit(data[0], data[1], X_val=data[2], y_val=data[3])
+    np.testing.assert_allclose(pruner.scores_, exact.scores_, rtol=1e-4, atol=1e-8)
+    rows = rng.choice(110, 20, replace=False)
+    one, other = (p.group_influence(rows) for p in (pruner, exact))
+    np.testing.assert_allclose(one.newton.parameters, other.newton.parameters, atol=1e-3)
+    assert one.newton.loss == pytest.approx(other.newton.loss, abs=1e-4)
