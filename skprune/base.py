@@ -34,8 +34,9 @@ def resolve_size(keep: float | int, n: int, minima: NDArray[np.int64]) -> int:
         raise ValueError(f"keep={keep} is more than the {n} rows of X.")
     if size < minima.sum():
         raise ValueError(
-            f"keep={keep!r} is {size} rows, but the minimum of every class (min_per_class) adds "
-            f"up to {int(minima.sum())} for {len(minima)} classes; keep more or lower it."
+            f"keep={keep!r} is {size} row(s), but the minimum of every class (min_per_class) adds "
+            f"up to {int(minima.sum())} for {len(minima)} classes; keep more or lower it. (1.0 is "
+            "all rows, 1 is one row.)"
         )
     return size
 

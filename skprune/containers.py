@@ -29,6 +29,10 @@ or encode first and prune the encoded table:
     InfluencePruner().fit_transform(encode.fit_transform(X), y)"""
 
 
+#: Columns that a message names.
+SHOWN = 8
+
+
 class PrunedData(NamedTuple):
     """The kept rows, ``X, y = pruner.fit_transform(X, y)``."""
 
@@ -74,7 +78,8 @@ def is_row_wise(value: Any, n: int) -> bool:
 def plain(data: Any) -> Any:
     """Tensors as arrays and blocks of rows (images, sequences) as flat rows; else unchanged."""
     if isinstance(data, torch.Tensor):
-        data = data.detach().cpu().numpy()
+        # numpy has no bfloat16.
+        data = (data.float() if data.dtype == torch.bfloat16 else data).detach().cpu().numpy()
     if isinstance(data, np.ndarray) and data.ndim > 2:
         return data.reshape(len(data), -1)
     return data
@@ -90,13 +95,38 @@ def refuse_text(data: Any) -> None:
     if not is_frame(data):
         return
     dtypes = data.dtypes.tolist() if hasattr(data.dtypes, "tolist") else list(data.dtypes)
-    text = [str(c) for c, t in zip(data.columns, dtypes, strict=True) if not _is_number(t)]
+    text = [(c, t) for c, t in zip(data.columns, dtypes, strict=True) if not _is_number(t)]
     if text:
-        shown = text if len(text) <= 8 else [*text[:8], "..."]
+        shown = [f"{c} ({_kind(t)})" for c, t in text[:SHOWN]] + ["..."] * (len(text) > SHOWN)
         raise ValueError(
             f"{len(text)} of {len(data.columns)} columns are not numbers: {', '.join(shown)}. "
-            + ENCODE_HINT.format(columns=shown)
+            + encode_hint([c for c, _ in text])
         )
+
+
+def text_columns(data: Any) -> list[int]:
+    """Positions of the columns of an array or list that hold something else than numbers."""
+
+    def is_text(column: Any) -> bool:
+        try:
+            np.asarray(column, dtype=np.float64)
+        except (TypeError, ValueError):
+            return True
+        return False
+
+    table = np.asarray(data, dtype=object)
+    return [j for j in range(table.shape[1]) if is_text(table[:, j])] if table.ndim == 2 else []
+
+
+def encode_hint(columns: list[Any]) -> str:
+    """What to do about columns that are not numbers."""
+    shown = [*columns[:SHOWN], ...] if len(columns) > SHOWN else columns
+    return ENCODE_HINT.format(columns=repr(shown).replace("Ellipsis", "..."))
+
+
+def _kind(dtype: Any) -> str:
+    """A dtype in a word: polars' Enum lists all its categories."""
+    return str(dtype).partition("(")[0]
 
 
 def _is_number(dtype: Any) -> bool:

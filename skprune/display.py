@@ -303,7 +303,7 @@ class PruningCurveDisplay:
         smallest = float(share.min()) if len(share) else 0.5
         ax.set_xscale("log")
         ax.set_xlim(smallest / 1.15, 1.12)
-        every = np.arange(1.0, 10.0) if smallest > 0.25 else np.array([1.0, 2.0, 5.0])
+        every = [1, 2, 5] if smallest < 0.1 else [1, 2, 3, 4, 5, 7]
         ax.xaxis.set_major_locator(LogLocator(subs=every, numticks=20))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g}%"))
         ax.xaxis.set_minor_locator(NullLocator())
@@ -323,7 +323,7 @@ class PruningCurveDisplay:
         ax.set_yscale("symlog", linthresh=float(10.0**exponent))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
         scale = ax.yaxis.get_transform()
-        ax.yaxis.set_minor_locator(SymmetricalLogLocator(scale, subs=np.arange(2.0, 10.0)))
+        ax.yaxis.set_minor_locator(SymmetricalLogLocator(scale, subs=list(range(2, 10))))
         low, high = scale.transform(np.array([drawn.min(), drawn.max()]))
         height = high - low
         limits = np.array([low - MARGIN * height, high + HEADROOM * height])

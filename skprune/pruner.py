@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 import time
 import warnings
@@ -12,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -30,14 +28,19 @@ from skprune.models.adapters import HeadSpec
 from skprune.models.encoding import HeadEncoder
 from skprune.models.head import HeadFit, HeadProblem, fit_head
 from skprune.models.scoring import make_scorer
-from skprune.reading import Table, check_features, hold_out, read_table, read_validation
+from skprune.reading import (
+    Table,
+    check_features,
+    hold_out,
+    read_removed,
+    read_table,
+    read_validation,
+)
 from skprune.removal import GroupInfluence, group_influence, leave_one_out
 from skprune.report import ClassCount, PruningReport
-from skprune.search import Bench, Trial, smallest_size
+from skprune.search import Bench, Trial, carry_over, outcome, path_table, smallest_size
 from skprune.subset import SOLVERS, Rows, group_minima
-
-#: Factor by which a subset grows that did not carry over from the trial to all rows.
-GROWTH = 1.25
+from skprune.threads import threads
 
 #: Examinations kept in memory, shared by all pruners of this process.
 EXAMINATIONS = ContentCache(max_bytes=2**30)
@@ -103,7 +106,8 @@ class InfluencePruner(BasePruner):
     random_state : int, RandomState instance or None, default=None
         None derives the seed from y: the same data gives the same rows.
     n_jobs : int or None, default=None
-        Threads for the products with the rows. None leaves torch's own number.
+        Threads for the products with the rows. None is one for small tables and torch's own
+        number for others.
     verbose : int, default=0
         1 shows a progress bar.
 
@@ -247,19 +251,14 @@ class InfluencePruner(BasePruner):
         """
         self._validate_params()
         begin = time.perf_counter()
-        threads = torch.get_num_threads()
-        try:
-            if self.n_jobs is not None:
-                torch.set_num_threads(effective_n_jobs(self.n_jobs))
-            self._fit(begin, X, y, sample_weight, X_val, y_val, groups)
-        finally:
-            torch.set_num_threads(threads)
+        table, spec = read_table(self, X, y, sample_weight, self.model)
+        with threads(self.n_jobs, len(table) * self.n_features_in_):
+            self._fit(begin, table, spec, X_val, y_val, groups)
         return self
 
     def _fit(
-        self, begin: float, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, groups: Any
+        self, begin: float, table: Table, spec: HeadSpec, X_val: Any, y_val: Any, groups: Any
     ) -> None:
-        table, spec = read_table(self, X, y, sample_weight, self.model)
         n, minima = len(table), group_minima(table.codes, self.min_per_class)
         fixed = None if self.keep is None else resolve_size(self.keep, n, minima)
         prior = self._given_prior(n)
@@ -309,7 +308,7 @@ class InfluencePruner(BasePruner):
                 refit=bench.refit,
                 seed=seed,
             )
-            best, indices = self._carry_over(bench, whole, inner, best, trials, fixed)
+            best, indices = carry_over(bench, whole, inner, best, trials, fixed, self.max_gap)
         self._keep(indices, n)
         self._study = _Study(everything, final, examination, held_out, encoder.target_scale)
         self.scores_: NDArray[np.float64] = leave_one_out(
@@ -355,7 +354,7 @@ class InfluencePruner(BasePruner):
                 "fit it again in this process."
             )
         study, n = self._study, len(self.keep_mask_)
-        removed = torch.from_numpy(_as_mask(rows, n))
+        removed = torch.from_numpy(read_removed(rows, n))
         return group_influence(
             study.problem,
             study.fit.theta,
@@ -457,38 +456,6 @@ class InfluencePruner(BasePruner):
 
             return smallest_size(attempt, largest=n_train, smallest=smallest, max_gap=self.max_gap)
 
-    def _carry_over(
-        self,
-        bench: Bench,
-        whole: Bench,
-        inner: Rows,
-        best: Trial | None,
-        trials: list[Trial],
-        fixed: int | None,
-    ) -> tuple[Trial | None, Rows]:
-        """Keep the trial's share of all rows; returns the trial and the rows.
-
-        A subset found at the edge of what is allowed need not carry over. Therefore the rows are
-        checked: their gap to the head of all rows, on the held-out rows, which that head has
-        seen, so that the check is on the safe side. If it fails, the trial's size grows.
-        """
-        n, n_train = len(whole.problem), len(bench.problem)
-        while best is not None:
-            size = fixed or round(best.size / n_train * n)
-            carried = whole.trial(
-                max(size, int(whole.minima.sum())),
-                None if fixed else inner[best.selection.indices],
-                with_random=False,
-            )
-            if fixed or carried.gap.within(self.max_gap):
-                return best, carried.selection.indices
-            larger = math.ceil(GROWTH * best.size)
-            if larger >= n_train:
-                break
-            best = bench.trial(larger)
-            trials.append(best)
-        return None, np.arange(n)
-
     def _summarise(
         self,
         begin: float,
@@ -512,21 +479,9 @@ class InfluencePruner(BasePruner):
         random = best.random if best is not None else None
         if best is not None and refit and random is None:
             random = bench.random_gap(best.size)
-        order = sorted(trials, key=lambda t: -t.size)
-        nan = float("nan")
-        self.path_: dict[str, NDArray[Any]] = {
-            "n_kept": np.array([t.size for t in order], dtype=np.int64),
-            "share": np.array([t.size / n_train for t in order]),
-            "predicted_gap": np.array([float(t.predicted) for t in order]),
-            "refit_gap": np.array([nan if t.measured is None else t.measured for t in order]),
-            "standard_error": np.array([t.gap.standard_error for t in order]),
-            "random_gap": np.array(
-                [random if t is best else (nan if t.random is None else t.random) for t in order],
-                dtype=float,
-            ),
-            "allowed": np.array([t.gap.within(self.max_gap) for t in order]),
-            "seconds": np.array([t.seconds for t in order]),
-        }
+        self.path_: dict[str, NDArray[Any]] = path_table(
+            trials, best, random, n_train, self.max_gap
+        )
         selection_seconds = time.perf_counter() - begin
         pruned_seconds = None
         if best is not None and refit:
@@ -543,7 +498,7 @@ class InfluencePruner(BasePruner):
         D, K = problem.theta_shape
         curvature = type(examination.curvature).__name__.removesuffix("Curvature").lower()
         self.report_ = PruningReport(
-            status=self._status(best, trials),
+            status=outcome(self.keep, self.max_gap, level, best, trials),
             met=self.keep is not None or best is not None,
             n_rows=n,
             n_kept=kept,
@@ -564,49 +519,9 @@ class InfluencePruner(BasePruner):
         if not self.report_.met:
             warnings.warn(self.report_.status, PruningWarning, stacklevel=4)
 
-    def _status(self, best: Trial | None, trials: list[Trial]) -> str:
-        """The outcome in words."""
-        how = "refit" if self.verify is not None else "predicted"
-        if self.keep is not None:
-            return f"the size was fixed (keep={self.keep!r}); its {how} gap is a result"
-        if best is not None:
-            return f"pruned: the {how} gap, with its standard error, is within {self.max_gap:g}"
-        mildest = max(trials, key=lambda t: t.size) if trials else None
-        reason = "there are too few rows to remove any"
-        if mildest is not None:
-            reason = (
-                f"keeping {mildest.size:,} of the trial's rows already has a {how} gap of "
-                f"{float(mildest.gap):+.4f} +- {mildest.gap.standard_error:.4f}"
-            )
-        return (
-            f"cannot be pruned within max_gap={self.max_gap:g}, all rows are kept: {reason}; "
-            "allow a larger gap, fix the size with keep=, or bring more held-out rows as X_val"
-        )
-
     def _start_in_words(self) -> str:
         """Which start is in force, and what that means for other models."""
         if self.prior is None:
-            return "uniform within classes: safe for other models too"
+            return "uniform within classes; the gap is this head's, measure other models"
         name = f'"{self.prior}"' if isinstance(self.prior, str) else "given"
-        return f"prior {name}: for this head only, other models may do worse than random"
-
-
-def _as_mask(rows: Any, n: int) -> NDArray[np.bool_]:
-    """Rows given by position or by mask, as a mask."""
-    rows = np.asarray(rows)
-    if rows.ndim != 1:
-        raise ValueError(f"rows must be one-dimensional, got shape {rows.shape}.")
-    mask = np.zeros(n, dtype=bool)
-    if rows.dtype == bool:
-        if len(rows) != n:
-            raise ValueError(f"the mask has {len(rows)} entries, but {n} rows were fitted.")
-        mask = rows.copy()
-    elif rows.size:
-        if rows.dtype.kind not in "iu":
-            raise ValueError(f"rows must be integers or a mask, got dtype {rows.dtype}.")
-        if rows.min() < -n or rows.max() >= n:
-            raise ValueError(f"rows must be within 0 .. {n - 1}, got {rows.min()} .. {rows.max()}.")
-        mask[rows] = True
-    if mask.all():
-        raise ValueError("removing all rows leaves nothing to fit; leave out fewer.")
-    return mask
+        return f"prior {name}: for this head alone, other models may do worse than random"

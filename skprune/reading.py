@@ -13,7 +13,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from skprune.containers import plain, refuse_text, take_rows
+from skprune.containers import encode_hint, plain, refuse_text, take_rows, text_columns
 from skprune.models.adapters import HeadSpec, read_model
 from skprune.subset.start import stratified_quotas
 
@@ -78,16 +78,29 @@ def read_table(
     if not weights.sum() > 0:
         raise ValueError("sample_weight is zero for all rows; at least one must be positive.")
     if spec.task == "regression":
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        y = _read_numbers(y, "y")
         return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights), spec
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
             f"Pruning a classification table needs at least 2 classes in y; got 1 class: "
-            f"{classes[0]!r}."
+            f"{classes[0]}."
         )
     return Table(X, y, codes.astype(np.int64), classes, weights), spec
+
+
+def _read_numbers(y: NDArray[Any], name: str) -> NDArray[np.float64]:
+    """The target of a regression."""
+    try:
+        return check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
+    except ValueError as error:
+        if "could not convert string" not in str(error):
+            raise
+        raise ValueError(
+            f"The model is a regressor, but {name} holds labels such as {y[0]!s}; use a classifier "
+            "or numbers."
+        ) from error
 
 
 def read_validation(
@@ -107,7 +120,7 @@ def read_validation(
     check_consistent_length(X, y)
     weights = np.ones(len(y))
     if table.classes is None:
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y_val")
+        y = _read_numbers(y, "y_val")
         return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights)
     unknown = np.setdiff1d(y, table.classes)
     if len(unknown):
@@ -131,6 +144,11 @@ def hold_out(
     rng = np.random.default_rng([seed, 2])
     if groups is not None:
         check_consistent_length(table.y, groups)
+        if len(np.unique(groups)) < 2:
+            raise ValueError(
+                "groups has 1 group, and whole groups are held out; pass at least 2, or X_val and "
+                "y_val."
+            )
         splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed % 2**32)
         train, test = next(splitter.split(np.zeros(n), table.y, groups))
         missing = np.setdiff1d(table.codes, table.codes[train])
@@ -151,6 +169,12 @@ def hold_out(
             f"No validation rows can be held out of {n} rows without losing a class; pass "
             "X_val and y_val."
         )
+    for side, rows in (("held out", held), ("examined", ~held)):
+        if not table.weights[rows].sum() > 0:
+            raise ValueError(
+                f"sample_weight is zero for all {rows.sum()} rows that are {side}; give more rows "
+                "a weight, or pass X_val and y_val."
+            )
     # The held-out side is shuffled: the jackknife deletes every k-th row.
     return np.flatnonzero(~held), rng.permutation(np.flatnonzero(held))
 
@@ -163,16 +187,25 @@ def read_target(y: Any, estimator: BaseEstimator) -> NDArray[Any]:
         )
     y = column_or_1d(plain(y), warn=True)
     if y.dtype.kind in "OUST":
-        missing = [v is None or v != v for v in y]
-        if any(missing):
-            raise ValueError(f"Input y contains NaN or None in {sum(missing)} rows; drop them.")
+        missing = sum(_is_missing(v) for v in y)
+        if missing:
+            raise ValueError(f"Input y contains NaN or None in {missing} rows; drop them.")
         return np.asarray(y)
+    if y.dtype.kind in "mM":
+        raise ValueError(f"y holds dates or durations ({y.dtype}); give labels or numbers.")
     return check_array(y, ensure_2d=False, dtype=None, input_name="y")
 
 
 def check_features(estimator: BaseEstimator, X: Any, model: Any) -> None:
     """Check that the fitted ``estimator`` could have been fitted to the columns of X."""
     _read_features(estimator, X, read_model(model, "classification"), reset=False)
+
+
+def _is_missing(value: Any) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # pandas.NA is neither equal to itself nor not
+        return True
 
 
 def is_continuous(y: NDArray[Any], model: Any) -> bool:
@@ -194,4 +227,32 @@ def _read_features(estimator: BaseEstimator, X: Any, spec: HeadSpec, *, reset: b
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return X
     refuse_text(X)
-    return validate_data(estimator, plain(X), reset=reset, accept_sparse="csr", dtype=np.float64)
+    try:
+        return validate_data(
+            estimator, plain(X), reset=reset, accept_sparse="csr", dtype=np.float64
+        )
+    except ValueError as error:
+        if "could not convert string" not in str(error):
+            raise
+        raise ValueError(f"{error}. {encode_hint(text_columns(X))}") from error
+
+
+def read_removed(rows: Any, n: int) -> NDArray[np.bool_]:
+    """Rows to remove, given by position or by mask, as a mask of shape (n,)."""
+    rows = np.asarray(rows)
+    if rows.ndim != 1:
+        raise ValueError(f"rows must be one-dimensional, got shape {rows.shape}.")
+    mask = np.zeros(n, dtype=bool)
+    if rows.dtype == bool:
+        if len(rows) != n:
+            raise ValueError(f"the mask has {len(rows)} entries, but {n} rows were fitted.")
+        mask = rows.copy()
+    elif rows.size:
+        if rows.dtype.kind not in "iu":
+            raise ValueError(f"rows must be integers or a mask, got dtype {rows.dtype}.")
+        if rows.min() < -n or rows.max() >= n:
+            raise ValueError(f"rows must be within 0 .. {n - 1}, got {rows.min()} .. {rows.max()}.")
+        mask[rows] = True
+    if mask.all():
+        raise ValueError("removing all rows leaves nothing to fit; leave out fewer.")
+    return mask

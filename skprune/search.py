@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +27,9 @@ KEPT_METRIC = 3
 REFIT_TOLERANCE = 1e-6
 #: Ratio of neighbouring sizes at which the bisection stops.
 RESOLUTION = 1.06
+
+#: Factor by which a subset grows that did not carry over from the trial to all rows.
+GROWTH = 1.25
 
 
 @dataclass(frozen=True)
@@ -201,3 +206,100 @@ def smallest_size(
         else:
             lower = size
     return best, trials
+
+
+def carry_over(
+    bench: Bench,
+    whole: Bench,
+    inner: Rows,
+    best: Trial | None,
+    trials: list[Trial],
+    fixed: int | None,
+    max_gap: float,
+) -> tuple[Trial | None, Rows]:
+    """Keep the trial's share of all rows.
+
+    A subset found at the edge of what is allowed need not carry over. Therefore the rows are
+    checked: their gap to the head of all rows, on the held-out rows, which that head has seen,
+    so that the check is on the safe side. If it fails, the trial's size grows.
+
+    Parameters
+    ----------
+    bench, whole : Bench
+        Of the trial, and of all rows.
+    inner : ndarray
+        Rows of the trial among all rows.
+    best : Trial or None
+        What the search found; None keeps all rows.
+    trials : list of Trial
+        Further trials are appended.
+    fixed : int or None
+        Rows to keep if their number is given; then nothing is checked.
+    max_gap : float
+
+    Returns
+    -------
+    best : Trial or None
+        The trial whose size was kept.
+    indices : ndarray
+        The kept rows.
+    """
+    n, n_train = len(whole.problem), len(bench.problem)
+    while best is not None:
+        size = fixed or round(best.size / n_train * n)
+        carried = whole.trial(
+            max(size, int(whole.minima.sum())),
+            None if fixed else inner[best.selection.indices],
+            with_random=False,
+        )
+        if fixed or carried.gap.within(max_gap):
+            return best, carried.selection.indices
+        larger = math.ceil(GROWTH * best.size)
+        if larger >= n_train:
+            break
+        best = bench.trial(larger)
+        trials.append(best)
+    return None, np.arange(n)
+
+
+def path_table(
+    trials: list[Trial], best: Trial | None, random: Gap | None, n_train: int, max_gap: float
+) -> dict[str, NDArray[Any]]:
+    """The trials as columns, largest size first; ``random`` is the baseline of ``best``."""
+    order = sorted(trials, key=lambda t: -t.size)
+    randoms = [random if t is best else t.random for t in order]
+
+    def column(gaps: list[Gap | None]) -> NDArray[np.float64]:
+        return np.array([math.nan if gap is None else gap for gap in gaps], dtype=np.float64)
+
+    return {
+        "n_kept": np.array([t.size for t in order], dtype=np.int64),
+        "share": np.array([t.size / n_train for t in order]),
+        "predicted_gap": column([t.predicted for t in order]),
+        "refit_gap": column([t.measured for t in order]),
+        "standard_error": np.array([t.gap.standard_error for t in order]),
+        "random_gap": column(randoms),
+        "allowed": np.array([t.gap.within(max_gap) for t in order]),
+        "seconds": np.array([t.seconds for t in order]),
+    }
+
+
+def outcome(
+    keep: float | int | None, max_gap: float, level: str, best: Trial | None, trials: list[Trial]
+) -> str:
+    """What came of the request, in words; ``level`` is that of the gaps."""
+    if keep is not None:
+        return f"the size was fixed (keep={keep!r}); its {level} gap is a result"
+    if best is not None:
+        return f"pruned: the {level} gap, with its standard error, is within {max_gap:g}"
+    reason = "there are too few rows to remove any"
+    if trials:
+        mildest = max(trials, key=lambda t: t.size)
+        reason = (
+            f"keeping {mildest.size:,} of the trial's rows already has a {level} gap of "
+            f"{float(mildest.gap):+.4f} +- {mildest.gap.standard_error:.4f}"
+        )
+    return (
+        f"cannot be pruned within max_gap={max_gap:g}, all rows are kept: {reason}; "
+        "allow a larger gap, fix the size with keep=, or bring more held-out rows as X_val"
+    )

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import torch
 from conftest import make_problem, reference_hessian, reference_objective, reference_rows
 from scipy.stats import spearmanr
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import scale
@@ -179,25 +179,30 @@ def test_squared_norms_are_taken_in_chunks(monkeypatch):
 # Leave one out
 
 
+# Held-out rows come from another part of the space than the fitted ones. Where both are alike,
+# the held-out slope nearly vanishes and what remains of it is of second order in the change.
+
+
+def split(X, y, n, rng):
+    rows = np.argsort(X[:, 0] + 0.5 * X[:, 0].std() * rng.normal(size=len(y)))
+    return X[rows[:n]], y[rows[:n]], X[rows[n:]], y[rows[n:]]
+
+
 def binary(rng):
     X, y = load_breast_cancer(return_X_y=True)
-    X = scale(X)[:, :6]
-    rows = rng.permutation(len(y))
-    return X[rows[:200]], y[rows[:200]], X[rows[200:]], y[rows[200:]]
+    return split(scale(X)[:, [1, 4, 8]], y, 400, rng)
 
 
 def multiclass(rng):
-    X, y = load_wine(return_X_y=True)
-    X = scale(X)[:, [0, 1, 3, 4, 9]]
-    rows = rng.permutation(len(y))
-    return X[rows[:110]], y[rows[:110]], X[rows[110:]], y[rows[110:]]
+    X, y = load_digits(return_X_y=True)
+    some = np.isin(y, [1, 2, 7])
+    codes = np.unique(y[some], return_inverse=True)[1]
+    return split(scale(X[some][:, [20, 28, 36]]), codes, 400, rng)
 
 
 def numbers(rng):
     X, y = load_diabetes(return_X_y=True)
-    X = scale(X)
-    rows = rng.permutation(len(y))
-    return X[rows[:250]], y[rows[:250]], X[rows[250:]], y[rows[250:]]
+    return split(scale(X)[:, [2, 3, 8]], y, 350, rng)
 
 
 def scored(model, data, **fit_params):
@@ -258,20 +263,20 @@ def test_scores_against_leaving_rows_out_penalty_per_row(rng):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_scores_of_ridge_against_leaving_rows_out(weighted, rng):
     data = X, y, X_val, y_val = numbers(rng)
-    w = rng.uniform(0.3, 2.0, 250) if weighted else np.ones(250)
+    w = rng.uniform(0.3, 2.0, 350) if weighted else np.ones(350)
     pruner = scored(Ridge(alpha=5.0), data, sample_weight=w)
 
     def loss(rows):
         model = Ridge(alpha=5.0).fit(X[rows], y[rows], sample_weight=w[rows])
         return np.mean((model.predict(X_val) - y_val) ** 2) / y.var()
 
-    everything = np.arange(250)
+    everything = np.arange(350)
     full = loss(everything)
     actual = np.array([loss(np.delete(everything, i)) - full for i in everything])
     assert_agree(pruner.scores_, actual)
     # For squared error the step is known in closed form: H^-1 a_i / (1 - h_ii).
-    Phi = np.hstack([X, np.ones((250, 1))])
-    H = (Phi * w[:, None]).T @ Phi + 5.0 * np.diag([1.0] * 10 + [0.0])
+    Phi = np.hstack([X, np.ones((350, 1))])
+    H = (Phi * w[:, None]).T @ Phi + 5.0 * np.diag([1.0] * 3 + [0.0])
     theta = np.linalg.solve(H, Phi.T @ (w * y))
     Phi_val = np.hstack([X_val, np.ones((len(y_val), 1))])
     gradient = 2 / y.var() * Phi_val.T @ (Phi_val @ theta - y_val) / len(y_val)
@@ -359,15 +364,19 @@ def test_newton_step_against_retraining(make, weighted, rng):
         assert np.corrcoef(loss, truth)[0, 1] >= 0.99
         assert np.polyfit(loss, truth, 1)[0] == pytest.approx(1.0, abs=closeness)
         assert np.abs(loss - truth).mean() < 0.6 * np.abs(first_order - truth).mean()
+        errors, shift_errors = [], []
         for change, rough, (model, shifts) in zip(newton, influence, moved, strict=True):
             step = np.vstack([(model.coef_ - full.coef_).T, model.intercept_ - full.intercept_])
             assert change.parameters.shape == step.shape
-            error, rough_error = (np.linalg.norm(c.parameters - step) for c in (change, rough))
-            assert error < 0.3 * np.linalg.norm(step)
-            assert error < rough_error
+            errors.append([np.linalg.norm(c.parameters - step) for c in (change, rough)])
+            assert errors[-1][0] < 0.3 * np.linalg.norm(step)
             means = shifts.mean(0)[1:] if len(full.classes_) == 2 else shifts.mean(0)
             assert change.predictions.shape == means.shape
-            assert np.abs(change.predictions - means).max() < 0.15 * np.abs(shifts).mean()
+            shift_errors.append([np.abs(change.predictions - means).max(), np.abs(shifts).mean()])
+        by_newton, by_influence = np.mean(errors, 0)
+        assert by_newton < by_influence
+        shift_error, shift = np.mean(shift_errors, 0)
+        assert shift_error < 0.1 * shift
 
 
 def test_influence_of_a_group_is_the_sum_over_its_rows(rng):
@@ -393,13 +402,13 @@ def test_influence_of_a_group_is_the_sum_over_its_rows(rng):
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.4])
 def test_newton_step_is_exact_for_ridge_and_in_units_of_the_target(share, rng):
     data = X, y, X_val, y_val = numbers(rng)
-    w = rng.uniform(0.3, 2.0, 250)
+    w = rng.uniform(0.3, 2.0, 350)
     for model in (Ridge(alpha=7.0), LinearRegression()):
         pruner = scored(model, data, sample_weight=w)
         full = model.fit(X, y, sample_weight=w)
         before, coef, intercept = full.predict(X_val), full.coef_, full.intercept_
-        for removed in random_groups(rng, 250, share, 5):
-            kept = np.delete(np.arange(250), removed)
+        for removed in random_groups(rng, 350, share, 5):
+            kept = np.delete(np.arange(350), removed)
             model.fit(X[kept], y[kept], sample_weight=w[kept])
             after = model.predict(X_val)
             step = np.append(model.coef_ - coef, model.intercept_ - intercept)
@@ -417,9 +426,10 @@ def test_newton_step_is_exact_for_ridge_and_in_units_of_the_target(share, rng):
 
 
 def test_rows_may_be_given_as_mask_and_removing_harmful_rows_lowers_the_loss(rng):
-    X, y, X_val, y_val = binary(rng)
-    flipped = rng.choice(len(y), 10, replace=False)
-    y = y.copy()
+    X, y = load_breast_cancer(return_X_y=True)
+    X, rows = scale(X)[:, [1, 4, 8]], rng.permutation(len(y))
+    (X, X_val), (y, y_val) = np.split(X[rows], [400]), np.split(y[rows], [400])
+    flipped = rng.choice(400, 10, replace=False)
     y[flipped] = 1 - y[flipped]
     pruner = scored(LogisticRegression(C=0.5), (X, y, X_val, y_val))
     mask = np.isin(np.arange(len(y)), flipped)
@@ -467,7 +477,7 @@ def test_answers_do_not_depend_on_the_curvature(curvature, rng):
             keep=0.5, model=LogisticRegression(C=0.5), curvature=curvature, random_state=0
         ).fit(data[0], data[1], X_val=data[2], y_val=data[3])
     np.testing.assert_allclose(pruner.scores_, exact.scores_, rtol=1e-4, atol=1e-8)
-    rows = rng.choice(110, 20, replace=False)
+    rows = rng.choice(400, 60, replace=False)
     one, other = (p.group_influence(rows) for p in (pruner, exact))
     np.testing.assert_allclose(one.newton.parameters, other.newton.parameters, atol=1e-3)
     assert one.newton.loss == pytest.approx(other.newton.loss, abs=1e-4)

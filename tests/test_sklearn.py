@@ -384,7 +384,9 @@ class TestTags:
     def test_target_is_required_and_sparse_rows_are_taken(self, estimator):
         tags = get_tags(estimator)
         assert tags.target_tags.required
-        assert tags.input_tags.sparse
+        # Not all of scikit-learn 1.6's own estimators say that they take sparse rows.
+        wrapped = getattr(estimator, "estimator", InfluencePruner())
+        assert tags.input_tags.sparse == get_tags(wrapped).input_tags.sparse
 
     def test_determinism_is_the_pruners(self):
         assert get_tags(PruningSampler(RandomPruner())).non_deterministic

@@ -77,14 +77,15 @@ def starting_subset(
     -------
     ndarray of shape (size,), sorted
     """
-    keys = -rng.exponential(size=len(groups))
+    keys = draws = rng.exponential(size=len(groups))
     if prior is not None:
         # A row of prior 0 comes after all others, in random order among its like.
-        keys = np.where(prior > 0, keys / np.maximum(prior, np.finfo(float).tiny), -np.inf)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            keys = draws / prior
     preferred = np.zeros(len(groups), dtype=bool)
     if warm is not None:
         preferred[warm] = True
-    order = np.lexsort((-keys, ~preferred))
+    order = np.lexsort((draws, keys, ~preferred))
     quotas = minima if prior is not None else stratified_quotas(groups, minima, size)
     chosen = rank_in_group(order, groups) < quotas[groups]
     rest = order[~chosen[order]][: size - int(chosen.sum())]

@@ -1,0 +1,430 @@
+"""Bad input: the type that scikit-learn would raise, and words that say what and what to do."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import sklearn
+import torch
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import (
+    Lasso,
+    LogisticRegression,
+    LogisticRegressionCV,
+    Ridge,
+    SGDClassifier,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.fixes import parse_version
+
+from skprune import (
+    InfluencePruner,
+    PrunedClassifier,
+    PrunedRegressor,
+    PruningSampler,
+    RandomPruner,
+    ScorePruner,
+)
+
+X, Y = load_iris(return_X_y=True)
+D, T = load_diabetes(return_X_y=True)
+T = T + 0.5  # no whole numbers
+WORDS = np.array(["setosa", "versicolor", "virginica"])[Y]
+ONES = np.ones(150)
+NAMED = pd.DataFrame(X, columns=list("abcd"))
+
+
+def spoil(table, value, row=3, column=1):
+    """A copy with one bad entry."""
+    table = np.array(table, dtype=np.result_type(table, type(value)), copy=True)
+    table[(row, column)[: table.ndim]] = value
+    return table
+
+
+def labels(missing, dtype=object):
+    return pd.Series([missing, *["a", "b"] * 74, "a"], dtype=dtype)
+
+
+def fit(X, y, **kwargs):
+    """A call of ``fit`` on a fresh pruner, made later."""
+    return lambda: InfluencePruner().fit(X, y, **kwargs)
+
+
+def refusal(call, error, words):
+    """Run ``call``, which has to raise exactly ``error`` with all the ``words`` in its text."""
+    with pytest.raises(error) as caught:
+        call()
+    assert caught.type is error
+    for word in words:
+        assert re.search(word, str(caught.value)), f"no {word!r} in: {caught.value}"
+
+
+#: name: (call, type of the error, what its text says)
+ROWS = {
+    "NaN in X": (fit(spoil(X, np.nan), Y), ValueError, ["Input X contains NaN"]),
+    "NaN in sparse X": (
+        fit(sp.csr_matrix(spoil(X, np.nan)), Y), ValueError, ["Input X contains NaN"]),
+    "inf in X": (fit(spoil(X, np.inf), Y), ValueError, ["Input X contains infinity"]),
+    "no rows": (fit(X[:0], Y[:0]), ValueError, [r"0 sample\(s\)", "minimum of 1"]),
+    "one row": (fit(X[:1], Y[:1]), ValueError, [r"1 sample\(s\)", "minimum of 2"]),
+    "one row of each class": (
+        fit(X[49:51], Y[49:51]), ValueError, ["2 rows", "losing a class", "pass X_val and y_val"]),
+    "no columns": (fit(X[:, :0], Y), ValueError, [r"0 feature\(s\)", r"\(150, 0\)"]),
+    "fewer targets": (fit(X, Y[:100]), ValueError, ["inconsistent numbers", r"\[150, 100\]"]),
+    "X is None": (fit(None, Y), ValueError, ["Expected 2D array"]),
+    "X is a file name": (fit("table.csv", Y), ValueError, ["table.csv"]),
+    "X is a number": (fit(3, Y), ValueError, ["Expected 2D array", "got scalar"]),
+    "X is a vector": (fit(X[:, 0], Y), ValueError, ["Expected 2D array", "Reshape your data"]),
+    "X is a generator": (fit((row for row in X), Y), TypeError, ["generator"]),
+    "X is ragged": (fit([[1, 2], [3]], [0, 1]), ValueError, ["inhomogeneous|sequence"]),
+    "X holds objects": (fit(np.array([[{}]] * 150), Y), TypeError, ["'dict'"]),
+    "complex X": (fit(X.astype(complex), Y), ValueError, ["Complex data not supported"]),
+    "text columns": (
+        fit(NAMED.assign(e=WORDS), Y), ValueError,
+        ["1 of 5 columns are not numbers: e", "OneHotEncoder", "model=make_pipeline"]),
+    "an array with words": (
+        fit(np.column_stack([X[:, 0].astype(object), WORDS]), Y), ValueError,
+        ["could not convert string to float: .*setosa", r"OneHotEncoder\(.*\[1\]"]),
+}  # fmt: skip
+
+TARGETS = {
+    "y is None": (fit(X, None), ValueError, ["InfluencePruner requires y to be passed"]),
+    "y is left out": (lambda: InfluencePruner().fit(X), TypeError, ["'y'"]),
+    "y of two columns": (fit(X, np.c_[Y, Y]), ValueError, ["1d array", r"\(150, 2\)"]),
+    "y one-hot": (fit(X, np.eye(3)[Y]), ValueError, ["1d array", r"\(150, 3\)"]),
+    "y sparse": (fit(X, sp.csr_matrix(np.eye(3)[Y])), TypeError, ["y", "dense"]),
+    "y is a number": (fit(X, 3), ValueError, ["1d array", r"\(\)"]),
+    "y is a name": (fit(NAMED, "species"), ValueError, ["1d array"]),
+    "NaN in y": (fit(D, spoil(T, np.nan)), ValueError, ["Input y contains NaN"]),
+    "inf in y": (fit(D, spoil(T, np.inf)), ValueError, ["Input y contains infinity"]),
+    "None among words": (fit(X, labels(None)), ValueError, ["y contains NaN or None in 1 row"]),
+    "NaN among words": (fit(X, labels(np.nan)), ValueError, ["y contains NaN or None in 1 row"]),
+    "NA among words": (
+        fit(X, labels(pd.NA, "string")), ValueError, ["y contains NaN or None in 1 row"]),
+    "no category": (
+        fit(X, labels(None, "category")), ValueError, ["y contains NaN or None in 1 row"]),
+    "words and numbers": (fit(X, labels(1)), ValueError, ["Unknown label type"]),
+    "dates": (
+        fit(X, pd.date_range("2020", periods=150)), ValueError,
+        ["dates or durations", "give labels or numbers"]),
+    "complex y": (fit(D, T.astype(complex)), ValueError, ["Complex data not supported"]),
+    "one class": (fit(X, 0 * Y), ValueError, ["at least 2 classes", "1 class: 0"]),
+    "one class in words": (fit(X, ["yes"] * 150), ValueError, ["at least 2 classes", ": yes"]),
+    "words for a regressor": (
+        lambda: InfluencePruner(model="ridge").fit(X, WORDS), ValueError,
+        ["model is a regressor", "labels such as setosa", "use a classifier or numbers"]),
+    "numbers for a classifier": (
+        lambda: InfluencePruner(model=LogisticRegression()).fit(D, T), ValueError,
+        [r"LogisticRegression\(\) is a classifier and y is continuous", r"Ridge\(\)"]),
+    "numbers for softmax": (
+        lambda: InfluencePruner(model="softmax").fit(D, T), ValueError,
+        ["'softmax' is a classifier", "model=None"]),
+}  # fmt: skip
+
+METADATA = {
+    "negative weights": (fit(X, Y, sample_weight=-ONES), ValueError, ["Negative values.*weight"]),
+    "no weight": (fit(X, Y, sample_weight=0 * ONES), ValueError, ["(?i)sample.weight", "zero"]),
+    "one weight": (
+        fit(X, Y, sample_weight=spoil(0 * ONES, 1.0)), ValueError,
+        ["sample_weight is zero for all", "X_val and y_val"]),
+    "fewer weights": (
+        fit(X, Y, sample_weight=ONES[:3]), ValueError, [r"sample_weight.shape == \(3,\)", "150"]),
+    "NaN weight": (
+        fit(X, Y, sample_weight=spoil(ONES, np.nan)), ValueError, ["sample_weight contains NaN"]),
+    "weights in a table": (
+        fit(X, Y, sample_weight=ONES[:, None]), ValueError, ["Sample weights must be 1D"]),
+    "weights by name": (fit(X, Y, sample_weight="balanced"), ValueError, ["balanced"]),
+    "fewer groups": (fit(X, Y, groups=np.arange(3)), ValueError, [r"\[150, 3\]"]),
+    "one group": (
+        fit(X, Y, groups=0 * Y), ValueError, ["groups has 1 group", "at least 2", "X_val"]),
+    "groups are the classes": (
+        fit(X, Y, groups=Y), ValueError, ["No validation rows", "losing a class", "X_val"]),
+    "X_val alone": (fit(X, Y, X_val=X), ValueError, ["X_val and y_val go together"]),
+    "y_val alone": (fit(X, Y, y_val=Y), ValueError, ["X_val and y_val go together"]),
+    "unknown labels in y_val": (
+        fit(X[:100], Y[:100], X_val=X, y_val=Y), ValueError, ["labels that y lacks", r"\[2\]"]),
+    "other columns in X_val": (
+        fit(X, Y, X_val=X[:, :2], y_val=Y), ValueError, ["2 features", "expecting 4"]),
+    "other names in X_val": (
+        fit(NAMED, Y, X_val=NAMED.set_axis(list("abce"), axis=1), y_val=Y), ValueError,
+        ["feature names should match", "- e"]),
+    "fewer y_val": (fit(X, Y, X_val=X, y_val=Y[:3]), ValueError, [r"\[150, 3\]"]),
+    "NaN in X_val": (fit(X, Y, X_val=spoil(X, np.nan), y_val=Y), ValueError, ["contains NaN"]),
+    "no validation rows": (fit(X, Y, X_val=X[:0], y_val=Y[:0]), ValueError, [r"0 sample\(s\)"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [*ROWS.items(), *TARGETS.items(), *METADATA.items()],
+                         ids=lambda case: case[0])  # fmt: skip
+def test_rows_targets_and_metadata(case):
+    refusal(*case[1])
+
+
+INVALID = {
+    "max_gap": [-0.01, 0, 0.0, np.nan, np.inf, None, "1%"],
+    "keep": [0, 0.0, -1, -0.5, 1.5, np.nan, "half"],
+    "scoring": [None, 3],
+    "curvature": ["full", None],
+    "solver": ["greedy", None],
+    "prior": ["el3n", 3],
+    "verify": ["retrain", True],
+    "min_per_class": [-1, 1.5, None],
+    "validation_fraction": [0, 1, 1.5, -0.1, np.nan],
+    "random_state": ["a", -1, 1.5],
+    "n_jobs": ["all", 1.5],
+    "verbose": [-1, "loud"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in INVALID.items() for value in values]
+)
+def test_invalid_parameter(name, value):
+    """Name, given value and what would be right: scikit-learn's own message."""
+    pruner = InfluencePruner(**{name: value})  # accepted here: checks happen in fit
+    refusal(
+        lambda: pruner.fit(X, Y),
+        InvalidParameterError,
+        [f"'{name}' parameter of InfluencePruner must be", f"Got {value!r} instead"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("pruner", "name", "value"),
+    [
+        (RandomPruner, "keep", 0),
+        (RandomPruner, "stratify", "yes"),
+        (ScorePruner, "keep", 1.5),
+        (ScorePruner, "criterion", "entropy"),
+    ],
+)
+def test_invalid_parameter_of_a_baseline(pruner, name, value):
+    refusal(
+        lambda: pruner(**{name: value}).fit(X, Y),
+        InvalidParameterError,
+        [f"'{name}' parameter of {pruner.__name__} must be", f"Got {value!r}"],
+    )
+
+
+@pytest.mark.parametrize("pruner", [InfluencePruner, RandomPruner, ScorePruner])
+@pytest.mark.parametrize(
+    ("keep", "words"),
+    [
+        (151, ["keep=151 is more than the 150 rows"]),
+        (2, ["keep=2 is 2 row", "up to 3 for 3 classes", "keep more or lower it"]),
+        (1, ["1.0 is all rows, 1 is one row"]),
+        (0.001, ["keep=0.001 is 1 row", "for 3 classes"]),
+    ],
+)
+def test_size_that_does_not_fit_the_table(pruner, keep, words):
+    refusal(lambda: pruner(keep=keep).fit(X, Y), ValueError, words)
+
+
+def test_minimum_per_class_above_the_budget():
+    pruner = InfluencePruner(keep=30, min_per_class=20)
+    refusal(lambda: pruner.fit(X, Y), ValueError, ["keep=30", "min_per_class", "60 for 3 classes"])
+
+
+@pytest.mark.parametrize(
+    ("prior", "words"),
+    [
+        (np.ones(3), [r"shape \(3,\)", "150 rows"]),
+        (-ONES, ["finite and non-negative"]),
+        (0 * ONES, ["positive somewhere"]),
+        (spoil(ONES, np.nan), ["finite"]),
+    ],
+)
+def test_prior(prior, words):
+    refusal(lambda: InfluencePruner(keep=0.4, prior=prior).fit(X, Y), ValueError, ["prior", *words])
+
+
+@pytest.mark.parametrize("scoring", ["acuracy", "loss_"])
+def test_unknown_scorer(scoring):
+    with pytest.raises(ValueError, match="is not a valid scoring value|not a valid scoring") as e:
+        InfluencePruner(scoring=scoring).fit(X, Y)
+    assert scoring in str(e.value)
+
+
+NEW_PENALTY = parse_version(sklearn.__version__) >= parse_version("1.8")
+
+
+def mixed_penalty():
+    if NEW_PENALTY:
+        return LogisticRegression(l1_ratio=0.5, solver="saga")
+    return LogisticRegression(penalty="elasticnet", l1_ratio=0.5, solver="saga")
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "words"),
+    [
+        ("svm", ValueError, ["model='svm' is not known", '"softmax", "ridge"']),
+        (DecisionTreeClassifier(), TypeError, [r"got DecisionTreeClassifier\(\)", "as a proxy"]),
+        (LogisticRegression, TypeError, ["got <class", "a LogisticRegression"]),
+        (torch.nn.Linear(4, 3), TypeError, ["got Linear", "a LogisticRegression"]),
+        (3, TypeError, ["got 3"]),
+        (make_pipeline(StandardScaler()), TypeError, ["got StandardScaler"]),
+        (make_pipeline(StandardScaler(), Lasso()), TypeError, ["got Lasso"]),
+        (SGDClassifier(), TypeError, [r"got SGDClassifier\(\)", 'loss="log_loss"']),
+        (SGDClassifier(loss="log_loss", penalty="l1"), ValueError, ["l1 penalty", "l2 penalty"]),
+        (LogisticRegression(penalty="l1", solver="saga"), ValueError, ["l1 penalty", "l2 penalty"]),
+        (mixed_penalty(), ValueError, ["l1 penalty", r"l1_ratio=0\.5", "l2 penalty"]),
+        (LogisticRegressionCV(), TypeError, ["got LogisticRegressionCV"]),
+        (Ridge(positive=True), ValueError, [r"Ridge\(positive=True\)", "use positive=False"]),
+        (Ridge(alpha=[1.0, 2.0]), ValueError, ["one number", r"got \[1\.0, 2\.0\]"]),
+        (Ridge(alpha=-1.0), InvalidParameterError, ["'alpha'.*Ridge", "Got -1.0"]),
+        (LogisticRegression(C=0.0), InvalidParameterError, ["'C'.*LogisticRegression", "Got 0.0"]),
+        (LogisticRegression(class_weight={7: 1.0}), ValueError, ["not in class_weight"]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_model(model, error, words):
+    refusal(lambda: InfluencePruner(model=model).fit(X, Y), error, words)
+    refusal(lambda: ScorePruner(model=model).fit(X, Y), error, words)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return InfluencePruner(keep=0.4).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda p: p.transform(X),
+        lambda p: p.take(Y),
+        lambda p: p.group_influence([1]),
+        lambda p: p.get_feature_names_out(),
+    ],
+)
+def test_before_fit(call):
+    with pytest.raises(NotFittedError, match="InfluencePruner"):
+        call(InfluencePruner())
+
+
+class TestOtherRows:
+    ADVICE = ("fitted on 150", "pass the rows it was fitted on, or fit it again", "never pruned")
+
+    def test_transform_of_other_rows(self, fitted):
+        refusal(lambda: fitted.transform(X[:10]), ValueError, ["X has 10 rows", *self.ADVICE])
+
+    def test_transform_of_other_targets(self, fitted):
+        refusal(lambda: fitted.transform(X, Y[:3]), ValueError, ["y has 3 rows", *self.ADVICE])
+
+    def test_transform_of_other_columns(self, fitted):
+        refusal(lambda: fitted.transform(X[:, :2]), ValueError, ["2 features", "expecting 4"])
+
+    def test_transform_of_a_vector(self, fitted):
+        refusal(lambda: fitted.transform(X[:, 0]), ValueError, ["Expected 2D array", "Reshape"])
+
+    def test_transform_of_other_values(self, fitted):
+        refusal(lambda: fitted.transform(spoil(X, np.nan)), ValueError, ["X contains NaN"])
+
+    def test_transform_of_text(self, fitted):
+        table = NAMED.assign(d=WORDS)
+        with pytest.warns(UserWarning, match="does not have valid feature names|has feature names"):
+            refusal(lambda: fitted.transform(table.rename(columns=str)), ValueError, ["Encode"])
+
+    def test_take_of_other_rows(self, fitted):
+        refusal(lambda: fitted.take(Y, Y[:3]), ValueError, ["array 1 has 3 rows", *self.ADVICE])
+
+    def test_take_of_nothing(self, fitted):
+        refusal(fitted.take, TypeError, ["at least one array", r"take\(sample_weight\)"])
+        refusal(lambda: fitted.take(None), TypeError, ["array-like"])
+        refusal(lambda: fitted.take(3), TypeError, ["array-like"])
+
+    def test_refit_with_fewer_columns_forgets_the_first(self):
+        pruner = InfluencePruner(keep=0.4).fit(NAMED, Y)
+        pruner.fit(X[:100, :2], Y[:100])
+        assert pruner.n_features_in_ == 2
+        assert not hasattr(pruner, "feature_names_in_")
+        assert len(pruner.scores_) == len(pruner.keep_mask_) == 100
+        refusal(lambda: pruner.transform(X), ValueError, ["4 features", "expecting 2"])
+
+    def test_refit_for_numbers_forgets_the_classes(self):
+        pruner = InfluencePruner(keep=0.4).fit(X, Y)
+        assert not hasattr(pruner.fit(D, T), "classes_")
+
+    def test_a_fit_that_fails_changes_no_rows(self):
+        pruner = InfluencePruner(keep=0.4).fit(X, Y)
+        before = pruner.sample_indices_
+        with pytest.raises(ValueError, match="NaN"):
+            pruner.fit(spoil(X, np.nan), Y)
+        np.testing.assert_array_equal(pruner.sample_indices_, before)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([150], ["within 0 .. 149", "150"]),
+        ([-151], ["within 0 .. 149", "-151"]),
+        (range(150), ["removing all rows", "leave out fewer"]),
+        ([True] * 150, ["removing all rows"]),
+        ([True] * 3, ["mask has 3 entries", "150 rows"]),
+        ([0.5, 1.0], ["integers or a mask", "float64"]),
+        (["a"], ["integers or a mask", "<U1"]),
+        ([[1, 2]], ["one-dimensional", r"\(1, 2\)"]),
+        (3, ["one-dimensional", r"\(\)"]),
+        (None, ["one-dimensional"]),
+    ],
+    ids=str,
+)
+def test_group_influence(fitted, rows, words):
+    refusal(lambda: fitted.group_influence(rows), ValueError, words)
+
+
+COMPOSED = {
+    "no estimator": (
+        lambda: PrunedClassifier(None).fit(X, Y), InvalidParameterError,
+        ["'estimator' parameter of PrunedClassifier", "'fit' and 'predict'", "Got None"]),
+    "an estimator's class": (
+        lambda: PrunedClassifier(LogisticRegression).fit(X, Y), TypeError, ["instance", "class"]),
+    "no pruner": (
+        lambda: PrunedRegressor(Ridge(), "influence").fit(D, T), InvalidParameterError,
+        ["'pruner' parameter of PrunedRegressor", "'fit' and 'take'", "Got 'influence'"]),
+    "a sampler's pruner": (
+        lambda: PruningSampler(StandardScaler()).fit_resample(X, Y), InvalidParameterError,
+        ["'pruner' parameter of PruningSampler", r"Got StandardScaler\(\)"]),
+    "numbers for PrunedClassifier": (
+        lambda: PrunedClassifier(LogisticRegression()).fit(D, T), ValueError,
+        ["Unknown label type: continuous"]),
+    "words for PrunedRegressor": (
+        lambda: PrunedRegressor(Ridge()).fit(X, WORDS), ValueError,
+        ["model is a regressor", "labels such as setosa"]),
+    "NaN": (
+        lambda: PrunedClassifier(LogisticRegression()).fit(spoil(X, np.nan), Y), ValueError,
+        ["Input X contains NaN"]),
+    "no targets": (
+        lambda: PrunedClassifier(LogisticRegression()).fit(X, None), ValueError,
+        ["requires y to be passed"]),
+    "no targets for the sampler": (
+        lambda: PruningSampler().fit_resample(X, None), ValueError, ["requires y to be passed"]),
+    "an unknown keyword": (
+        lambda: PrunedClassifier(LogisticRegression()).fit(X, Y, colour=1), TypeError,
+        [r"LogisticRegression\.fit takes no 'colour'", "leave it out"]),
+    "fewer weights": (
+        lambda: PrunedClassifier(LogisticRegression()).fit(X, Y, sample_weight=ONES[:3]),
+        ValueError, [r"sample_weight.shape == \(3,\)"]),
+    "too many rows to keep": (
+        lambda: PrunedClassifier(LogisticRegression(), RandomPruner(151)).fit(X, Y), ValueError,
+        ["keep=151 is more than the 150 rows"]),
+    "targets of another length": (
+        lambda: RandomPruner(0.5).fit(X[:3], Y), ValueError, [r"\[3, 150\]"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", COMPOSED.items(), ids=lambda case: case[0])
+def test_composed(case):
+    refusal(*case[1])
+
+
+def test_other_columns_at_prediction_time():
+    pruned = PrunedClassifier(LogisticRegression(max_iter=500), RandomPruner(0.5)).fit(X, Y)
+    refusal(lambda: pruned.predict(X[:, :2]), ValueError, ["2 features", "expecting 4"])
