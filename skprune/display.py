@@ -316,7 +316,7 @@ class PruningCurveDisplay:
         largest = float(np.abs(drawn).max())
         if largest == 0.0:
             return
-        noise = errors[errors > 0] if np.any(errors > 0) else np.abs(gap[gap != 0])
+        noise = errors[errors > 0] if np.any(errors > 0) else np.abs(drawn[drawn != 0.0])
         linear = float(np.median(noise)) if len(noise) else largest
         # A power of ten, so that the ticks 10^k fall on the ends of the linear part.
         exponent = np.round(np.log10(np.clip(linear, largest / 10**DECADES, largest)))

@@ -321,6 +321,8 @@ class InfluencePruner(BasePruner):
         ).numpy()
         if table.classes is not None:
             self.classes_ = table.classes
+        elif hasattr(self, "classes_"):  # of an earlier fit
+            del self.classes_
         self._summarise(begin, table, spec, problem, examination, bench, best, trials)
 
     @property

@@ -248,9 +248,8 @@ def test_prior(prior, words):
 
 @pytest.mark.parametrize("scoring", ["acuracy", "loss_"])
 def test_unknown_scorer(scoring):
-    with pytest.raises(ValueError, match="is not a valid scoring value|not a valid scoring") as e:
-        InfluencePruner(scoring=scoring).fit(X, Y)
-    assert scoring in str(e.value)
+    words = [f"'{scoring}' is not a valid scoring", "get_scorer_names"]
+    refusal(lambda: InfluencePruner(scoring=scoring).fit(X, Y), ValueError, words)
 
 
 NEW_PENALTY = parse_version(sklearn.__version__) >= parse_version("1.8")
@@ -278,7 +277,7 @@ def mixed_penalty():
         (mixed_penalty(), ValueError, ["l1 penalty", r"l1_ratio=0\.5", "l2 penalty"]),
         (LogisticRegressionCV(), TypeError, ["got LogisticRegressionCV"]),
         (Ridge(positive=True), ValueError, [r"Ridge\(positive=True\)", "use positive=False"]),
-        (Ridge(alpha=[1.0, 2.0]), ValueError, ["one number", r"got \[1\.0, 2\.0\]"]),
+        (Ridge(alpha=np.array([1.0, 2.0])), ValueError, ["one number", r"got array\(\[1"]),
         (Ridge(alpha=-1.0), InvalidParameterError, ["'alpha'.*Ridge", "Got -1.0"]),
         (LogisticRegression(C=0.0), InvalidParameterError, ["'C'.*LogisticRegression", "Got 0.0"]),
         (LogisticRegression(class_weight={7: 1.0}), ValueError, ["not in class_weight"]),
@@ -328,9 +327,7 @@ class TestOtherRows:
         refusal(lambda: fitted.transform(spoil(X, np.nan)), ValueError, ["X contains NaN"])
 
     def test_transform_of_text(self, fitted):
-        table = NAMED.assign(d=WORDS)
-        with pytest.warns(UserWarning, match="does not have valid feature names|has feature names"):
-            refusal(lambda: fitted.transform(table.rename(columns=str)), ValueError, ["Encode"])
+        refusal(lambda: fitted.transform(NAMED.assign(d=WORDS)), ValueError, ["d .*Encode them"])
 
     def test_take_of_other_rows(self, fitted):
         refusal(lambda: fitted.take(Y, Y[:3]), ValueError, ["array 1 has 3 rows", *self.ADVICE])

@@ -347,7 +347,7 @@ def test_newton_step_against_retraining(make, weighted, rng):
     pruner = scored(LogisticRegression(C=0.5), data, sample_weight=w)
     full = LogisticRegression(C=0.5, **EXACT).fit(X, y, sample_weight=w)
     before = full.predict_proba(X_val)
-    for share, closeness in ((0.05, 0.1), (0.2, 0.15), (0.4, 0.25)):
+    for share, closeness, better in ((0.05, 0.1, 1.0), (0.2, 0.1, 0.6), (0.4, 0.1, 0.5)):
         groups = random_groups(rng, n, share)
         truth, moved = [], []
         for removed in groups:
@@ -363,7 +363,7 @@ def test_newton_step_against_retraining(make, weighted, rng):
         truth = np.array(truth)
         assert np.corrcoef(loss, truth)[0, 1] >= 0.99
         assert np.polyfit(loss, truth, 1)[0] == pytest.approx(1.0, abs=closeness)
-        assert np.abs(loss - truth).mean() < 0.6 * np.abs(first_order - truth).mean()
+        assert np.abs(loss - truth).mean() < better * np.abs(first_order - truth).mean()
         errors, shift_errors = [], []
         for change, rough, (model, shifts) in zip(newton, influence, moved, strict=True):
             step = np.vstack([(model.coef_ - full.coef_).T, model.intercept_ - full.intercept_])

@@ -1,0 +1,660 @@
+"""The command line: what it writes, what it prints, and how it refuses."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import skprune
+from skprune import InfluencePruner
+from skprune.cli import draw_path, encode, main, read_source, read_target
+
+pd = pytest.importorskip("pandas")
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+N = 240
+
+
+def make_frame(n=N, seed=0):
+    """A table of mixed columns; "y" follows from "a" and "town", and the rows are numbered."""
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=n)
+    town = rng.choice(["Rome", "Oslo", "Bern"], size=n, p=[0.5, 0.4, 0.1])
+    logit = 2 * a + np.where(town == "Oslo", 1.0, -1.0)
+    y = np.where(rng.random(n) < 1 / (1 + np.exp(-logit)), "yes", "no")
+    return pd.DataFrame(
+        {
+            "row": [f"r{i:04d}" for i in range(n)],
+            "a": np.round(a, 3),
+            "town": town,
+            "day": pd.date_range("2024-01-01", periods=n).strftime("%Y-%m-%d"),
+            "count": rng.integers(0, 9, size=n),
+            "y": y,
+        }
+    )
+
+
+@pytest.fixture
+def frame():
+    return make_frame()
+
+
+@pytest.fixture
+def data(tmp_path, frame):
+    path = tmp_path / "data.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "kept.csv"
+
+
+def prune(data, out, *options, target="y"):
+    return main(["prune", str(data), "--target", target, "--out", str(out), *map(str, options)])
+
+
+def is_subsequence(part, whole):
+    rest = iter(whole)
+    return all(item in rest for item in part)
+
+
+def refused(capsys, code):
+    """The line on stderr of a refused command."""
+    assert code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1, captured.err
+    assert captured.err.startswith("skprune prune: error: ")
+    return captured.err
+
+
+# ------------------------------------------------------------------------------- what it writes
+
+
+def test_prunes_a_csv_file(data, out, frame, capsys):
+    assert prune(data, out, "--max-gap", 0.2, "--seed", 0) == 0
+    before, after = data.read_text().splitlines(), out.read_text().splitlines()
+    assert after[0] == before[0]
+    assert 1 < len(after) < len(before)
+    assert is_subsequence(after, before)
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "240 rows; target 'y', classification" in printed.out
+    assert "columns examined: 2 numeric, 1 date, 1 text (as 3 levels)" in printed.out
+    assert "left out: row (nearly unique text)" in printed.out
+    assert "Pruning report" in printed.out
+    assert "random, refit" in printed.out
+    assert f"{out}: {len(after) - 1} rows written" in printed.out
+
+
+def test_same_seed_same_rows(data, tmp_path):
+    outs = [tmp_path / f"{i}.csv" for i in range(3)]
+    for path, seed in zip(outs, (3, 3, 4), strict=True):
+        assert prune(data, path, "--keep", 60, "--seed", seed, "--quiet") == 0
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+    assert outs[0].read_bytes() != outs[2].read_bytes()
+
+
+def test_is_the_pruner_on_the_encoded_table(data, out, frame):
+    prune(data, out, "--keep", 60, "--seed", 0)
+    source = read_source(data)
+    X, _ = encode(source, leave_out=5)
+    pruner = InfluencePruner(keep=60, random_state=0).fit(X, frame["y"])
+    assert pd.read_csv(out)["row"].tolist() == frame["row"][pruner.sample_indices_].tolist()
+
+
+@pytest.mark.parametrize(("keep", "rows"), [("0.25", 60), ("60", 60), ("1.0", 240), ("240", 240)])
+def test_keep_is_a_share_or_a_number(data, out, keep, rows):
+    assert prune(data, out, "--keep", keep) == 0
+    assert len(pd.read_csv(out)) == rows
+
+
+def test_text_of_csv_survives_to_the_letter(out, tmp_path, frame):
+    """Zeros, "NA", quotes, line breaks in fields, Windows line ends, no line end at the end."""
+    odd = [
+        "1.10,007,NA,0.5",
+        '"1.10","a ""quoted"" word, with a comma",,"+0.50"',
+        ' 2,"two\r\nlines", NaN ,5e-1',
+        "1e3,None,N/A,.50",
+        "3,Ünïcödé ★,null,1_0",
+    ]
+    lines = [f"{odd[i % 5]},{x},{y}" for i, (x, y) in enumerate(zip(frame.a, frame.y, strict=True))]
+    path = tmp_path / "odd.csv"
+    head = '"number",text,"maybe","a, b",x,y'
+    path.write_bytes("\r\n".join([head, *lines]).encode())
+    assert prune(path, out, "--keep", 0.9) == 0
+    before, after = path.read_bytes(), out.read_bytes()
+    assert after.startswith(head.encode() + b"\r\n")
+    # The line ends are those of the file, except that the last record has none in it.
+    kept = [record.rstrip("\r\n") for record in records(after)]
+    assert len(kept) == 1 + 216
+    assert is_subsequence(kept, [record.rstrip("\r\n") for record in records(before)])
+    everything = tmp_path / "everything.csv"
+    assert prune(path, everything, "--keep", 1.0) == 0
+    assert everything.read_bytes() == before
+
+
+def records(content):
+    """Raw records of a csv file whose quoted fields may hold line breaks."""
+    raw, record = [], ""
+    for line in io.StringIO(content.decode(), newline=""):
+        record += line
+        if record.count('"') % 2 == 0:
+            raw.append(record)
+            record = ""
+    return raw
+
+
+def test_byte_order_mark_empty_lines_and_other_encodings(tmp_path, frame, capsys):
+    text = frame.to_csv(index=False)
+    marked = tmp_path / "marked.csv"
+    marked.write_bytes(b"\xef\xbb\xbf" + text.replace("row,", '"row",', 1).encode())
+    assert prune(marked, tmp_path / "1.csv", "--keep", 1.0, target="y") == 0
+    assert (tmp_path / "1.csv").read_bytes() == marked.read_bytes()
+
+    spaced = tmp_path / "spaced.csv"
+    spaced.write_text(text.replace("yes\n", "yes\n\n", 3) + "\n\n")
+    assert prune(spaced, tmp_path / "2.csv", "--keep", 1.0) == 0
+    assert (tmp_path / "2.csv").read_text() == text
+
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes(text.replace("Rome", "Orléans").encode("latin-1"))
+    capsys.readouterr()
+    assert prune(latin, tmp_path / "3.csv", "--keep", 1.0) == 0
+    assert (tmp_path / "3.csv").read_bytes() == latin.read_bytes()
+    assert "read as Latin-1" in capsys.readouterr().out
+
+
+def test_delimiters(tmp_path, frame, capsys):
+    tsv = tmp_path / "data.tsv"
+    frame.assign(town=frame["town"] + ", IT").to_csv(tsv, sep="\t", index=False)
+    assert prune(tsv, tmp_path / "kept.tsv", "--keep", 1.0) == 0
+    assert (tmp_path / "kept.tsv").read_bytes() == tsv.read_bytes()
+    semicolons = tmp_path / "semicolons.csv"
+    frame.to_csv(semicolons, sep=";", index=False)
+    assert prune(semicolons, tmp_path / "kept.csv", "--keep", 0.5) == 0
+    assert (tmp_path / "kept.csv").read_text().startswith("row;a;town;day;count;y\n")
+    assert "fields are separated by ';'" in capsys.readouterr().out
+
+
+def test_compressed_files(tmp_path, frame, data):
+    packed = tmp_path / "data.csv.gz"
+    packed.write_bytes(gzip.compress(data.read_bytes()))
+    assert prune(packed, tmp_path / "a.csv", "--keep", 0.5, "--seed", 0) == 0
+    assert prune(data, tmp_path / "b.csv.gz", "--keep", 0.5, "--seed", 0) == 0
+    assert (
+        gzip.decompress((tmp_path / "b.csv.gz").read_bytes()) == (tmp_path / "a.csv").read_bytes()
+    )
+
+
+def test_schema_of_parquet_survives(tmp_path):
+    frame = make_frame()
+    frame["town"] = frame["town"].astype("category")
+    frame["when"] = pd.date_range("2024-01-01", periods=N, freq="h", tz="Europe/Rome")
+    frame["small"] = np.arange(N, dtype=np.int8) % 5
+    frame["maybe"] = pd.array([None if i % 7 == 0 else i % 3 for i in range(N)], dtype="Int64")
+    frame["flag"] = np.arange(N) % 2 == 0
+    frame.index = pd.Index([f"id{i}" for i in range(N)], name=None)
+    path, kept = tmp_path / "data.parquet", tmp_path / "kept.parquet"
+    table = pa.Table.from_pandas(frame)
+    table = table.append_column("list", pa.array([[i, i + 1] for i in range(N)]))
+    table = table.append_column("price", pa.array(["1.10"] * N).cast(pa.decimal128(5, 2)))
+    pq.write_table(table, path, compression="zstd")
+    assert prune(path, kept, "--keep", 0.25) == 0
+    result = pq.read_table(kept)
+    assert result.schema.equals(table.schema, check_metadata=True)
+    rows = np.array([int(name[1:]) for name in result["row"].to_pylist()])
+    assert np.all(np.diff(rows) > 0)
+    assert result.equals(table.take(rows))
+    assert result.to_pandas().index.tolist() == [f"id{i}" for i in rows]
+    assert pq.ParquetFile(kept).metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_what_parquet_columns_become(tmp_path, capsys):
+    frame = make_frame()
+    frame.index = pd.Index(np.arange(N) * 7)
+    table = pa.Table.from_pandas(frame)
+    table = table.append_column("list", pa.array([[i] for i in range(N)]))
+    table = table.append_column("none", pa.nulls(N))
+    table = table.append_column("clock", pa.array(np.arange(N) % 86400, pa.time32("s")))
+    table = table.append_column("date", pa.array(np.arange(N), pa.int32()).cast(pa.date32()))
+    pq.write_table(table, tmp_path / "data.parquet")
+    assert prune(tmp_path / "data.parquet", tmp_path / "kept.parquet", "--keep", 0.5) == 0
+    printed = capsys.readouterr().out
+    assert "2 numeric, 2 date, 2 text" in printed or "2 numeric, 2 date, 1 text" in printed
+    assert "__index_level_0__ (numbers the rows)" in printed
+    assert "none (empty)" in printed
+    assert "list (type list" in printed
+
+
+def test_from_one_format_to_another(tmp_path, data, frame):
+    frame = frame.assign(
+        zip=[f"{i:05d}" for i in range(N)], gap=["" if i % 3 else i for i in range(N)]
+    )
+    frame.to_csv(data, index=False)
+    assert prune(data, tmp_path / "kept.parquet", "--keep", 1.0) == 0
+    table = pq.read_table(tmp_path / "kept.parquet")
+    kinds = {name: str(table.schema.field(name).type) for name in table.column_names}
+    assert kinds == {
+        "row": "string",
+        "a": "double",
+        "town": "string",
+        "day": "string",
+        "count": "int64",
+        "y": "string",
+        "zip": "string",
+        "gap": "int64",
+    }
+    assert table["gap"].null_count == N - N // 3
+    assert table["a"].to_pylist() == frame["a"].tolist()
+
+    assert prune(tmp_path / "kept.parquet", tmp_path / "kept.tsv", "--keep", 1.0) == 0
+    again = pd.read_csv(tmp_path / "kept.tsv", sep="\t", dtype=str, keep_default_na=False)
+    expected = frame.astype(str)
+    pd.testing.assert_frame_equal(again, expected, check_dtype=False)
+    assert prune(tmp_path / "kept.tsv", tmp_path / "kept.csv", "--keep", 1.0) == 0
+    with open(tmp_path / "kept.csv", newline="") as file:
+        assert list(csv.reader(file))[1:] == expected.to_numpy().tolist()
+
+
+def test_column_that_no_csv_can_hold(tmp_path, capsys):
+    table = pa.table({"a": np.arange(40.0), "l": [[i] for i in range(40)], "y": ["a", "b"] * 20})
+    pq.write_table(table, tmp_path / "data.parquet")
+    code = prune(tmp_path / "data.parquet", tmp_path / "kept.csv", "--keep", 0.5)
+    assert "cannot be written as csv" in refused(capsys, code)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.parquet"]
+
+
+# ---------------------------------------------------------------------- what the pruner examines
+
+
+def columns_of(tmp_path, text, target="y"):
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    source = read_source(path)
+    return encode(source, leave_out=source.names.index(target))
+
+
+def test_numbers_are_scaled_and_gaps_are_at_the_median(tmp_path):
+    X, notes = columns_of(tmp_path, "a,y\n1,0\n2,1\nNA,0\n,1\n9,0\ninf,1\n")
+    values = np.array([1, 2, 2, 2, 9, 2.0])
+    np.testing.assert_allclose(X[:, 0], (values - values.mean()) / values.std())
+    assert notes == ["columns examined: 1 numeric"]
+
+
+def test_dates_are_numbers(tmp_path):
+    text = "iso,other,y\n2024-01-01,01/31/2024,0\n2024-01-03T12:00,02/01/2024,1\n,02/02/2024,0\n"
+    X, notes = columns_of(tmp_path, text)
+    assert notes == ["columns examined: 2 date"]
+    assert X.shape == (3, 2)
+    assert X[0, 0] < X[2, 0] < X[1, 0]
+    np.testing.assert_allclose(np.diff(X[:, 1]), np.diff(X[:, 1])[0])
+
+
+def test_levels_of_text(tmp_path):
+    """Missing values are a level, rare levels share one, and text that looks like none is text."""
+    town = ["Rome"] * 500 + ["Oslo"] * 480 + [""] * 15 + ["Bern", "Lima", "Cork", "Graz", "Oulu"]
+    text = "town,y\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate(town))
+    X, notes = columns_of(tmp_path, text)
+    assert X.sum(axis=0).tolist() == [500, 480, 15, 5]
+    assert np.all(X.sum(axis=1) == 1)
+    assert notes == ["columns examined: 1 text (as 4 levels)"]
+
+
+def test_columns_that_say_nothing_are_left_out(tmp_path):
+    head = ",id,same,zero,empty,x,y\n"
+    text = head + "".join(f"{i},name {i},s,0.0,NA,{i % 5},{i % 2}\n" for i in range(60))
+    X, notes = columns_of(tmp_path, text)
+    assert X.shape == (60, 1)
+    assert notes[1:] == [
+        "left out: the column without a name (numbers the rows)",
+        "left out: id (nearly unique text)",
+        "left out: same, zero (constant)",
+        "left out: empty (empty)",
+    ]
+
+
+def test_wide_tables_stay_sparse(tmp_path, monkeypatch):
+    text = "a,b,y\n" + "".join(f"{i},{'uv'[i % 2]},{i % 3}\n" for i in range(30))
+    dense, _ = columns_of(tmp_path, text)
+    monkeypatch.setattr("skprune.cli.DENSE_ENTRIES", 10)
+    X, _ = columns_of(tmp_path, text)
+    assert X.format == "csr"
+    np.testing.assert_array_equal(X.toarray(), dense)
+    assert prune(tmp_path / "table.csv", tmp_path / "kept.csv", "--keep", 0.5) == 0
+
+
+def test_huge_numbers_do_not_overflow(tmp_path):
+    X, _ = columns_of(tmp_path, "a,y\n1e308,0\n-1e308,1\n1.5e308,0\n")
+    assert np.all(np.isfinite(X))
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "kind"),
+    [
+        (["1", "2", "10"], "auto", "i"),
+        (["1.5", "2.5", "1e3"], "auto", "f"),
+        (["1.5", "2.5", "1e3"], "classification", "O"),
+        (["1", "2", "10"], "regression", "f"),
+        (["007", "008", "010"], "auto", "O"),
+        (["007", "008", "010"], "regression", "f"),
+        (["a", "b", "None"], "auto", "O"),
+    ],
+)
+def test_targets(tmp_path, values, task, kind):
+    path = tmp_path / "table.csv"
+    path.write_text("x,y\n" + "".join(f"{i},{v}\n" for i, v in enumerate(values)))
+    y = read_target(read_source(path), 1, task)
+    assert y.dtype.kind == kind
+    assert [str(v) for v in y] == values if kind in "iO" else y.tolist() == list(map(float, values))
+
+
+def test_typed_targets(tmp_path):
+    path = tmp_path / "table.parquet"
+    columns = {
+        "text": ["1", "NA", "2"],
+        "flag": [True, False, True],
+        "float": [0.5, 1.0, 2.0],
+        "category": pa.array(["u", "v", "u"]).dictionary_encode(),
+    }
+    pq.write_table(pa.table(columns), path)
+    source = read_source(path)
+    targets = [read_target(source, at, "auto").tolist() for at in range(4)]
+    assert targets == [
+        ["1", "NA", "2"],
+        ["True", "False", "True"],
+        [0.5, 1.0, 2.0],
+        ["u", "v", "u"],
+    ]
+
+
+def test_regression(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    table = pd.DataFrame(X, columns=list("abc")).assign(y=X @ [1, 2, 3] + rng.normal(size=200))
+    table.to_csv(tmp_path / "data.csv", index=False)
+    assert prune(tmp_path / "data.csv", tmp_path / "kept.csv", "--keep", 0.5) == 0
+    assert "target 'y', regression" in capsys.readouterr().out
+
+
+def test_task_decides_where_numbers_leave_doubt(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.normal(size=100), "y": np.arange(100) % 4})
+    table.to_csv(tmp_path / "data.csv", index=False)
+    for task in ("regression", "classification"):
+        out = tmp_path / f"{task}.csv"
+        assert prune(tmp_path / "data.csv", out, "--keep", 0.5, "--task", task) == 0
+        assert f"target 'y', {task}" in capsys.readouterr().out
+
+
+def test_other_scores(data, out, capsys):
+    assert prune(data, out, "--keep", 0.5, "--scoring", "accuracy") == 0
+    assert " accuracy (48 held-out rows)" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------ reports and exit codes
+
+
+def test_report_is_a_page(data, out, tmp_path):
+    report = tmp_path / "report.html"
+    assert prune(data, out, "--max-gap", 0.2, "--report", report) == 0
+    page = report.read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.rstrip().endswith("</html>")
+    for part in ("Pruning report", "target &#x27;y&#x27;, classification", "left out: row", "<svg"):
+        assert part in page
+
+
+def test_report_without_matplotlib(data, out, tmp_path, monkeypatch):
+    for name in ("matplotlib", "matplotlib.figure", "matplotlib.pyplot"):
+        monkeypatch.setitem(sys.modules, name, None)
+    report = tmp_path / "report.html"
+    assert prune(data, out, "--keep", 0.5, "--report", report) == 0
+    assert "<svg" not in report.read_text(encoding="utf-8")
+
+
+def test_budget_that_cannot_be_met(data, out, capsys):
+    assert prune(data, out, "--max-gap", 1e-9) == 1
+    assert out.read_bytes() == data.read_bytes()
+    captured = capsys.readouterr()
+    assert captured.err.startswith("skprune prune: warning: cannot be pruned within max_gap=1e-09")
+    assert captured.err.count("\n") == 1
+    assert "240 in, 240 kept" in captured.out
+
+
+def test_quiet(data, out, capsys):
+    assert prune(data, out, "--keep", 0.5, "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_nothing_is_written_over(data, out, tmp_path, capsys):
+    report = tmp_path / "report.html"
+    for path in (out, report):
+        path.write_text("precious")
+        code = prune(data, tmp_path / out, "--report", report, "--keep", 0.5)
+        assert f"{path} exists; --force writes over it" in refused(capsys, code)
+        assert path.read_text() == "precious"
+        assert prune(data, out, "--report", report, "--keep", 0.5, "--force", "--quiet") == 0
+        assert "precious" not in path.read_text()
+        report.unlink()
+        out.unlink()
+
+
+def test_input_and_outputs_differ(data, tmp_path, capsys):
+    before = data.read_bytes()
+    assert "is the input" in refused(capsys, prune(data, data, "--force"))
+    assert "is the input" in refused(
+        capsys, prune(data, tmp_path / "kept.csv", "--report", data, "--force")
+    )
+    same = tmp_path / "kept.csv"
+    assert "same file" in refused(capsys, prune(data, same, "--report", same))
+    assert data.read_bytes() == before
+
+
+def test_failed_writing_leaves_nothing(data, out, tmp_path, monkeypatch, capsys):
+    def fail(*args):
+        raise OSError(28, "No space left on device", str(out))
+
+    monkeypatch.setattr("skprune.cli.os.replace", fail)
+    assert "No space left on device" in refused(capsys, prune(data, out, "--keep", 0.5))
+    assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
+
+
+# ------------------------------------------------------------------------------------ bad input
+
+HEAD = "x,y\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (HEAD + "1,a\n2,b\n" * 20, ["--target", "z"], "z is no column of the table"),
+        (HEAD + "1,a\n2,b\n" * 20, ["--target", "Y"], "did you mean 'y'"),
+        ("", [], "is empty"),
+        (HEAD, [], "has a header but no rows"),
+        ("\n\n", [], "has no header line"),
+        (HEAD + "1,a\n", [], "needs at least 2 classes|a minimum of 2"),
+        (HEAD + "1,a\n2,a\n" * 20, [], "at least 2 classes"),
+        (HEAD + "1,a\n2,b\n" * 20, ["--keep", "41"], "--keep 41: .* only 40 rows"),
+        (HEAD + "1,a\n2,b\n" * 20, ["--keep", "1"], "minimum of every class"),
+        (HEAD + "1,a\n2,b\n3,\n4,NA\n" * 20, [], "40 of 80 rows have no value there; drop"),
+        (HEAD + "1,a\n2,b\n" * 20, ["--task", "regression"], "not all numbers"),
+        (HEAD + "1,0.5\n2,inf\n" * 20, [], "infinite"),
+        (HEAD + "1,a\n2,b\n" * 20, ["--scoring", "acuracy"], "did you mean 'accuracy'"),
+        (HEAD + "1,.5\n2,.7\n3,.9\n" * 20, ["--scoring", "accuracy"], "continuous"),
+        (HEAD + "1,.5\n2,.7\n3,.9\n" * 20, ["--scoring", "roc_auc"], "cannot be used here"),
+        (HEAD + "1,a,7\n2,b\n" * 20, [], "line 2: 3 fields, but the header has 2"),
+        (HEAD + '1,a\n2,"b\n' + "3,a\n" * 20, [], "unexpected end of data"),
+        ("y,y\n" + "1,a\n2,b\n" * 20, [], "2 columns have that name"),
+        ("y\n" + "a\nb\n" * 20, [], "no column can be examined: the target is the only one"),
+        (HEAD + "s,a\ns,b\n" * 20, [], r"no column can be examined: left out: x \(constant\)"),
+        (
+            HEAD + "".join(f"n{i},{'ab'[i % 2]}\n" for i in range(60)),
+            [],
+            r"no column can be examined: left out: x \(nearly unique text\)",
+        ),
+        (HEAD + "".join(f"{i},n{i}\n" for i in range(60)), [], "are no classes"),
+    ],
+)
+def test_bad_tables(tmp_path, out, capsys, content, options, message):
+    path = tmp_path / "data.csv"
+    path.write_text(content)
+    code = prune(path, out, *options)
+    error = refused(capsys, code)
+    assert pytest.importorskip("re").search(message, error), error
+    assert not out.exists()
+
+
+def test_table_of_text_only(tmp_path, out, capsys):
+    path = tmp_path / "data.csv"
+    path.write_text("u,v,y\n" + "a,k,no\nb,k,yes\na,m,no\nb,m,yes\n" * 20)
+    assert prune(path, out, "--keep", 0.5) == 0
+    assert "2 text (as 4 levels)" in capsys.readouterr().out
+
+
+def test_bad_files(tmp_path, data, out, capsys):
+    def error(path=data, to=out, *options):
+        return refused(capsys, prune(path, to, *options))
+
+    assert "missing.csv does not exist" in error(tmp_path / "missing.csv")
+    assert "must end in one of .csv, .csv.gz, .tsv, .tsv.gz, .parquet" in error(tmp_path / "a.xlsx")
+    assert "must end in one of" in error(data, tmp_path / "kept.json")
+    assert "the folder" in error(data, tmp_path / "nowhere" / "kept.csv")
+    (tmp_path / "folder.csv").mkdir()
+    assert "is not a file" in error(tmp_path / "folder.csv")
+    assert "is a folder" in error(data, tmp_path / "folder.csv")
+    for name, content, message in (
+        ("a.parquet", b"PAR1 is not all of it", "cannot be read as parquet"),
+        ("a.csv.gz", b"plain text", "cannot be unpacked"),
+        ("b.csv.gz", gzip.compress(data.read_bytes())[:-20], "cannot be unpacked"),
+        ("utf16.csv", data.read_text().encode("utf-16"), "UTF-16"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert message in error(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-gap", "-1"], "must be a positive number, got '-1'"),
+        (["--max-gap", "nan"], "must be a positive number"),
+        (["--max-gap", "small"], "must be a positive number"),
+        (["--keep", "0"], "at least 1 row"),
+        (["--keep", "1.5"], "share above 0"),
+        (["--keep", "half"], "share above 0"),
+        (["--keep", "0.5", "--max-gap", "0.1"], "not allowed with"),
+        (["--seed", "-3"], "whole number"),
+        (["--task", "ranking"], "invalid choice"),
+        (["--colour"], "unrecognized arguments"),
+    ],
+)
+def test_bad_usage(data, out, capsys, options, message):
+    with pytest.raises(SystemExit) as info:
+        prune(data, out, *options)
+    assert info.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_command_is_required(capsys):
+    with pytest.raises(SystemExit) as info:
+        main([])
+    assert info.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+def test_missing_pandas_names_the_extra(data, out, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert 'pip install "skprune[cli]"' in refused(capsys, prune(data, out))
+
+
+def test_own_errors_are_not_swallowed(data, out, monkeypatch):
+    def broken(*args, **kwargs):
+        raise AttributeError("a bug")
+
+    monkeypatch.setattr(InfluencePruner, "fit", broken)
+    with pytest.raises(AttributeError, match="a bug"):
+        prune(data, out)
+
+
+# ----------------------------------------------------------------------------- help and the demo
+
+
+def test_help_shows_an_example_and_the_exit_codes(capsys):
+    with pytest.raises(SystemExit) as info:
+        main(["prune", "--help"])
+    assert info.value.code == 0
+    shown = capsys.readouterr().out
+    assert "skprune prune data.csv --target y --max-gap 0.01 --out kept.csv" in shown
+    assert "1  the gap cannot be met" in shown
+
+
+def test_version_as_a_process():
+    command = [sys.executable, "-m", "skprune", "--version"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0
+    assert result.stdout == f"skprune {skprune.__version__}\n"
+    assert result.stderr == ""
+
+
+def test_demo(capsys, tmp_path):
+    plot = tmp_path / "curve.png"
+    assert main(["demo", "--plot", str(plot)]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    for part in (
+        "1,257 rows to prune, 540 test rows",
+        "allowed gap 0.05 nats, seed 0",
+        "Pruning report",
+        "random, refit",
+        "The pruning curve",
+        "chosen",
+        "random rows, 10 draws",
+        "support vector machine",
+        "it is no guarantee",
+    ):
+        assert part in shown.out.replace("so it is", "it is")
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert main(["demo", "--plot", str(plot)]) == 2
+    assert "exists; --force writes over it" in capsys.readouterr().err
+    assert main(["demo", "--plot", str(tmp_path / "curve.xyz")]) == 2
+    assert "must end in one of" in capsys.readouterr().err
+
+
+def test_demo_keeps_better_rows_than_random_ones(capsys):
+    main(["demo"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    (kept,) = [float(line[4]) for line in lines if line[:3] == ["the", "kept", "rows"]]
+    (random,) = [float(line[5]) for line in lines if line[:2] == ["random", "rows,"]]
+    assert kept < random
+
+
+def test_demo_without_matplotlib(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["demo", "--plot", str(tmp_path / "curve.png")]) == 2
+    assert 'pip install "skprune[plot]"' in capsys.readouterr().err
+
+
+def test_picture_of_the_curve():
+    frame = make_frame()
+    X = np.column_stack([frame["a"], frame["town"] == "Oslo"])
+    pruner = InfluencePruner(max_gap=0.2, random_state=0).fit(X, frame["y"])
+    lines = draw_path(pruner).splitlines()[2:]
+    assert len(lines) == len(pruner.path_["n_kept"])
+    assert sum("chosen" in line for line in lines) == 1
+    for line, gap in zip(lines, pruner.path_["refit_gap"], strict=True):
+        canvas = line.removesuffix("  chosen").split("  ")[-1]
+        assert "o" in canvas
+        if gap > 0.25:
+            assert canvas.index("o") > canvas.index("|")
+        if "0" in canvas and gap > 0.03:
+            assert canvas.index("o") > canvas.index("0")
