@@ -223,6 +223,8 @@ def run_prune(args: argparse.Namespace) -> int:
     at = _find_target(source, args.target)
     if source.n_rows == 0:
         raise InputError(f"{args.data} has a header but no rows.")
+    if source.n_rows == 1:
+        raise InputError(f"{args.data} has only one row: there is nothing to choose from.")
     if isinstance(args.keep, int) and args.keep > source.n_rows:
         raise InputError(f"--keep {args.keep}: {args.data} has only {source.n_rows} rows.")
     y = read_target(source, at, args.task)
@@ -299,8 +301,9 @@ def _check_scoring(name: str) -> None:
 
 
 def _did_you_mean(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    folded = {other.lower(): other for other in names}
+    close = difflib.get_close_matches(name.lower(), folded, n=1)
+    return f"; did you mean {folded[close[0]]!r}?" if close else ""
 
 
 def _format_of(path: Path) -> str:
@@ -452,12 +455,12 @@ def _read_parquet(path: Path) -> Source:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
-        table = file.read()
+        with pq.ParquetFile(path) as file:
+            table, metadata = file.read(), file.metadata
     except pa.ArrowException as error:
         raise InputError(f"{path} cannot be read as parquet: {error}") from error
-    groups = file.metadata.num_row_groups and file.metadata.num_columns
-    compression = file.metadata.row_group(0).column(0).compression if groups else "SNAPPY"
+    has_data = metadata.num_row_groups and metadata.num_columns
+    compression = metadata.row_group(0).column(0).compression if has_data else "SNAPPY"
 
     def copy(out: Path, indices: NDArray[np.int64], suffix: str) -> bool:
         if suffix == ".parquet":

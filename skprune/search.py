@@ -252,7 +252,7 @@ def carry_over(
             None if fixed else inner[best.selection.indices],
             with_random=False,
         )
-        if fixed or carried.gap.within(max_gap):
+        if fixed or (best.gap.within(max_gap) and carried.gap.within(max_gap)):
             return best, carried.selection.indices
         larger = math.ceil(GROWTH * best.size)
         if larger >= n_train:

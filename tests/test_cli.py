@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ import pytest
 import skprune
 from skprune import InfluencePruner
 from skprune.cli import draw_path, encode, main, read_source, read_target
+from skprune.gap import Gap
 
 pd = pytest.importorskip("pandas")
 pa = pytest.importorskip("pyarrow")
@@ -209,6 +211,7 @@ def test_schema_of_parquet_survives(tmp_path):
     table = table.append_column("list", pa.array([[i, i + 1] for i in range(N)]))
     table = table.append_column("price", pa.array(["1.10"] * N).cast(pa.decimal128(5, 2)))
     pq.write_table(table, path, compression="zstd")
+    table = pq.read_table(path)  # parquet has fewer types than pyarrow
     assert prune(path, kept, "--keep", 0.25) == 0
     result = pq.read_table(kept)
     assert result.schema.equals(table.schema, check_metadata=True)
@@ -225,12 +228,14 @@ def test_what_parquet_columns_become(tmp_path, capsys):
     table = pa.Table.from_pandas(frame)
     table = table.append_column("list", pa.array([[i] for i in range(N)]))
     table = table.append_column("none", pa.nulls(N))
-    table = table.append_column("clock", pa.array(np.arange(N) % 86400, pa.time32("s")))
+    table = table.append_column("clock", pa.array(np.arange(N, dtype=np.int32), pa.time32("s")))
     table = table.append_column("date", pa.array(np.arange(N), pa.int32()).cast(pa.date32()))
     pq.write_table(table, tmp_path / "data.parquet")
     assert prune(tmp_path / "data.parquet", tmp_path / "kept.parquet", "--keep", 0.5) == 0
     printed = capsys.readouterr().out
-    assert "2 numeric, 2 date, 2 text" in printed or "2 numeric, 2 date, 1 text" in printed
+    # The strings of "day" are strings: types of a typed file are taken at their word.
+    assert "2 numeric, 2 date, 1 text" in printed
+    assert "row, day (nearly unique text)" in printed
     assert "__index_level_0__ (numbers the rows)" in printed
     assert "none (empty)" in printed
     assert "list (type list" in printed
@@ -422,7 +427,8 @@ def test_report_without_matplotlib(data, out, tmp_path, monkeypatch):
     assert "<svg" not in report.read_text(encoding="utf-8")
 
 
-def test_budget_that_cannot_be_met(data, out, capsys):
+def test_budget_that_cannot_be_met(data, out, monkeypatch, capsys):
+    monkeypatch.setattr(Gap, "within", lambda *args: False)
     assert prune(data, out, "--max-gap", 1e-9) == 1
     assert out.read_bytes() == data.read_bytes()
     captured = capsys.readouterr()
@@ -482,7 +488,7 @@ HEAD = "x,y\n"
         ("", [], "is empty"),
         (HEAD, [], "has a header but no rows"),
         ("\n\n", [], "has no header line"),
-        (HEAD + "1,a\n", [], "needs at least 2 classes|a minimum of 2"),
+        (HEAD + "1,a\n", [], "has only one row"),
         (HEAD + "1,a\n2,a\n" * 20, [], "at least 2 classes"),
         (HEAD + "1,a\n2,b\n" * 20, ["--keep", "41"], "--keep 41: .* only 40 rows"),
         (HEAD + "1,a\n2,b\n" * 20, ["--keep", "1"], "minimum of every class"),
@@ -510,7 +516,7 @@ def test_bad_tables(tmp_path, out, capsys, content, options, message):
     path.write_text(content)
     code = prune(path, out, *options)
     error = refused(capsys, code)
-    assert pytest.importorskip("re").search(message, error), error
+    assert re.search(message, error), error
     assert not out.exists()
 
 
@@ -619,22 +625,18 @@ def test_demo(capsys, tmp_path):
         "chosen",
         "random rows, 10 draws",
         "support vector machine",
-        "it is no guarantee",
+        "no guarantee",
     ):
-        assert part in shown.out.replace("so it is", "it is")
+        assert part in shown.out
+    lines = [line.split() for line in shown.out.splitlines()]
+    (kept,) = [float(line[4]) for line in lines if line[:3] == ["the", "kept", "rows"]]
+    (random,) = [float(line[5]) for line in lines if line[:2] == ["random", "rows,"]]
+    assert kept < random
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert main(["demo", "--plot", str(plot)]) == 2
     assert "exists; --force writes over it" in capsys.readouterr().err
     assert main(["demo", "--plot", str(tmp_path / "curve.xyz")]) == 2
     assert "must end in one of" in capsys.readouterr().err
-
-
-def test_demo_keeps_better_rows_than_random_ones(capsys):
-    main(["demo"])
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    (kept,) = [float(line[4]) for line in lines if line[:3] == ["the", "kept", "rows"]]
-    (random,) = [float(line[5]) for line in lines if line[:2] == ["random", "rows,"]]
-    assert kept < random
 
 
 def test_demo_without_matplotlib(monkeypatch, capsys, tmp_path):

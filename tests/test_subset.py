@@ -68,7 +68,7 @@ def no_groups(n):
 
 def small_problems(with_groups):
     """Every size of small problems of all kinds."""
-    for case, kind in enumerate(KINDS * 4):
+    for case, kind in enumerate(KINDS * 8):
         rng = np.random.default_rng([case, with_groups])
         n, d = int(rng.integers(4, 13)), int(rng.integers(1, 5))
         vectors, offset = make_vectors(kind, n, d, rng)
@@ -112,7 +112,7 @@ def test_swap_ends_in_a_one_swap_optimum(with_groups):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_solvers_against_brute_force(solver):
     gaps, random = [], []
-    for case in range(12 if solver == "anneal" else 60):
+    for case in range(6 if solver == "anneal" else 60):
         rng = np.random.default_rng([case, 7])
         n, d = int(rng.integers(8, 13)), int(rng.integers(1, 5))
         vectors, offset = make_vectors(KINDS[case % 5], n, d, rng)
@@ -130,8 +130,7 @@ def test_solvers_against_brute_force(solver):
         random.append((values.mean() - values.min()) / typical)
     # In units of a typical row: one-swap optima of a dozen rows are near the best subset, and
     # a slow cooling nearly always finds it.
-    limit = {"swap": 0.3, "relax": 0.3, "anneal": 0.1}[solver]
-    print(solver, np.mean(gaps), np.mean(random))
+    limit = {"swap": 0.1, "relax": 0.1, "anneal": 0.01}[solver]
     assert np.mean(gaps) < limit
     assert np.mean(gaps) < 0.2 * np.mean(random)
 
@@ -315,7 +314,6 @@ def test_annealing_cools_down_on_small_tables_too():
         slow = anneal(operator, start, *no_groups(40), np.random.default_rng(0))
         assert slow.n_iter == 20_000
         ratios.append(slow.norm / swap(operator, start, *no_groups(40)).norm)
-    print(ratios)
     assert np.exp(np.mean(np.log(ratios))) < 0.6
 
 

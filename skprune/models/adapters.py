@@ -13,6 +13,7 @@ from typing import Any
 from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
+    LogisticRegressionCV,
     Ridge,
     RidgeClassifier,
     SGDClassifier,
@@ -24,6 +25,14 @@ from sklearn.utils.class_weight import compute_class_weight
 #: lam of the package's own heads, per row, on standardised columns.
 DEFAULT_STRENGTH = 1e-3
 
+SUPPORTED_CLASSES = (
+    LogisticRegression,
+    Ridge,
+    RidgeClassifier,
+    LinearRegression,
+    SGDClassifier,
+    SGDRegressor,
+)
 SUPPORTED = (
     'None, "softmax", "ridge", a LogisticRegression, Ridge, RidgeClassifier, LinearRegression, '
     'SGDClassifier(loss="log_loss") or SGDRegressor with an l2 penalty or none, '
@@ -107,7 +116,9 @@ def read_model(model: Any, task: str) -> HeadSpec:
 
 def _read_linear_model(model: Any) -> HeadSpec:
     name = type(model).__name__
-    if isinstance(model, LogisticRegression):
+    if isinstance(model, SUPPORTED_CLASSES):
+        model._validate_params()  # C > 0, alpha >= 0, ...: scikit-learn's own messages
+    if isinstance(model, LogisticRegression) and not isinstance(model, LogisticRegressionCV):
         _require_l2(model, name)
         unpenalised = model.penalty is None
         one_vs_rest = getattr(model, "multi_class", None) == "ovr" or model.solver == "liblinear"
@@ -164,7 +175,7 @@ def _read_linear_model(model: Any) -> HeadSpec:
 def _require_l2(model: Any, name: str) -> None:
     """Refuse penalties that are not ridge penalties."""
     l1_ratio = getattr(model, "l1_ratio", None)
-    mixed = model.penalty in ("l1", "elasticnet") and l1_ratio != 0
+    mixed = model.penalty == "l1" or (model.penalty == "elasticnet" and l1_ratio != 0)
     # From scikit-learn 1.8 on LogisticRegression is told by l1_ratio alone.
     mixed = mixed or (isinstance(model, LogisticRegression) and l1_ratio not in (None, 0, 0.0))
     if mixed:

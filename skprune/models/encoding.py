@@ -93,11 +93,16 @@ class HeadEncoder:
         return HeadProblem(features, torch.from_numpy(targets), w, self.loss, penalty)
 
     def loss_unit(self, problem: HeadProblem) -> float:
-        """Factor from the head's loss to the reported one: nats, or the share of Var(y)."""
+        """Factor from the head's loss to the reported one: nats, or the share of Var(y).
+
+        The variance is that of the weighted rows, so that a row without weight has no say.
+        """
         if not isinstance(problem.loss, Squared):
             return 1.0
-        variance = float(problem.targets.var(dim=0, correction=0).sum())
-        rounding = 1e-28 * float(problem.targets.square().mean(0).sum())
+        weights = problem.weights / problem.weights.sum()
+        centred = problem.targets - weights @ problem.targets
+        variance = float((weights @ centred.square()).sum())
+        rounding = 1e-28 * float((weights @ problem.targets.square()).sum())
         return 2.0 / variance if variance > rounding else 2.0
 
     def _encode_labels(self, codes: NDArray[np.int64]) -> NDArray[np.float64]:

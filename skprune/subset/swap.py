@@ -58,7 +58,7 @@ def swap(operator: InfluenceOperator, start: Rows, groups: Rows, minima: Rows) -
         leave, enter = _gains(state, squared_norms)
         if batch > 1:
             batch = _exchange_batch(state, leave, enter, batch)
-        elif not _polish(state, leave, enter):
+        elif not _polish(state, leave, enter, enough):
             break
     return state.selection(steps)
 
@@ -111,7 +111,7 @@ def _candidates(state: SubsetState, leave: Tensor, enter: Tensor) -> Tensor:
     return torch.cat([b.indices[b.values > -torch.inf] for b in best]).unique()
 
 
-def _polish(state: SubsetState, leave: Tensor, enter: Tensor) -> bool:
+def _polish(state: SubsetState, leave: Tensor, enter: Tensor, enough: float) -> bool:
     """Single exchanges within the best candidates' Gram matrix; whether any was worth it."""
     codes = _candidates(state, leave, enter)
     rows = state.operator.rows(codes)
@@ -126,7 +126,7 @@ def _polish(state: SubsetState, leave: Tensor, enter: Tensor) -> bool:
         gains = torch.where(state.exchangeable(codes), gains, -torch.inf)
         i, j = divmod(int(gains.argmax()), len(codes))
         gain = float(gains[i, j])
-        if not gain > 0.1 * MIN_GAIN * squared:
+        if squared <= enough or not gain > 0.1 * MIN_GAIN * squared:
             return before - squared > MIN_GAIN * before
         state.exchange(codes[i : i + 1], codes[j : j + 1], state.residual + rows[j] - rows[i])
         scores += gram[:, j] - gram[:, i]
