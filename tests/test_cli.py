@@ -14,7 +14,10 @@ import pytest
 
 import skprune
 from skprune import InfluencePruner
-from skprune.cli import draw_path, encode, main, read_source, read_target
+from skprune.cli import main
+from skprune.cli.demo import draw_path
+from skprune.cli.encode import encode_table, read_target
+from skprune.cli.files import read_source
 from skprune.gap import Gap
 
 pd = pytest.importorskip("pandas")
@@ -109,7 +112,7 @@ def test_same_seed_same_rows(data, tmp_path):
 def test_is_the_pruner_on_the_encoded_table(data, out, frame):
     prune(data, out, "--keep", 60, "--seed", 0)
     source = read_source(data)
-    X, _ = encode(source, leave_out=5)
+    X, _ = encode_table(source, leave_out=5)
     pruner = InfluencePruner(keep=60, random_state=0).fit(X, frame["y"])
     assert pd.read_csv(out)["row"].tolist() == frame["row"][pruner.sample_indices_].tolist()
 
@@ -286,7 +289,7 @@ def columns_of(tmp_path, text, target="y"):
     path = tmp_path / "table.csv"
     path.write_text(text)
     source = read_source(path)
-    return encode(source, leave_out=source.names.index(target))
+    return encode_table(source, leave_out=source.names.index(target))
 
 
 def test_numbers_are_scaled_and_gaps_are_at_the_median(tmp_path):
@@ -331,7 +334,7 @@ def test_columns_that_say_nothing_are_left_out(tmp_path):
 def test_wide_tables_stay_sparse(tmp_path, monkeypatch):
     text = "a,b,y\n" + "".join(f"{i},{'uv'[i % 2]},{i % 3}\n" for i in range(30))
     dense, _ = columns_of(tmp_path, text)
-    monkeypatch.setattr("skprune.cli.DENSE_ENTRIES", 10)
+    monkeypatch.setattr("skprune.cli.encode.DENSE_ENTRIES", 10)
     X, _ = columns_of(tmp_path, text)
     assert X.format == "csr"
     np.testing.assert_array_equal(X.toarray(), dense)
@@ -470,7 +473,7 @@ def test_failed_writing_leaves_nothing(data, out, tmp_path, monkeypatch, capsys)
     def fail(*args):
         raise OSError(28, "No space left on device", str(out))
 
-    monkeypatch.setattr("skprune.cli.os.replace", fail)
+    monkeypatch.setattr("skprune.cli.files.os.replace", fail)
     assert "No space left on device" in refused(capsys, prune(data, out, "--keep", 0.5))
     assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
 

@@ -1,0 +1,274 @@
+"""The command line: ``skprune prune`` for csv, tsv and parquet files, and ``skprune demo``.
+
+A table is read twice over: as it is, to be written again without a changed character, and as
+numbers, for the pruner to examine. Only the second reading interprets anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import io
+import math
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sklearn.metrics import get_scorer_names
+
+from skprune import __version__
+from skprune.cli.demo import new_axes, run_demo
+from skprune.cli.encode import encode_table, find_target, read_target
+from skprune.cli.files import (
+    SUFFIXES,
+    InputError,
+    check_writable,
+    did_you_mean,
+    format_of,
+    one_line,
+    read_source,
+    replacing,
+    warnings_on_stderr,
+)
+from skprune.display import PruningCurveDisplay
+from skprune.pruner import InfluencePruner
+
+DESCRIPTION = "Prune the rows of a training set: keep the fewest that cost at most a given gap."
+PRUNE_DESCRIPTION = """\
+Write the fewest rows of a table on which a linear model, retrained, loses at
+most GAP on held-out rows (or the best KEEP rows). Kept rows stay in their
+order with all their columns; of csv and tsv files not a character changes.
+For the examination only, text columns are one-hot encoded, dates become
+numbers and missing values the median. The gap is that of the linear model:
+before training another kind on the kept rows, measure it, or keep more.
+"""
+PRUNE_EPILOG = """\
+example:
+  skprune prune data.csv --target y --max-gap 0.01 --out kept.csv
+
+exit codes:
+  0  done
+  1  the gap cannot be met: all rows were kept (and written)
+  2  wrong usage or input: one line on stderr says what; nothing was written
+"""
+DEMO_DESCRIPTION = """\
+Prune the handwritten digits that come with scikit-learn, and compare: all
+rows, the kept ones and random ones, on rows that the pruner never saw.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; None takes those of the process.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done, 1 the budget cannot be met, 2 wrong input. For wrong usage argparse
+        raises ``SystemExit(2)``.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except (InputError, OSError) as error:
+        print(f"skprune {args.command}: error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"skprune {args.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of both commands."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("skprune", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"skprune {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    prune = commands.add_parser(
+        "prune",
+        help="prune a csv, tsv or parquet file",
+        description=PRUNE_DESCRIPTION,
+        epilog=PRUNE_EPILOG,
+        formatter_class=raw,
+    )
+    prune.set_defaults(run=run_prune)
+    add = prune.add_argument
+    add("data", type=Path, metavar="DATA", help=f"the table: {', '.join(SUFFIXES)}")
+    add("--target", required=True, metavar="COLUMN", help="what the model predicts")
+    add("--out", required=True, type=Path, metavar="FILE", help="where the kept rows go")
+    budget = prune.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--max-gap",
+        type=_gap,
+        default=0.01,
+        metavar="GAP",
+        help="allowed gap, in the unit of --scoring (default: 0.01)",
+    )
+    budget.add_argument(
+        "--keep",
+        type=_size,
+        metavar="KEEP",
+        help="keep this share (0.2) or this many rows (500) instead",
+    )
+    add(
+        "--scoring",
+        default="loss",
+        metavar="NAME",
+        help="what the gap is measured in: loss (cross-entropy in nats, or squared error as a "
+        "share of the variance; the default) or a scorer of scikit-learn's, such as accuracy",
+    )
+    add(
+        "--task",
+        choices=("auto", "classification", "regression"),
+        default="auto",
+        help="what kind of target it is; auto takes numbers with many values for regression",
+    )
+    add("--seed", type=_seed, metavar="N", help="random seed (default: derived from the target)")
+    add("--report", type=Path, metavar="FILE", help="write the report as HTML, too")
+    add("--force", action="store_true", help="write over existing files")
+    add("--quiet", action="store_true", help="print errors and warnings only")
+
+    demo = commands.add_parser("demo", help="prune real data, now", description=DEMO_DESCRIPTION)
+    demo.set_defaults(run=run_demo)
+    demo.add_argument("--plot", type=Path, metavar="FILE", help="save the curve, e.g. curve.png")
+    demo.add_argument("--seed", type=_seed, default=0, metavar="N", help="default: 0")
+    demo.add_argument("--force", action="store_true", help="write over an existing file")
+    return parser
+
+
+def _gap(text: str) -> float:
+    value = _number(text)
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
+    return value
+
+
+def _number(text: str) -> float:
+    """The number that stands there, or NaN."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _size(text: str) -> float | int:
+    if re.fullmatch(r"\d+", text):
+        if int(text) < 1:
+            raise argparse.ArgumentTypeError("at least 1 row must be kept")
+        return int(text)
+    share = _number(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a share above 0 and up to 1.0, or a whole number of rows; got {text!r}"
+        )
+    return share
+
+
+def _seed(text: str) -> int:
+    if not re.fullmatch(r"\d+", text) or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 0 to {2**32 - 1}, got {text!r}"
+        )
+    return int(text)
+
+
+def run_prune(args: argparse.Namespace) -> int:
+    """``skprune prune``; returns the exit code."""
+    _check_paths(args.data, args.out, args.report, force=args.force)
+    _check_scoring(args.scoring)
+    source = read_source(args.data)
+    at = find_target(source, args.target)
+    if source.n_rows == 0:
+        raise InputError(f"{args.data} has a header but no rows.")
+    if source.n_rows == 1:
+        raise InputError(f"{args.data} has only one row: there is nothing to choose from.")
+    if isinstance(args.keep, int) and args.keep > source.n_rows:
+        raise InputError(f"--keep {args.keep}: {args.data} has only {source.n_rows} rows.")
+    y = read_target(source, at, args.task)
+    X, columns = encode_table(source, leave_out=at)
+    notes = [*source.notes, *columns]
+
+    pruner = InfluencePruner(
+        args.max_gap,
+        keep=args.keep,
+        model={"auto": None, "classification": "softmax", "regression": "ridge"}[args.task],
+        scoring=args.scoring,
+        random_state=args.seed,
+        verbose=int(sys.stderr.isatty() and not args.quiet),
+    )
+    with warnings_on_stderr(args.command):
+        try:
+            pruner.fit(X, y)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{args.data}: {one_line(error)}") from error
+        except AttributeError as error:
+            if args.scoring == "loss":
+                raise
+            why = f"--scoring {args.scoring} cannot be used here: {one_line(error)}"
+            raise InputError(why) from error  # such as probabilities that a regression lacks
+    task = "classification" if hasattr(pruner, "classes_") else "regression"
+    head = f"{args.data}: {source.n_rows:,} rows; target {args.target!r}, {task}"
+
+    kept = pruner.sample_indices_
+    with replacing(args.out, force=args.force) as path:
+        source.write(path, kept, format_of(args.out))
+    if args.report is not None:
+        page = _report_page(pruner, head, notes)
+        with replacing(args.report, force=args.force) as path:
+            path.write_text(page, encoding="utf-8")
+    if not args.quiet:
+        print("\n".join([head, *(f"  {note}" for note in notes)]))
+        print(pruner.report_)
+        print(f"{args.out}: {len(kept):,} rows written")
+    return 0 if pruner.report_.met else 1
+
+
+def _check_paths(data: Path, out: Path, report: Path | None, *, force: bool) -> None:
+    """Refuse, before any work, what could not be read or written at its end."""
+    format_of(data)
+    format_of(out)
+    if not data.exists():
+        raise InputError(f"{data} does not exist.")
+    if not data.is_file():
+        raise InputError(f"{data} is not a file.")
+    outputs = {"--out": out} if report is None else {"--out": out, "--report": report}
+    for option, path in outputs.items():
+        check_writable(option, path, force=force)
+        if path.resolve() == data.resolve():
+            raise InputError(f"{option} is the input, {data}: give another name.")
+    if report is not None and report.resolve() == out.resolve():
+        raise InputError(f"--out and --report are the same file, {out}.")
+
+
+def _check_scoring(name: str) -> None:
+    names = ["loss", *get_scorer_names()]
+    if name not in names:
+        raise InputError(f"--scoring {name} is not known{did_you_mean(name, names)}")
+
+
+def _report_page(pruner: InfluencePruner, head: str, notes: Sequence[str]) -> str:
+    """The report as an HTML page, with the curve in it if matplotlib is there."""
+    curve = ""
+    try:
+        axes = new_axes()
+    except ImportError:
+        pass
+    else:
+        figure = PruningCurveDisplay.from_estimator(pruner, ax=axes).figure_
+        drawing = io.StringIO()
+        figure.savefig(drawing, format="svg", metadata={"Date": None})
+        curve = drawing.getvalue()[drawing.getvalue().index("<svg") :]
+    lines = "".join(f"<p>{html.escape(line)}</p>\n" for line in [head, *notes])
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        "<title>skprune report</title>\n<style>body { font-family: sans-serif; margin: 2em; "
+        "max-width: 60em } th, td { padding: 0.1em 0.6em } caption { font-weight: bold }</style>"
+        f"</head>\n<body>\n{lines}{pruner.report_._repr_html_()}\n{curve}\n"
+        f"<p>skprune {__version__}</p>\n</body>\n</html>\n"
+    )

@@ -1,0 +1,323 @@
+"""Tables in files, read and written without a changed character."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import difflib
+import gzip
+import os
+import sys
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skprune.cli.columns import typed
+
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+#: Records that are turned into columns at a time.
+CHUNK = 20_000
+
+
+class InputError(Exception):
+    """What the user gave cannot be used; the message is one line for stderr."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table as it was found.
+
+    Attributes
+    ----------
+    names : list of str
+    columns : list of pyarrow ChunkedArray
+        Text for csv and tsv, else the file's own types.
+    typed : bool
+        Whether the types are the file's own.
+    index : set of str
+        Columns that hold the index of a pandas frame.
+    notes : list of str
+        What the user should know of the reading.
+    copy : callable
+        ``copy(path, indices, suffix)`` writes rows as they are; False if the suffix is that of
+        another kind of file.
+    """
+
+    names: list[str]
+    columns: list[Any]
+    typed: bool
+    index: set[str]
+    notes: list[str]
+    copy: Callable[[Path, NDArray[np.int64], str], bool]
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the table."""
+        return len(self.columns[0]) if self.columns else 0
+
+    def write(self, path: Path, indices: NDArray[np.int64], suffix: str) -> None:
+        """Write some rows to ``path`` in the format of ``suffix``."""
+        if not self.copy(path, indices, suffix):
+            self._convert(path, indices, suffix)
+
+    def _convert(self, path: Path, indices: NDArray[np.int64], suffix: str) -> None:
+        import pyarrow as pa
+
+        columns = self.columns
+        if suffix == ".parquet":
+            columns = [typed(column) for column in columns]
+        table = pa.Table.from_arrays(columns, names=self.names).take(indices)
+        if suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            pq.write_table(table, path)
+            return
+        from pyarrow.csv import WriteOptions, write_csv
+
+        options = WriteOptions(delimiter="\t" if suffix.startswith(".tsv") else ",")
+        try:
+            with _open(path, suffix, "wb") as file:
+                write_csv(table, file, options)
+        except (pa.ArrowException, NotImplementedError) as error:
+            raise InputError(f"this table cannot be written as {suffix[1:]}: {error}") from error
+
+
+def read_source(path: Path) -> Source:
+    """Read a table.
+
+    Raises
+    ------
+    InputError
+        If pandas or pyarrow is missing or the file is not what its name says.
+    """
+    try:
+        import pandas
+        import pyarrow
+    except ImportError as error:
+        raise InputError(
+            f'reading tables needs pandas and pyarrow ({error}): pip install "skprune[cli]"'
+        ) from error
+    del pandas, pyarrow
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty.")
+    suffix = format_of(path)
+    try:
+        return _read_parquet(path) if suffix == ".parquet" else _read_text(path, suffix)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path} cannot be unpacked: {error}") from error
+
+
+def _read_parquet(path: Path) -> Source:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            table, metadata = file.read(), file.metadata
+    except pa.ArrowException as error:
+        raise InputError(f"{path} cannot be read as parquet: {error}") from error
+    has_data = metadata.num_row_groups and metadata.num_columns
+    compression = metadata.row_group(0).column(0).compression if has_data else "SNAPPY"
+
+    def copy(out: Path, indices: NDArray[np.int64], suffix: str) -> bool:
+        if suffix == ".parquet":
+            kept = table.take(indices)
+            pq.write_table(kept, out, compression=compression.replace("UNCOMPRESSED", "NONE"))
+        return suffix == ".parquet"
+
+    index = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    names = {name for name in index if isinstance(name, str)}
+    return Source(list(table.column_names), list(table.columns), True, names, [], copy)
+
+
+def _read_text(path: Path, suffix: str) -> Source:
+    """Read csv or tsv: records as they stand, and their fields as columns of text."""
+    notes = []
+    with _open(path, suffix, "rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise InputError(f"{path} is UTF-16 text; convert it to UTF-8 first.")
+    try:
+        encoding = "utf-8"
+        records, header, columns, delimiter = _read_records(path, suffix, encoding)
+    except UnicodeDecodeError:
+        encoding = "latin-1"  # any bytes, and they come out as they came in
+        records, header, columns, delimiter = _read_records(path, suffix, encoding)
+        notes.append("the file is not UTF-8; it was read as Latin-1")
+    if delimiter != ("\t" if suffix.startswith(".tsv") else ","):
+        notes.append(f"fields are separated by {delimiter!r}")
+
+    def copy(out: Path, indices: NDArray[np.int64], wanted: str) -> bool:
+        if wanted[:4] != suffix[:4]:
+            return False
+        with _open(out, wanted, "wt", encoding=encoding, newline="") as file:
+            # Only the last record can lack its line end, and order is kept: nothing to mend.
+            file.write(records[0])
+            file.writelines(records[i + 1] for i in indices)
+        return True
+
+    # DataFrame.to_csv writes the index first, and without a name.
+    index = {""} if header[0] == "" and header.count("") == 1 else set()
+    return Source(header, columns, False, index, notes, copy)
+
+
+def _read_records(
+    path: Path, suffix: str, encoding: str
+) -> tuple[list[str], list[str], list[Any], str]:
+    """The records with their line ends (header first), the header, the columns, the delimiter."""
+    import pyarrow as pa
+
+    limit = csv.field_size_limit(2**31 - 1)  # the default, 131072, is less than a long text
+    try:
+        with _open(path, suffix, "rt", encoding=encoding, newline="") as file:
+            lines = _Lines(file)
+            delimiter = "\t" if suffix.startswith(".tsv") else _delimiter(lines.peek())
+            reader = csv.reader(lines, delimiter=delimiter, strict=True)
+            header: list[str] = next(reader, [])
+            records = [lines.taken()]
+            if not header:
+                raise InputError(f"{path} has no header line.")
+            chunks: list[list[Any]] = [[] for _ in header]
+            rows: list[list[str]] = []
+
+            def flush() -> None:
+                for chunk, values in zip(chunks, zip(*rows, strict=True), strict=False):
+                    chunk.append(pa.array(values, pa.string()))
+                rows.clear()
+
+            for fields in reader:
+                record = lines.taken()
+                if not fields:
+                    continue  # an empty line is no row
+                if len(fields) != len(header):
+                    raise InputError(
+                        f"{path}, line {reader.line_num}: {len(fields)} fields, but the header "
+                        f"has {len(header)}."
+                    )
+                records.append(record)
+                rows.append(fields)
+                if len(rows) == CHUNK:
+                    flush()
+            flush()
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}.") from error
+    finally:
+        csv.field_size_limit(limit)
+    return records, header, [pa.chunked_array(chunk, pa.string()) for chunk in chunks], delimiter
+
+
+class _Lines:
+    """The lines of a text file, which remembers those that were taken for one record."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._first: str | None = None
+        self._mark = ""
+        self._taken: list[str] = []
+
+    def peek(self) -> str:
+        """The first line, without taking it."""
+        self._first = self._file.readline()
+        return self._first
+
+    def taken(self) -> str:
+        """All lines since the last call, as they stand in the file."""
+        text = self._mark + "".join(self._taken)
+        self._mark = ""
+        self._taken.clear()
+        return text
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        if self._first is not None:
+            line, self._first = self._first, None
+            if line.startswith("\ufeff"):  # a byte-order mark is no part of the first name
+                self._mark, line = "\ufeff", line[1:]
+        else:
+            line = self._file.readline()
+        if not line:
+            raise StopIteration
+        self._taken.append(line)
+        return line
+
+
+def _delimiter(header: str) -> str:
+    """The comma, unless the header has none but semicolons, tabs or bars."""
+    if "," in header:
+        return ","
+    return max(",;\t|", key=header.count)
+
+
+def _open(path: Path, suffix: str, mode: str, **options: Any) -> Any:
+    if suffix.endswith(".gz"):
+        return gzip.open(path, mode, **options)
+    return open(path, mode, **options)
+
+
+def format_of(path: Path) -> str:
+    """The suffix of a table's file, one of ``SUFFIXES``."""
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if path.name.lower().endswith(suffix):
+            return suffix
+    raise InputError(f"{path}: the name must end in one of {', '.join(SUFFIXES)}.")
+
+
+def check_writable(option: str, path: Path, *, force: bool) -> None:
+    """Refuse a path that cannot or must not be written."""
+    if path.is_dir():
+        raise InputError(f"{option} {path} is a folder; give the name of a file.")
+    if not path.parent.is_dir():
+        raise InputError(f"{option} {path}: the folder {path.parent} does not exist.")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{option} {path}: the folder {path.parent} cannot be written to.")
+    if path.exists() and not force:
+        raise InputError(f"{option} {path} exists; --force writes over it.")
+
+
+@contextmanager
+def replacing(path: Path, *, force: bool) -> Iterator[Path]:
+    """A new file beside ``path`` that takes its place at the end, if there is no error."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield scratch
+        check_writable("output", path, force=force)  # it may have come up in the meantime
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def warnings_on_stderr(command: str) -> Iterator[None]:
+    """Every warning once and as one line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for message in dict.fromkeys(one_line(w.message) for w in caught if _is_for_users(w)):
+        print(f"skprune {command}: warning: {message}", file=sys.stderr)
+
+
+def _is_for_users(warning: warnings.WarningMessage) -> bool:
+    developers = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning)
+    return not issubclass(warning.category, developers)
+
+
+def did_you_mean(name: str, names: Sequence[str]) -> str:
+    """A hint at the closest name, or nothing."""
+    folded = {other.lower(): other for other in names}
+    close = difflib.get_close_matches(name.lower(), folded, n=1)
+    return f"; did you mean {folded[close[0]]!r}?" if close else ""
+
+
+def one_line(error: object) -> str:
+    """An error message on one line."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
