@@ -21,13 +21,12 @@ import torch
 from scipy.stats import linregress, spearmanr
 
 from benchmarks.harness import markdown, save
-from skprune import InfluencePruner
+from skprune import InfluencePruner, removal
 from skprune.examine import examine
 from skprune.gap import HeldOut
 from skprune.models.adapters import read_model
 from skprune.models.encoding import HeadEncoder
-from skprune.models.head import fit_head
-from skprune.removal import newton_steps
+from skprune.models.head import HeadProblem, fit_head
 
 
 def make_rows(n: int, columns: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -38,12 +37,17 @@ def make_rows(n: int, columns: int, classes: int, seed: int) -> tuple[np.ndarray
     return X, (Z + rng.gumbel(size=Z.shape)).argmax(1)
 
 
-def groups(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """LDS, slope and seconds a group for every share removed."""
+def problem_of(args: argparse.Namespace) -> tuple[HeadProblem, HeldOut]:
+    """The large head and its 50 held-out rows."""
     X, y = make_rows(args.rows + 50, args.columns, args.classes, args.seed)
     encoder = HeadEncoder(read_model(None, "classification"), np.unique(y)).fit(X[50:], y[50:])
     problem = encoder.problem(X[50:], y[50:], np.ones(args.rows))
-    held_out = HeldOut(encoder.problem(X[:50], y[:50], np.ones(50)), 1.0, "loss", None)
+    return problem, HeldOut(encoder.problem(X[:50], y[:50], np.ones(50)), 1.0, "loss", None)
+
+
+def groups(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """LDS, slope and seconds a group for every share removed."""
+    problem, held_out = problem_of(args)
     examination = examine(problem, args.curvature)
     theta = examination.fit.theta
     before = held_out.losses(held_out.outputs(theta))
@@ -59,7 +63,7 @@ def groups(args: argparse.Namespace) -> list[dict[str, Any]]:
             fit = fit_head(problem.subset(rows), examination.curvature.solve, start=theta)
             actual.append((held_out.losses(held_out.outputs(fit.theta)) - before).numpy())
         start = time.perf_counter()
-        newton = newton_steps(problem, theta, examination.curvature, kept)
+        newton = removal.newton_steps(problem, theta, examination.curvature, kept)
         changes = {
             "newton": [held_out.losses(held_out.outputs(theta + s)) - before for s in newton]
         }
@@ -114,23 +118,16 @@ def leave_one_out(args: argparse.Namespace) -> dict[str, Any]:
         "spearman_leave_one_out": float(spearmanr(pruner.scores_, actual).statistic),
         "slope": float(linregress(pruner.scores_, actual).slope),
     }
-    X, y = make_rows(args.rows, args.columns, args.classes, args.seed)
-    encoder = HeadEncoder(read_model(None, "classification"), np.unique(y)).fit(X, y)
-    problem = encoder.problem(X, y, np.ones(len(y)))
+    problem, held_out = problem_of(args)
     examination = examine(problem, args.curvature)
     operator = examination.influence(problem)
     start = time.perf_counter()
-    operator.scores_along(examination.curvature.solve(held_out_gradient(problem)))
-    record["rows_per_second"] = len(y) / (time.perf_counter() - start)
+    removal.leave_one_out(
+        problem, examination.fit.theta, operator, held_out, examination.fit.theta, None
+    )
+    record["rows_per_second"] = len(problem) / (time.perf_counter() - start)
     print(record, flush=True)
     return record
-
-
-def held_out_gradient(problem: Any) -> torch.Tensor:
-    """Some gradient to score along: that of the first 50 rows."""
-    part = problem.subset(torch.arange(50))
-    theta = part.zeros()
-    return part.gradient(theta, part.features.forward(theta)) / 50
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from skprune.curvature import Curvature
-from skprune.models.features import CHUNK_NUMBERS
 from skprune.models.head import HeadProblem
 
 
@@ -40,12 +39,9 @@ class InfluenceOperator(ABC):
     def rows(self, indices: Tensor) -> Tensor:
         """The vectors of a few rows, shape (b, dim)."""
 
-    def squared_norms(self, indices: Tensor | None = None) -> Tensor:
-        """|s_i|^2 for all rows, or for the given ones, shape (b,)."""
-        if indices is None:
-            indices = torch.arange(self.n_rows, device=self.offset.device)
-        chunks = indices.split(max(1, CHUNK_NUMBERS // max(1, self.dim)))
-        return torch.cat([self.rows(part).square().sum(1) for part in chunks])
+    @abstractmethod
+    def squared_norms(self) -> Tensor:
+        """|s_i|^2 for all rows, shape (n,)."""
 
 
 class DenseInfluence(InfluenceOperator):
@@ -64,6 +60,9 @@ class DenseInfluence(InfluenceOperator):
 
     def rows(self, indices: Tensor) -> Tensor:
         return self.vectors[indices]
+
+    def squared_norms(self) -> Tensor:
+        return self.vectors.square().sum(1)
 
 
 class HeadInfluence(InfluenceOperator):
@@ -95,6 +94,7 @@ class HeadInfluence(InfluenceOperator):
         else:
             self._shares, self.offset = penalty.shares, torch.zeros_like(curvature.whiten(pull))
         self._pull = pull
+        self._squared_norms: Tensor | None = None
 
     def in_metric_of(self, kept: Tensor) -> HeadInfluence:
         """The same rows, whitened by the curvature of some of them."""
@@ -122,3 +122,28 @@ class HeadInfluence(InfluenceOperator):
         if self._shares is not None:
             rows += self._shares[indices, None] * self.curvature.whiten(self._pull)
         return rows
+
+    def squared_norms(self) -> Tensor:
+        if self._squared_norms is None:
+            squares = self.curvature.squared_norms(self._features, self._E)
+            if self._shares is not None:
+                pull = self.curvature.solve(self._pull)
+                along = (self._E * self._features.forward(pull)).sum(1)
+                own = float((self._pull * pull).sum())
+                squares += self._shares * (2.0 * along + own * self._shares)
+            self._squared_norms = squares.clamp_min_(0.0)
+        return self._squared_norms
+
+    def leverages(self) -> Tensor:
+        """Share of each row in the curvature along its own gradient, shape (n,).
+
+        w phi' H^-1 phi h for one output, as in least squares; with several outputs the product
+        of both factors along e_i, (e_i' h_i e_i) |s_i|^2 / (w_i |e_i|^4).
+        """
+        loss, targets = self._problem.loss, self._problem.targets
+        P = loss.mean(self._outputs)
+        e = P - targets
+        energy = (e * loss.hessian_product(P, e)).sum(1)
+        scale = self._problem.weights * e.square().sum(1).square()
+        leverages = energy * self.squared_norms() / scale
+        return torch.where(scale > torch.finfo(scale.dtype).tiny, leverages, 0.0)

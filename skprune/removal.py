@@ -16,6 +16,10 @@ from skprune.models.head import HeadProblem, solve_hessian
 
 #: Relative residual of the solves whose result is shown to the user.
 SOLVE_TOLERANCE = 1e-8
+#: Mean leverage above which the curvature is no model of the held-out loss: scores are first-order.
+LARGE_LEVERAGE = 0.1
+#: Least part of the curvature along a row's gradient that is taken to come from other rows.
+MIN_REST = 0.1
 #: Sets of rows whose Newton steps are solved side by side, and their bound on the iterations.
 BLOCK = 16
 MAX_SOLVE_ITERATIONS = 200
@@ -68,7 +72,11 @@ def leave_one_out(
 ) -> Tensor:
     """Predicted change of the mean held-out loss if one row is removed, for all rows (n,).
 
-    s_i = <grad L_val(at), H^-1 a_i>, with the exact Hessian of ``problem`` in the solve.
+    s_i = <grad L_val(at), d_i> + d_i' H d_i / (2 W) for the step d_i = H^-1 a_i / (1 - h_i), with
+    W the sum of the weights and h_i the leverage of the row: without it H is smaller. The first
+    product uses the exact Hessian of ``problem``; the second, by which any step away from the
+    optimum costs, takes H / W for the Hessian of the held-out loss. With few rows a parameter it
+    is far from that, and the score stays first-order: <grad L_val(at), H^-1 a_i>.
 
     Parameters
     ----------
@@ -89,15 +97,19 @@ def leave_one_out(
     outputs = problem.features.forward(theta)
     precondition = operator.curvature.solve
     U = solve_hessian(problem, outputs, gradient, precondition, rtol=SOLVE_TOLERANCE)
-    scores = operator.scores_along(U)
+    # The operator's H is that of the rows that were not held out.
+    share = 1.0 if self_rows is None else 1.0 - len(self_rows) / len(problem)
+    scores, squares = operator.scores_along(U), held_out.unit * share * operator.squared_norms()
+    leverages = share * operator.leverages()
     if self_rows is not None:
         weights = held_out.problem.weights
         total = weights.sum()
-        share = len(problem) / (len(problem) - len(self_rows))  # H is that of the other rows
-        own = held_out.unit / share * operator.squared_norms(self_rows)
         rest = (total - weights).clamp_min(torch.finfo(total.dtype).tiny)
-        scores[self_rows] = (total * scores[self_rows] - own) / rest
-    return scores
+        scores[self_rows] = (total * scores[self_rows] - squares[self_rows]) / rest
+    if float(leverages.mean()) > LARGE_LEVERAGE:
+        return scores
+    growth = 1.0 / (1.0 - leverages).clamp_min(MIN_REST)
+    return growth * scores + growth.square() * squares / (2.0 * problem.weights.sum())
 
 
 def group_influence(

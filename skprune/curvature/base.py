@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
+from skprune.models.features import Features
 from skprune.models.head import HeadProblem
 
 #: Eigenvalues below this share of the largest are raised to it: directions in which the data
@@ -46,6 +48,15 @@ class Curvature(ABC):
     @abstractmethod
     def whiten_rows(self, Phi: Tensor, E: Tensor) -> Tensor:
         """L^-1 (phi_i (x) e_i) for Phi (b, D) and E (b, K), shape (b, dim)."""
+
+    def squared_norms(self, features: Features, E: Tensor) -> Tensor:
+        """|L^-1 (phi_i (x) e_i)|^2 for all rows of ``features`` (n, D) and E (n, K), shape (n,)."""
+        return torch.cat(
+            [
+                self.whiten_rows(features.rows(part), E[part]).square().sum(1)
+                for part in features.chunks(self.dim)
+            ]
+        )
 
 
 def damp(eigenvalues: Tensor) -> Tensor:

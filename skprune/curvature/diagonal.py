@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from skprune.curvature.base import Curvature, damp
+from skprune.models.features import Features
 from skprune.models.head import HeadProblem
 
 
@@ -45,3 +46,6 @@ class DiagonalCurvature(Curvature):
 
     def whiten_rows(self, Phi: Tensor, E: Tensor) -> Tensor:
         return (Phi[:, :, None] * E[:, None, :] / self._root).reshape(len(E), self.dim)
+
+    def squared_norms(self, features: Features, E: Tensor) -> Tensor:
+        return (features.forward_squared(self._root.square().reciprocal()) * E.square()).sum(1)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from skprune.curvature.base import Curvature, damp
+from skprune.models.features import Features
 from skprune.models.head import HeadProblem
 
 
@@ -63,3 +64,13 @@ class EKFACCurvature(Curvature):
     def whiten_rows(self, Phi: Tensor, E: Tensor) -> Tensor:
         outer = (Phi @ self._U_B)[:, :, None] * (E @ self._U_A)[:, None, :]
         return (outer / self._root).reshape(len(E), self.dim)
+
+    def squared_norms(self, features: Features, E: Tensor) -> Tensor:
+        # Row by row a D x K sum of products of squares: no row is ever whitened.
+        inverse, squares = self._root.square().reciprocal(), (E @ self._U_A).square()
+        return torch.cat(
+            [
+                ((features.rows(part) @ self._U_B).square() @ inverse * squares[part]).sum(1)
+                for part in features.chunks()
+            ]
+        )

@@ -50,6 +50,10 @@ class Features(ABC):
     def adjoint_squared(self, E: Tensor) -> Tensor:
         """(Phi o Phi)' @ E with elementwise squares, for E (n, K), shape (D, K)."""
 
+    @abstractmethod
+    def forward_squared(self, theta: Tensor) -> Tensor:
+        """(Phi o Phi) @ theta with elementwise squares, for theta (D, K), shape (n, K)."""
+
     def chunks(self, width: int | None = None) -> Iterator[slice]:
         """Slices over the rows, so that (rows x width) stays within ``CHUNK_NUMBERS``."""
         size = max(1, CHUNK_NUMBERS // max(1, width or self.shape[1]))
@@ -89,6 +93,9 @@ class DenseFeatures(Features):
             total.addmm_(self.matrix[part].square().T, E[part])
         return total
 
+    def forward_squared(self, theta: Tensor) -> Tensor:
+        return torch.cat([self.matrix[part].square() @ theta for part in self.chunks()])
+
 
 class SparseFeatures(Features):
     """A scipy CSR matrix; products come back as dense CPU tensors."""
@@ -116,3 +123,6 @@ class SparseFeatures(Features):
 
     def adjoint_squared(self, E: Tensor) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(self.matrix.power(2).T @ E.numpy()))
+
+    def forward_squared(self, theta: Tensor) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self.matrix.power(2) @ theta.numpy()))
