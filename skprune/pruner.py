@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
@@ -268,6 +268,7 @@ class InfluencePruner(BasePruner):
             inner, outer = hold_out(table, self.validation_fraction, groups, seed)
             train, validation = table.take(inner), table.take(outer)
         else:
+            check_consistent_length(table.y, groups)
             inner, outer = np.arange(n), None
             train, validation = table, read_validation(self, X_val, y_val, table, spec)
         encoder = HeadEncoder(spec, table.classes).fit(train.X, train.y, train.weights)
@@ -386,7 +387,10 @@ class InfluencePruner(BasePruner):
         """The prior if it is an array, checked."""
         if self.prior is None or isinstance(self.prior, str):
             return None
-        prior = np.asarray(self.prior, dtype=np.float64)
+        try:
+            prior = np.asarray(self.prior, dtype=np.float64)
+        except ValueError as error:
+            raise ValueError(f'prior must be None, "loss", "el2n" or numbers: {error}.') from error
         if prior.shape != (n,):
             raise ValueError(f"prior has shape {prior.shape}, but X has {n} rows.")
         if not np.all(np.isfinite(prior)) or np.any(prior < 0) or not prior.sum() > 0:

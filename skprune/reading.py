@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import GroupShuffleSplit
@@ -19,6 +20,8 @@ from skprune.subset.start import stratified_quotas
 
 #: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ...
 MANY_VALUES = 30
+#: Largest number that is taken: curvatures multiply squares of columns, and 1e308 is the end.
+LARGEST = 1e50
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,9 @@ def read_table(
 def _read_numbers(y: NDArray[Any], name: str) -> NDArray[np.float64]:
     """The target of a regression."""
     try:
-        return check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
+        numbers = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
+        _check_magnitude(numbers, name)
+        return numbers
     except ValueError as error:
         if "could not convert string" not in str(error):
             raise
@@ -101,6 +106,16 @@ def _read_numbers(y: NDArray[Any], name: str) -> NDArray[np.float64]:
             f"The model is a regressor, but {name} holds labels such as {y[0]!s}; use a classifier "
             "or numbers."
         ) from error
+
+
+def _check_magnitude(values: NDArray[np.float64], name: str) -> None:
+    """Refuse numbers whose fourth powers would overflow."""
+    largest = max(values.max(initial=0.0), -values.min(initial=0.0))
+    if largest > LARGEST:
+        raise ValueError(
+            f"{name} holds numbers as large as {largest:.1e}, more than the {LARGEST:.0e} that can "
+            "be reckoned with; change its unit."
+        )
 
 
 def read_validation(
@@ -228,9 +243,9 @@ def _read_features(estimator: BaseEstimator, X: Any, spec: HeadSpec, *, reset: b
         return X
     refuse_text(X)
     try:
-        return validate_data(
-            estimator, plain(X), reset=reset, accept_sparse="csr", dtype=np.float64
-        )
+        X = validate_data(estimator, plain(X), reset=reset, accept_sparse="csr", dtype=np.float64)
+        _check_magnitude(X.data if sp.issparse(X) else X, "X")
+        return X
     except ValueError as error:
         if "could not convert string" not in str(error):
             raise

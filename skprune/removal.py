@@ -14,8 +14,8 @@ from skprune.gap import HeldOut
 from skprune.influence import HeadInfluence
 from skprune.models.head import HeadProblem, solve_hessian
 
-#: Relative residual of the solves whose result is shown to the user.
-SOLVE_TOLERANCE = 1e-8
+#: Relative residual of the solves behind scores and behind the influence of a group.
+SOLVE_TOLERANCE = 1e-4
 #: Mean leverage above which the curvature is no model of the held-out loss: scores are first-order.
 LARGE_LEVERAGE = 0.1
 #: Least part of the curvature along a row's gradient that is taken to come from other rows.

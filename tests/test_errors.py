@@ -17,6 +17,7 @@ from sklearn.linear_model import (
     LogisticRegression,
     LogisticRegressionCV,
     Ridge,
+    RidgeClassifier,
     SGDClassifier,
 )
 from sklearn.pipeline import make_pipeline
@@ -240,6 +241,7 @@ def test_minimum_per_class_above_the_budget():
         (-ONES, ["finite and non-negative"]),
         (0 * ONES, ["positive somewhere"]),
         (spoil(ONES, np.nan), ["finite"]),
+        (["hard"] * 150, ['"loss", "el2n" or numbers', "could not convert"]),
     ],
 )
 def test_prior(prior, words):
@@ -250,6 +252,29 @@ def test_prior(prior, words):
 def test_unknown_scorer(scoring):
     words = [f"'{scoring}' is not a valid scoring", "get_scorer_names"]
     refusal(lambda: InfluencePruner(scoring=scoring).fit(X, Y), ValueError, words)
+
+
+@pytest.mark.parametrize(
+    ("scoring", "model", "y", "words"),
+    [
+        ("roc_auc", "ridge", np.linspace(0, 1, 150), ["this regression", "predict_proba"]),
+        ("accuracy", "ridge", np.linspace(0, 1, 150), ["this regression", "continuous"]),
+        ("f1", None, np.where(Y, "a", "b"), ["this classification", "f1_macro"]),
+        ("r2", None, np.where(Y, "a", "b"), ["this classification", "callable"]),
+        ("neg_log_loss", RidgeClassifier(), Y, ["a ridge classifier has no predict_proba"]),
+    ],
+)
+def test_scorer_of_another_kind(scoring, model, y, words):
+    pruner = InfluencePruner(scoring=scoring, model=model)
+    refusal(lambda: pruner.fit(X, y), ValueError, [f"scoring='{scoring}'", *words])
+
+
+def test_numbers_beyond_reckoning():
+    words = [r"X holds numbers as large as .*e\+200", "unit"]
+    refusal(lambda: InfluencePruner().fit(1e200 * X, Y), ValueError, words)
+    refusal(lambda: InfluencePruner().fit(sp.csr_matrix(-1e200 * X), Y), ValueError, words)
+    y = 1e120 * X[:, 0]
+    refusal(lambda: InfluencePruner().fit(X, y), ValueError, [r"y holds numbers as large as"])
 
 
 NEW_PENALTY = parse_version(sklearn.__version__) >= parse_version("1.8")

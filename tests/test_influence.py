@@ -378,8 +378,7 @@ def test_newton_step_against_retraining(make, weighted, rng):
 
 
 def test_influence_of_a_group_is_the_sum_over_its_rows(rng):
-    data = X, y, X_val, y_val = multiclass(rng)
-    pruner = scored(LogisticRegression(C=0.5), data)
+    pruner = scored(LogisticRegression(C=0.5), multiclass(rng))
     rows = [3, 50, 77, 101]
     together = pruner.group_influence(rows).influence.parameters
     single = sum(pruner.group_influence([row]).influence.parameters for row in rows)

@@ -58,12 +58,21 @@ def make_scorer(
     Raises
     ------
     ValueError
-        If the name is not one of scikit-learn's.
+        If the name is not one of scikit-learn's; the scorer raises it for a head or targets that
+        it is not made for.
     """
     score = scoring if callable(scoring) else get_scorer(scoring)
     kind = _RegressionAnswers if encoder.classes is None else _ClassificationAnswers
 
     def scorer(Z: Tensor, rows: NDArray[np.int64]) -> float:
-        return float(score(kind(encoder, Z), take_rows(X, rows), y[rows]))
+        try:
+            return float(score(kind(encoder, Z), take_rows(X, rows), y[rows]))
+        except (AttributeError, TypeError, ValueError) as error:
+            task = "regression" if encoder.classes is None else "classification"
+            raise ValueError(
+                f"scoring={scoring!r} cannot score this {task} ({error}). Name a scorer that fits "
+                'these targets ("f1_macro" for labels other than 0 and 1), or pass a callable '
+                "scorer(estimator, X, y)."
+            ) from error
 
     return scorer
