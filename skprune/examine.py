@@ -5,9 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from skprune.curvature import EKFAC_FEATURES, Curvature, build_curvature
 from skprune.influence import HeadInfluence
 from skprune.models.head import HeadFit, HeadProblem, fit_head
@@ -60,15 +57,3 @@ def examine(problem: HeadProblem, curvature: str) -> Examination:
     start = time.perf_counter()
     built = build_curvature(curvature, problem, fit.outputs)
     return Examination(fit, built, fit_seconds, time.perf_counter() - start)
-
-
-def difficulty(score: str, problem: HeadProblem, fit: HeadFit) -> NDArray[np.float64]:
-    """How hard every row is for the fitted head, shape (n,).
-
-    "loss" is its loss, "el2n" the norm of its error vector p - y.
-    """
-    if score == "loss":
-        values = problem.loss.value(fit.outputs, problem.targets)
-    else:
-        values = problem.loss.residual(fit.outputs, problem.targets).norm(dim=1)
-    return values.numpy()

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
 from skprune.cache import ContentCache, digest
 from skprune.curvature import CURVATURES, choose_curvature
-from skprune.examine import Examination, cold_fit, difficulty, examine
+from skprune.examine import Examination, cold_fit, examine
 from skprune.exceptions import PruningWarning
 from skprune.gap import Gap, HeldOut
 from skprune.influence import HeadInfluence
@@ -28,6 +28,7 @@ from skprune.models.adapters import HeadSpec
 from skprune.models.encoding import HeadEncoder
 from skprune.models.head import HeadFit, HeadProblem, fit_head
 from skprune.models.scoring import make_scorer
+from skprune.prior import Prior
 from skprune.reading import (
     Table,
     check_features,
@@ -261,7 +262,7 @@ class InfluencePruner(BasePruner):
     ) -> None:
         n, minima = len(table), group_minima(table.codes, self.min_per_class)
         fixed = None if self.keep is None else resolve_size(self.keep, n, minima)
-        prior = self._given_prior(n)
+        prior = Prior(self.prior, n)
         seed = self._seed(table)
 
         if X_val is None and y_val is None:
@@ -284,7 +285,7 @@ class InfluencePruner(BasePruner):
             groups=train.codes,
             minima=group_minima(train.codes, self.min_per_class),
             solver=self._solver,
-            prior=self._prior(prior, problem, examination.fit, inner),
+            prior=prior.of(problem, examination.fit, inner),
             refit=self.verify is not None,
             seed=seed,
         )
@@ -305,7 +306,7 @@ class InfluencePruner(BasePruner):
                 groups=table.codes,
                 minima=minima,
                 solver=self._solver,
-                prior=self._prior(prior, everything, final, np.arange(n)),
+                prior=prior.of(everything, final, np.arange(n)),
                 refit=bench.refit,
                 seed=seed,
             )
@@ -324,7 +325,7 @@ class InfluencePruner(BasePruner):
             self.classes_ = table.classes
         elif hasattr(self, "classes_"):  # of an earlier fit
             del self.classes_
-        self._summarise(begin, table, spec, problem, examination, bench, best, trials)
+        self._summarise(begin, table, spec, prior, problem, examination, bench, best, trials)
 
     @property
     def _solver(self) -> str:
@@ -382,31 +383,6 @@ class InfluencePruner(BasePruner):
         if isinstance(self.random_state, numbers.Integral):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31))
-
-    def _given_prior(self, n: int) -> NDArray[np.float64] | None:
-        """The prior if it is an array, checked."""
-        if self.prior is None or isinstance(self.prior, str):
-            return None
-        try:
-            prior = np.asarray(self.prior, dtype=np.float64)
-        except ValueError as error:
-            raise ValueError(f'prior must be None, "loss", "el2n" or numbers: {error}.') from error
-        if prior.shape != (n,):
-            raise ValueError(f"prior has shape {prior.shape}, but X has {n} rows.")
-        if not np.all(np.isfinite(prior)) or np.any(prior < 0) or not prior.sum() > 0:
-            raise ValueError("prior must be finite and non-negative, and positive somewhere.")
-        return prior
-
-    def _prior(
-        self, given: Any, problem: HeadProblem, fit: HeadFit, rows: Rows
-    ) -> NDArray[np.float64] | None:
-        """Odds of the rows of ``problem`` to be in the start."""
-        if self.prior is None:
-            return None
-        if given is not None:
-            return np.asarray(given[rows])
-        hardness = difficulty(self.prior, problem, fit)
-        return np.sqrt(hardness) if self.prior == "loss" else hardness
 
     def _held_out(self, encoder: HeadEncoder, problem: HeadProblem, rows: Table) -> HeldOut:
         scorer, name = None, "loss"
@@ -467,6 +443,7 @@ class InfluencePruner(BasePruner):
         begin: float,
         table: Table,
         spec: HeadSpec,
+        prior: Prior,
         problem: HeadProblem,
         examination: Examination,
         bench: Bench,
@@ -477,11 +454,8 @@ class InfluencePruner(BasePruner):
         refit = self.verify is not None
         n, kept, n_train = len(table), len(self.sample_indices_), len(problem)
         level = "refit" if refit else "predicted"
-        if best is None:
-            none = Gap(0.0, 0.0, level, bench.held_out.scoring, len(bench.held_out.problem))
-            self.gap_ = none
-        else:
-            self.gap_ = best.gap
+        nothing = Gap(0.0, 0.0, level, bench.held_out.scoring, len(bench.held_out.problem))
+        self.gap_: Gap = nothing if best is None else best.gap
         random = best.random if best is not None else None
         if best is not None and refit and random is None:
             random = bench.random_gap(best.size)
@@ -513,7 +487,7 @@ class InfluencePruner(BasePruner):
             refit=None if best is None else best.measured,
             random=random,
             max_gap=self.max_gap if self.keep is None else None,
-            prior=self._start_in_words(),
+            prior=prior.in_words(),
             model=f"{spec.loss} head, {D} x {K} parameters, {curvature} curvature",
             gradient_norm=examination.fit.gradient_norm,
             selection_seconds=selection_seconds,
@@ -524,10 +498,3 @@ class InfluencePruner(BasePruner):
         )
         if not self.report_.met:
             warnings.warn(self.report_.status, PruningWarning, stacklevel=4)
-
-    def _start_in_words(self) -> str:
-        """Which start is in force, and what that means for other models."""
-        if self.prior is None:
-            return "uniform within classes; the gap is this head's, measure other models"
-        name = f'"{self.prior}"' if isinstance(self.prior, str) else "given"
-        return f"prior {name}: for this head alone, other models may do worse than random"

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
-from skprune.examine import cold_fit, difficulty
+from skprune.examine import cold_fit
 from skprune.models.encoding import HeadEncoder
+from skprune.prior import difficulty
 from skprune.reading import check_features, read_table
 from skprune.subset.start import group_minima, largest_subset
 
