@@ -7,7 +7,6 @@ gap = score(full) - score(pruned), so that positive is worse. The level says how
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.models.head import HeadProblem
+from skprune.models.scoring import Scorer
 
 #: Groups of the delete-a-group jackknife for scores that are no means over rows.
 JACKKNIFE_GROUPS = 20
-
-#: Score of the head's outputs on some of the held-out rows: (Z, rows) -> float, more is better.
-Scorer = Callable[[Tensor, NDArray[np.int64]], float]
 
 
 class Gap(float):

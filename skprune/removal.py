@@ -97,19 +97,20 @@ def leave_one_out(
     outputs = problem.features.forward(theta)
     precondition = operator.curvature.solve
     U = solve_hessian(problem, outputs, gradient, precondition, rtol=SOLVE_TOLERANCE)
+    weights, total = problem.weights, float(problem.weights.sum())
     # The operator's H is that of the rows that were not held out.
-    share = 1.0 if self_rows is None else 1.0 - len(self_rows) / len(problem)
+    share = 1.0 if self_rows is None else 1.0 - float(weights[self_rows].sum()) / total
     scores, squares = operator.scores_along(U), held_out.unit * share * operator.squared_norms()
     leverages = share * operator.leverages()
     if self_rows is not None:
-        weights = held_out.problem.weights
-        total = weights.sum()
-        rest = (total - weights).clamp_min(torch.finfo(total.dtype).tiny)
-        scores[self_rows] = (total * scores[self_rows] - squares[self_rows]) / rest
-    if float(leverages.mean()) > LARGE_LEVERAGE:
+        own = held_out.problem.weights
+        rest = (own.sum() - own).clamp_min(torch.finfo(own.dtype).tiny)
+        scores[self_rows] = (own.sum() * scores[self_rows] - squares[self_rows]) / rest
+    n_effective = total**2 / float(weights.square().sum())  # rows without weight do not count
+    if float(leverages.sum()) > LARGE_LEVERAGE * n_effective:
         return scores
     growth = 1.0 / (1.0 - leverages).clamp_min(MIN_REST)
-    return growth * scores + growth.square() * squares / (2.0 * problem.weights.sum())
+    return growth * scores + growth.square() * squares / (2.0 * total)
 
 
 def group_influence(

@@ -500,7 +500,11 @@ HEAD = "x,y\n"
         (HEAD + "1,0.5\n2,inf\n" * 20, [], "infinite"),
         (HEAD + "1,a\n2,b\n" * 20, ["--scoring", "acuracy"], "did you mean 'accuracy'"),
         (HEAD + "1,.5\n2,.7\n3,.9\n" * 20, ["--scoring", "accuracy"], "continuous"),
-        (HEAD + "1,.5\n2,.7\n3,.9\n" * 20, ["--scoring", "roc_auc"], "cannot be used here"),
+        (
+            HEAD + "1,.5\n2,.7\n3,.9\n" * 20,
+            ["--scoring", "roc_auc"],
+            "cannot score this regression",
+        ),
         (HEAD + "1,a,7\n2,b\n" * 20, [], "line 2: 3 fields, but the header has 2"),
         (HEAD + '1,a\n2,"b\n' + "3,a\n" * 20, [], "unexpected end of data"),
         ("y,y\n" + "1,a\n2,b\n" * 20, [], "2 columns have that name"),

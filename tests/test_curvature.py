@@ -240,7 +240,8 @@ class _Shape(Features):
     def _refuse(self, *args):
         raise AssertionError("choosing a curvature needs no product")
 
-    forward = adjoint = take = rows = gram = adjoint_squared = _refuse
+    forward = adjoint = take = rows = gram = _refuse
+    adjoint_squared = forward_squared = _refuse
 
 
 @pytest.mark.parametrize(

@@ -207,11 +207,6 @@ def run_prune(args: argparse.Namespace) -> int:
             pruner.fit(X, y)
         except (ValueError, TypeError) as error:
             raise InputError(f"{args.data}: {one_line(error)}") from error
-        except AttributeError as error:
-            if args.scoring == "loss":
-                raise
-            why = f"--scoring {args.scoring} cannot be used here: {one_line(error)}"
-            raise InputError(why) from error  # such as probabilities that a regression lacks
     task = "classification" if hasattr(pruner, "classes_") else "regression"
     head = f"{args.data}: {source.n_rows:,} rows; target {args.target!r}, {task}"
 

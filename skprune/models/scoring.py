@@ -12,8 +12,10 @@ from sklearn.metrics import get_scorer
 from torch import Tensor
 
 from skprune.containers import take_rows
-from skprune.gap import Scorer
 from skprune.models.encoding import HeadEncoder, predict_labels, predict_probabilities
+
+#: Score of the head's outputs on some of the held-out rows: (Z, rows) -> float, more is better.
+Scorer = Callable[[Tensor, NDArray[np.int64]], float]
 
 
 class _Answers(BaseEstimator):
