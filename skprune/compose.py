@@ -195,7 +195,7 @@ class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
     sample_indices_ : ndarray of shape (n_kept,), positions of the kept rows, sorted
     classes_ : ndarray of shape (n_classes,), labels that ``estimator_`` knows
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,), if the columns have names
+    feature_names_in_ : ndarray of shape (n_features,), if the columns have names
 
     Notes
     -----
@@ -254,7 +254,7 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
     estimator_ : regressor, fitted on the kept rows
     sample_indices_ : ndarray of shape (n_kept,), positions of the kept rows, sorted
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,), if the columns have names
+    feature_names_in_ : ndarray of shape (n_features,), if the columns have names
 
     Examples
     --------
@@ -294,7 +294,7 @@ class PruningSampler(_HasPruner, BaseEstimator):
     pruner_ : pruner, fitted
     sample_indices_ : ndarray of shape (n_kept,), positions of the kept rows, sorted
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,), if the columns have names
+    feature_names_in_ : ndarray of shape (n_features,), if the columns have names
 
     Notes
     -----
