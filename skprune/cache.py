@@ -59,6 +59,8 @@ class ContentCache:
                 self._entries.move_to_end(key)
                 return self._entries[key][0]
         result = compute()
+        if size(result) > self.max_bytes:
+            return result
         with self._lock:
             self._entries[key] = (result, size(result))
             while sum(s for _, s in self._entries.values()) > self.max_bytes and self._entries:

@@ -116,11 +116,11 @@ class HeldOut:
         total = float(weights.sum())
         difference = self.losses(Z_pruned) - self.losses(Z_full)
         mean = float(weights @ difference) / total
-        n = len(difference)
-        if n < 2:
+        largest = float(weights.square().sum()) / total**2  # 1 / n for equal weights
+        if largest > 1 - 1e-6:
             return mean, math.inf
         error = float((weights * (difference - mean)).norm()) / total
-        return mean, error * math.sqrt(n / (n - 1))
+        return mean, error / math.sqrt(1 - largest)
 
     def _jackknife(self, scorer: Scorer, Z_full: Tensor, Z_pruned: Tensor) -> tuple[float, float]:
         def difference(rows: NDArray[np.int64]) -> float:
@@ -133,7 +133,10 @@ class HeldOut:
         replicates = []
         for g in range(groups):
             rest = rows[rows % groups != g]
-            replicate = difference(rest) if len(rest) else math.nan
+            try:
+                replicate = difference(rest) if len(rest) else math.nan
+            except ValueError:  # such as a class that has no row left
+                continue
             if math.isfinite(replicate):
                 replicates.append(replicate)
         if len(replicates) < 2:

@@ -94,6 +94,7 @@ class HeadInfluence(InfluenceOperator):
         else:
             self._shares, self.offset = penalty.shares, torch.zeros_like(curvature.whiten(pull))
         self._pull = pull
+        self._data_squares: Tensor | None = None
         self._squared_norms: Tensor | None = None
 
     def in_metric_of(self, kept: Tensor) -> HeadInfluence:
@@ -125,7 +126,7 @@ class HeadInfluence(InfluenceOperator):
 
     def squared_norms(self) -> Tensor:
         if self._squared_norms is None:
-            squares = self.curvature.squared_norms(self._features, self._E)
+            squares = self._data_norms().clone()
             if self._shares is not None:
                 pull = self.curvature.solve(self._pull)
                 along = (self._E * self._features.forward(pull)).sum(1)
@@ -134,16 +135,22 @@ class HeadInfluence(InfluenceOperator):
             self._squared_norms = squares.clamp_min_(0.0)
         return self._squared_norms
 
+    def _data_norms(self) -> Tensor:
+        """|L^-1 (phi_i (x) e_i)|^2 for all rows: without the share of a per-row penalty."""
+        if self._data_squares is None:
+            self._data_squares = self.curvature.squared_norms(self._features, self._E)
+        return self._data_squares
+
     def leverages(self) -> Tensor:
         """Share of each row in the curvature along its own gradient, shape (n,).
 
         w phi' H^-1 phi h for one output, as in least squares; with several outputs the product
-        of both factors along e_i, (e_i' h_i e_i) |s_i|^2 / (w_i |e_i|^4).
+        of both factors along e_i, (e_i' h_i e_i) |L^-1 g_i|^2 / (w_i |e_i|^4).
         """
         loss, targets = self._problem.loss, self._problem.targets
         P = loss.mean(self._outputs)
         e = P - targets
         energy = (e * loss.hessian_product(P, e)).sum(1)
         scale = self._problem.weights * e.square().sum(1).square()
-        leverages = energy * self.squared_norms() / scale
+        leverages = energy * self._data_norms() / scale
         return torch.where(scale > torch.finfo(scale.dtype).tiny, leverages, 0.0)

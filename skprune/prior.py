@@ -12,7 +12,7 @@ from skprune.subset import Rows
 
 
 class Prior:
-    """The parameter ``prior`` of a pruner of ``n`` rows, checked.
+    """The parameter ``prior`` of a pruner of ``n`` rows, checked, for those that are ``counted``.
 
     Raises
     ------
@@ -20,7 +20,7 @@ class Prior:
         If it is not one finite, non-negative number a row, positive somewhere.
     """
 
-    def __init__(self, given: Any, n: int) -> None:
+    def __init__(self, given: Any, n: int, counted: Rows) -> None:
         self.name = given if isinstance(given, str) else None
         self.odds: NDArray[np.float64] | None = None
         if given is None or self.name:
@@ -33,6 +33,7 @@ class Prior:
             raise ValueError(f"prior has shape {self.odds.shape}, but X has {n} rows.")
         if not np.all(np.isfinite(self.odds)) or np.any(self.odds < 0) or not self.odds.sum() > 0:
             raise ValueError("prior must be finite and non-negative, and positive somewhere.")
+        self.odds = self.odds[counted]
 
     def of(self, problem: HeadProblem, fit: HeadFit, rows: Rows) -> NDArray[np.float64] | None:
         """Odds of the rows of ``problem``, which are ``rows`` of the table; None is uniform."""

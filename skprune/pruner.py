@@ -51,6 +51,7 @@ EXAMINATIONS = ContentCache(max_bytes=2**30)
 class _Study:
     """What ``fit`` knows of the rows: too large to be pickled with the pruner."""
 
+    rows: NDArray[np.int64]
     problem: HeadProblem
     fit: HeadFit
     examination: Examination
@@ -82,10 +83,11 @@ class InfluencePruner(BasePruner):
         integer codes 0, 1, 2, ...). A ``LogisticRegression``,
         ``RidgeClassifier``, ``Ridge``, ``LinearRegression``, ``SGDClassifier(loss="log_loss")``
         or ``SGDRegressor`` is read (not fitted): its own penalty and the way it scales with the
-        number of rows are respected. A Pipeline that ends in one may encode raw columns.
+        number of rows are respected. A Pipeline that ends in one may encode raw columns; it is
+        fitted without the held-out rows, so let encoders ignore unknown categories.
     scoring : str or callable, default="loss"
         "loss": cross-entropy in nats, or squared error in units of the variance of y. Or any
-        scikit-learn scorer.
+        scikit-learn scorer, which counts all held-out rows alike, whatever their weight.
     curvature : {"auto", "dense", "ekfac", "diagonal"}, default="auto"
         The Hessian: exact, its Kronecker-factored eigenbasis, or its diagonal. "auto" takes the
         first that is affordable for the number of parameters.
@@ -232,7 +234,8 @@ class InfluencePruner(BasePruner):
         y : array-like of shape (n,)
             Labels, or numbers for regression.
         sample_weight : array-like of shape (n,), optional
-            Weights of the rows in the head's objective; kept rows keep theirs.
+            Weights of the rows in the head's objective; kept rows keep theirs, and rows of
+            weight 0 are not kept.
         X_val, y_val : optional
             Rows to measure the gap on; without them a share of X is held out.
         groups : array-like of shape (n,), optional
@@ -253,23 +256,30 @@ class InfluencePruner(BasePruner):
         self._validate_params()
         begin = time.perf_counter()
         table, spec = read_table(self, X, y, sample_weight, self.model)
-        with threads(self.n_jobs, len(table) * self.n_features_in_):
+        with threads(self.n_jobs, len(table) * getattr(self, "n_features_in_", 1)):
             self._fit(begin, table, spec, X_val, y_val, groups)
         return self
 
     def _fit(
         self, begin: float, table: Table, spec: HeadSpec, X_val: Any, y_val: Any, groups: Any
     ) -> None:
+        # Rows without weight say nothing of the head: they are neither examined nor kept.
+        check_consistent_length(table.y, groups)
+        counted, whole_table = np.flatnonzero(table.weights > 0), table
+        if len(counted) < len(table):
+            table = table.take(counted)
+        groups = None if groups is None else np.asarray(groups)[counted]
         n, minima = len(table), group_minima(table.codes, self.min_per_class)
-        fixed = None if self.keep is None else resolve_size(self.keep, n, minima)
-        prior = Prior(self.prior, n)
+        fixed = None
+        if self.keep is not None:
+            fixed = min(n, resolve_size(self.keep, len(whole_table), minima))
+        prior = Prior(self.prior, len(whole_table), counted)
         seed = self._seed(table)
 
         if X_val is None and y_val is None:
             inner, outer = hold_out(table, self.validation_fraction, groups, seed)
             train, validation = table.take(inner), table.take(outer)
         else:
-            check_consistent_length(table.y, groups)
             inner, outer = np.arange(n), None
             train, validation = table, read_validation(self, X_val, y_val, table, spec)
         encoder = HeadEncoder(spec, table.classes).fit(train.X, train.y, train.weights)
@@ -311,9 +321,12 @@ class InfluencePruner(BasePruner):
                 seed=seed,
             )
             best, indices = carry_over(bench, whole, inner, best, trials, fixed, self.max_gap)
-        self._keep(indices, n)
-        self._study = _Study(everything, final, examination, held_out, encoder.target_scale)
-        self.scores_: NDArray[np.float64] = leave_one_out(
+        kept = np.arange(len(whole_table)) if best is None else counted[indices]
+        self._keep(kept, len(whole_table))
+        scale = encoder.target_scale
+        self._study = _Study(counted, everything, final, examination, held_out, scale)
+        self.scores_: NDArray[np.float64] = np.zeros(len(whole_table))
+        self.scores_[counted] = leave_one_out(
             everything,
             final.theta,
             operator,
@@ -325,7 +338,7 @@ class InfluencePruner(BasePruner):
             self.classes_ = table.classes
         elif hasattr(self, "classes_"):  # of an earlier fit
             del self.classes_
-        self._summarise(begin, table, spec, prior, problem, examination, bench, best, trials)
+        self._summarise(begin, whole_table, spec, prior, problem, examination, bench, best, trials)
 
     @property
     def _solver(self) -> str:
@@ -358,13 +371,15 @@ class InfluencePruner(BasePruner):
                 "fit it again in this process."
             )
         study, n = self._study, len(self.keep_mask_)
-        removed = torch.from_numpy(read_removed(rows, n))
+        removed = read_removed(rows, n)[study.rows]
+        if removed.all():
+            raise ValueError("these are all rows that have a weight; leave out fewer.")
         return group_influence(
             study.problem,
             study.fit.theta,
             study.examination.curvature,
             study.held_out,
-            removed,
+            torch.from_numpy(removed),
             study.target_scale,
         )
 
@@ -424,6 +439,8 @@ class InfluencePruner(BasePruner):
         """The trial of the fixed size, or the smallest allowed one."""
         n_train = len(bench.problem)
         smallest = max(1, int(bench.minima.sum()))
+        if bench.problem.penalty.strength == 0.0:  # fewer rows do not determine the head
+            smallest = min(n_train, max(smallest, bench.problem.theta_shape[0]))
         if fixed is not None:
             size = min(n_train, max(smallest, round(fixed / n * n_train)))
             trial = bench.trial(size)
@@ -469,7 +486,7 @@ class InfluencePruner(BasePruner):
             pruned_seconds = cold_fit(problem.subset(rows))[1]
         counts = []
         if table.classes is not None:
-            before = np.bincount(table.codes)
+            before = np.bincount(table.codes, minlength=len(table.classes))
             after = np.bincount(table.codes[self.sample_indices_], minlength=len(before))
             counts = [
                 ClassCount(label, int(b), int(a))

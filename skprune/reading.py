@@ -167,29 +167,24 @@ def hold_out(
         splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed % 2**32)
         train, test = next(splitter.split(np.zeros(n), table.y, groups))
         missing = np.setdiff1d(table.codes, table.codes[train])
-        back = np.isin(table.codes[test], missing)
+        names = np.asarray(groups)[test]
+        back = np.isin(names, names[np.isin(table.codes[test], missing)])
         held = np.zeros(n, dtype=bool)
         held[test[~back]] = True
     else:
         counts = np.bincount(table.codes)
         size = max(1, round(fraction * n))
         quotas = stratified_quotas(table.codes, np.zeros(len(counts), dtype=np.int64), size)
-        quotas = np.minimum(quotas, counts - 1)
+        quotas = np.minimum(quotas, np.maximum(counts - 1, 0))
         order = rng.permutation(n)
         held = np.zeros(n, dtype=bool)
         for code, quota in enumerate(quotas):
             held[order[table.codes[order] == code][:quota]] = True
     if not held.any():
         raise ValueError(
-            f"No validation rows can be held out of {n} rows without losing a class; pass "
-            "X_val and y_val."
+            f"No validation rows can be held out of {n} rows with a weight without losing a class; "
+            "pass X_val and y_val."
         )
-    for side, rows in (("held out", held), ("examined", ~held)):
-        if not table.weights[rows].sum() > 0:
-            raise ValueError(
-                f"sample_weight is zero for all {rows.sum()} rows that are {side}; give more rows "
-                "a weight, or pass X_val and y_val."
-            )
     # The held-out side is shuffled: the jackknife deletes every k-th row.
     return np.flatnonzero(~held), rng.permutation(np.flatnonzero(held))
 

@@ -32,7 +32,8 @@ class Change:
     Attributes
     ----------
     parameters : ndarray of shape (n_features [+ 1], n_outputs)
-        theta without the rows minus theta, the intercept last; in the unit of the target.
+        theta without the rows minus theta, the intercept last; in the unit of the target. With
+        ``model=None`` or a Pipeline, of the transformed (standardised) columns.
     predictions : ndarray of shape (n_outputs,)
         Change of the mean prediction on the held-out rows: class probabilities (for two
         classes, of the second), or the target.
@@ -104,8 +105,10 @@ def leave_one_out(
     leverages = share * operator.leverages()
     if self_rows is not None:
         own = held_out.problem.weights
-        rest = (own.sum() - own).clamp_min(torch.finfo(own.dtype).tiny)
-        scores[self_rows] = (own.sum() * scores[self_rows] - squares[self_rows]) / rest
+        rest = own.sum() - own
+        corrected = (own.sum() * scores[self_rows] - squares[self_rows]) / rest
+        # A row that is held out alone has no others to be scored on.
+        scores[self_rows] = torch.where(rest > 1e-12 * own.sum(), corrected, 0.0)
     n_effective = total**2 / float(weights.square().sum())  # rows without weight do not count
     if float(leverages.sum()) > LARGE_LEVERAGE * n_effective:
         return scores

@@ -158,7 +158,12 @@ class Bench:
         return self.held_out.gap(self.theta, fit.theta, "refit")
 
     def _refit(self, kept: HeadProblem, start: Tensor) -> HeadFit:
-        """Fit the head on kept rows from ``start``, or from the full head if that is better."""
+        """Fit the head on kept rows from ``start``, or from the full head if that is better.
+
+        A head without penalty starts from nothing: what its rows leave open would stay as it was.
+        """
+        if self.problem.penalty.strength == 0.0:
+            return fit_head(kept, self.curvature.solve, tol=REFIT_TOLERANCE)
         here, there = (kept.value(t, kept.features.forward(t)) for t in (start, self.theta))
         best = start if here < there else self.theta
         return fit_head(kept, self.curvature.solve, start=best, tol=REFIT_TOLERANCE)
@@ -299,6 +304,8 @@ def outcome(
             f"keeping {mildest.size:,} of the trial's rows already has a {level} gap of "
             f"{float(mildest.gap):+.4f} +- {mildest.gap.standard_error:.4f}"
         )
+        if mildest.gap.within(max_gap):
+            reason = "what the trial found did not carry over to all rows"
     return (
         f"cannot be pruned within max_gap={max_gap:g}, all rows are kept: {reason}; "
         "allow a larger gap, fix the size with keep=, or bring more held-out rows as X_val"

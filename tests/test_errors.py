@@ -135,7 +135,7 @@ METADATA = {
     "no weight": (fit(X, Y, sample_weight=0 * ONES), ValueError, ["(?i)sample.weight", "zero"]),
     "one weight": (
         fit(X, Y, sample_weight=spoil(0 * ONES, 1.0)), ValueError,
-        ["sample_weight is zero for all", "X_val and y_val"]),
+        ["1 rows with a weight", "X_val and y_val"]),
     "fewer weights": (
         fit(X, Y, sample_weight=ONES[:3]), ValueError, [r"sample_weight.shape == \(3,\)", "150"]),
     "NaN weight": (

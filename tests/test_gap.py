@@ -98,7 +98,7 @@ def test_paired_loss_and_its_standard_error(loss, weighted, rng):
     mean = w @ differences
     assert float(gap) == pytest.approx(mean, rel=1e-9)
     # The linearised variance of a weighted mean; for equal weights, std / sqrt(n).
-    error = np.sqrt(np.sum(w**2 * (differences - mean) ** 2) * 60 / 59)
+    error = np.sqrt(np.sum(w**2 * (differences - mean) ** 2) / (1 - np.sum(w**2)))
     assert gap.standard_error == pytest.approx(error, rel=1e-9)
     if not weighted:
         assert gap.standard_error == pytest.approx(differences.std(ddof=1) / np.sqrt(60), rel=1e-9)

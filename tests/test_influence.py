@@ -12,7 +12,13 @@ import torch
 from conftest import make_problem, reference_hessian, reference_objective, reference_rows
 from scipy.stats import spearmanr
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    Ridge,
+    SGDClassifier,
+    SGDRegressor,
+)
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import scale
 
@@ -253,6 +259,17 @@ def test_scores_against_leaving_rows_out_penalty_per_row(rng):
     other = scored(LogisticRegression(C=1 / (0.1 * n)), data, sample_weight=w)
     right, wrong = (np.abs(p.scores_ - actual).mean() for p in (pruner, other))
     assert right < 0.5 * wrong
+
+
+def test_leverages_are_those_of_least_squares_whatever_the_penalty(rng):
+    X, y, X_val, y_val = numbers(rng)
+    for model in (SGDRegressor(alpha=0.01), Ridge(alpha=3.5)):
+        pruner = scored(model, (X, y, X_val, y_val))
+        operator = pruner._study.examination.influence(pruner._study.problem)
+        Phi = np.hstack([X, np.ones((350, 1))])
+        H = Phi.T @ Phi + 3.5 * np.diag([1.0] * 3 + [0.0])
+        expected = (Phi.T * np.linalg.solve(H, Phi.T)).sum(0)
+        np.testing.assert_allclose(operator.leverages().numpy(), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -10,7 +10,16 @@ import pytest
 import scipy.sparse as sp
 import torch
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_iris,
+    load_wine,
+    make_regression,
+)
+from sklearn.decomposition import PCA
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.model_selection import train_test_split
@@ -307,6 +316,49 @@ def test_whole_weights_are_repetitions(rng):
                 x, z = getattr(one, how), getattr(many, how)
                 np.testing.assert_allclose(x.parameters, z.parameters, rtol=1e-3, atol=1e-7)
                 assert x.loss == pytest.approx(z.loss, rel=1e-3, abs=1e-8)
+
+
+def test_rows_without_weight_are_never_kept(rng):
+    X, y, X_val, y_val = three_way("breast_cancer")
+    w = np.zeros(len(y))
+    w[rng.choice(len(y), 60, replace=False)] = 1.0
+    for verify in ("refit", None):
+        pruner = InfluencePruner(keep=9, verify=verify, random_state=0)
+        pruner.fit(X, y, sample_weight=w, X_val=X_val, y_val=y_val)
+        assert len(pruner.sample_indices_) == 9
+        assert w[pruner.sample_indices_].all()
+    pruner.fit(X, y, sample_weight=w)
+    assert w[pruner.sample_indices_].all()
+    with pytest.raises(ValueError, match="all rows that have a weight"):
+        pruner.group_influence(w > 0)
+    # A row without weight has no say in the standardisation either.
+    X[np.flatnonzero(w == 0)[0]] = 1e4
+    again = clone(pruner).fit(X, y, sample_weight=w)
+    np.testing.assert_array_equal(again.sample_indices_, pruner.sample_indices_)
+
+
+def test_head_that_the_kept_rows_leave_open_is_not_taken_for_the_full_one(rng):
+    X, y = make_regression(300, 5, noise=5, random_state=0)
+    pruner = InfluencePruner(0.05, model=LinearRegression(), random_state=0).fit(X, y)
+    rows = pruner.sample_indices_
+    assert len(rows) >= 6
+    assert LinearRegression().fit(X[rows], y[rows]).score(X, y) > 0.9
+    one = InfluencePruner(keep=1, model=LinearRegression(), random_state=0).fit(X, y)
+    assert one.gap_ > 0.1
+
+
+def test_texts_and_nested_pipelines():
+    words = ["good film", "bad film"]
+    texts = [f"{words[i % 2]} number{i % 7}" for i in range(200)]
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    kept, labels = InfluencePruner(keep=0.2, model=model).fit_transform(texts, np.arange(200) % 2)
+    assert len(kept) == len(labels) == 40
+    X, y = load_wine(return_X_y=True)
+    flat = make_pipeline(StandardScaler(), PCA(2), LogisticRegression())
+    nested = make_pipeline(StandardScaler(), make_pipeline(PCA(2), LogisticRegression()))
+    a, b = (InfluencePruner(keep=0.5, model=m, random_state=0).fit(X, y) for m in (flat, nested))
+    np.testing.assert_array_equal(a.sample_indices_, b.sample_indices_)
+    assert "3 x 3 parameters" in b.report_.model
 
 
 def test_weights_say_which_rows_count(rng):

@@ -6,7 +6,7 @@ The penalty convention is read off the model: see ``HeadSpec``.
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
@@ -19,7 +19,7 @@ from sklearn.linear_model import (
     SGDClassifier,
     SGDRegressor,
 )
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.class_weight import compute_class_weight
 
 #: lam of the package's own heads, per row, on standardised columns.
@@ -102,8 +102,11 @@ def read_model(model: Any, task: str) -> HeadSpec:
         )
         spec = HeadSpec(own_task, loss, DEFAULT_STRENGTH, "weight", transformer="standardise")
     elif isinstance(model, Pipeline):
-        last = read_model(model.steps[-1][1], task)
-        return HeadSpec(**{**last.__dict__, "transformer": model[:-1] if len(model) > 1 else None})
+        last = model.steps[-1][1]
+        if isinstance(last, Pipeline):  # a Pipeline in a Pipeline
+            flat = [*model.steps[:-1], *last.steps]
+            return read_model(make_pipeline(*(step for _, step in flat)), task)
+        return replace(read_model(last, task), transformer=model[:-1] if len(model) > 1 else None)
     else:
         spec = _read_linear_model(model)
     if spec.task == "classification" and task == "regression":

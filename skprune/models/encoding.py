@@ -61,14 +61,20 @@ class HeadEncoder:
         """Learn the feature map, the class weights and the unit of the target."""
         transformer = self.spec.transformer
         if isinstance(transformer, str):
-            transformer = StandardScaler(with_mean=not sp.issparse(X))
-        if transformer is not None:
+            scaler = StandardScaler(with_mean=not sp.issparse(X))
+            self._transformer = scaler.fit(X, sample_weight=weights)
+        elif transformer is not None:
             self._transformer = clone(transformer).fit(X, y)
         if self.classes is None:
             scale, rounding = float(np.std(y)), 1e-14 * float(np.abs(y).max())
             self.target_scale = scale if scale > rounding else 1.0
         elif self.spec.class_weight is not None:
             by_weight = {"sample_weight": weights} if self.spec.balance_by_weight else {}
+            if self.spec.loss == "sigmoid" and self.n_classes > 2:
+                raise ValueError(
+                    "class_weight of a one-versus-rest classifier weighs a row differently in "
+                    "every output, which a head cannot; use LogisticRegression() or sample_weight."
+                )
             self._class_weight = compute_class_weight(
                 self.spec.class_weight, classes=self.classes, y=y, **by_weight
             )

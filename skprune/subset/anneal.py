@@ -30,7 +30,7 @@ def anneal(
     minima: Rows,
     rng: np.random.Generator,
 ) -> Selection:
-    """Random exchanges, accepted by the Metropolis rule; the best subset seen is returned.
+    """Random exchanges by the Metropolis rule; the best subset at the end of a batch is returned.
 
     Parameters are those of ``swap``, and a generator.
     """

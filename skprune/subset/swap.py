@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from skprune.influence import InfluenceOperator
+from skprune.models.features import CHUNK_NUMBERS
 from skprune.subset.start import Rows
 from skprune.subset.state import Selection, SubsetState
 
@@ -107,7 +108,8 @@ def _candidates(state: SubsetState, leave: Tensor, enter: Tensor) -> Tensor:
     if bool(bound.any()):
         # A group at its minimum exchanges rows with itself alone: its best join the pool.
         sides += [torch.where(bound, gains, -torch.inf) for gains in (leave, enter)]
-    best = [torch.topk(gains, min(POOL, len(gains))) for gains in sides]
+    pool = min(POOL, max(1, CHUNK_NUMBERS // (len(sides) * state.operator.dim)))
+    best = [torch.topk(gains, min(pool, len(gains))) for gains in sides]
     return torch.cat([b.indices[b.values > -torch.inf] for b in best]).unique()
 
 
