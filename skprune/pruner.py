@@ -40,7 +40,7 @@ from skprune.reading import (
 from skprune.removal import GroupInfluence, group_influence, leave_one_out
 from skprune.report import ClassCount, PruningReport
 from skprune.search import Bench, Trial, carry_over, outcome, path_table, smallest_size
-from skprune.subset import SOLVERS, Rows, group_minima
+from skprune.subset import SOLVERS, Rows
 from skprune.threads import threads
 
 #: Examinations kept in memory, shared by all pruners of this process.
@@ -269,7 +269,7 @@ class InfluencePruner(BasePruner):
         if len(counted) < len(table):
             table = table.take(counted)
         groups = None if groups is None else np.asarray(groups)[counted]
-        n, minima = len(table), group_minima(table.codes, self.min_per_class)
+        n, minima = len(table), table.minima(self.min_per_class)
         fixed = None
         if self.keep is not None:
             fixed = min(n, resolve_size(self.keep, len(whole_table), minima))
@@ -293,7 +293,7 @@ class InfluencePruner(BasePruner):
             examination.influence(problem),
             held_out,
             groups=train.codes,
-            minima=group_minima(train.codes, self.min_per_class),
+            minima=train.minima(self.min_per_class),
             solver=self._solver,
             prior=prior.of(problem, examination.fit, inner),
             refit=self.verify is not None,

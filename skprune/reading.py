@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from skprune.containers import encode_hint, plain, refuse_text, take_rows, text_columns
 from skprune.models.adapters import HeadSpec, read_model
-from skprune.subset.start import stratified_quotas
+from skprune.subset.start import group_minima, stratified_quotas
 
 #: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ...
 MANY_VALUES = 30
@@ -47,6 +47,10 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def minima(self, min_per_class: int) -> NDArray[np.int64]:
+        """What every class must keep; numbers have no classes."""
+        return group_minima(self.codes, 0 if self.classes is None else min_per_class)
 
     def take(self, indices: NDArray[np.int64]) -> Table:
         """Some of the rows."""

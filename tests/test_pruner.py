@@ -318,6 +318,12 @@ def test_whole_weights_are_repetitions(rng):
                 assert x.loss == pytest.approx(z.loss, rel=1e-3, abs=1e-8)
 
 
+def test_a_minimum_per_class_is_nothing_to_numbers():
+    X, y = load_diabetes(return_X_y=True)
+    pruner = InfluencePruner(keep=3, min_per_class=5, model="ridge").fit(X, y)
+    assert len(pruner.sample_indices_) == 3
+
+
 def test_rows_without_weight_are_never_kept(rng):
     X, y, X_val, y_val = three_way("breast_cancer")
     w = np.zeros(len(y))

@@ -15,7 +15,7 @@ from skprune.examine import cold_fit
 from skprune.models.encoding import HeadEncoder
 from skprune.prior import difficulty
 from skprune.reading import check_features, read_table
-from skprune.subset.start import group_minima, largest_subset
+from skprune.subset.start import largest_subset
 
 
 class ScorePruner(BasePruner):
@@ -85,7 +85,7 @@ class ScorePruner(BasePruner):
         """
         self._validate_params()
         table, spec = read_table(self, X, y, sample_weight, self.model)
-        minima = group_minima(table.codes, self.min_per_class)
+        minima = table.minima(self.min_per_class)
         size = resolve_size(self.keep, len(table), minima)
         problem = (
             HeadEncoder(spec, table.classes)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from skprune.influence import InfluenceOperator
 from skprune.subset.anneal import anneal
 from skprune.subset.relax import relax
-from skprune.subset.start import Rows, group_minima, starting_subset
+from skprune.subset.start import Rows, starting_subset
 from skprune.subset.state import Selection
 from skprune.subset.swap import swap
 
 SOLVERS = ("swap", "anneal", "relax")
 
-__all__ = ["SOLVERS", "Rows", "Selection", "group_minima", "select_rows"]
+__all__ = ["SOLVERS", "Rows", "Selection", "select_rows"]
 
 
 def select_rows(
