@@ -8,11 +8,13 @@ Newton decrement of removing T: to second order, twice the loss that the removal
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from skprune.curvature import Curvature
+from skprune.models.features import CHUNK_NUMBERS
 from skprune.models.head import HeadProblem
 
 
@@ -36,6 +38,10 @@ class InfluenceOperator(ABC):
         """Sum of s_i over the given rows, without the offset, shape (dim,)."""
 
     @abstractmethod
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        """sum_i weights_i s_i for weights (n,), without the offset, shape (dim,)."""
+
+    @abstractmethod
     def rows(self, indices: Tensor) -> Tensor:
         """The vectors of a few rows, shape (b, dim)."""
 
@@ -45,24 +51,75 @@ class InfluenceOperator(ABC):
 
 
 class DenseInfluence(InfluenceOperator):
-    """Influence vectors that are given as an (n, dim) tensor."""
+    """Influence vectors that are given as an (n, dim) tensor of floats, on any device.
+
+    Sums are accumulated in float64, whatever the vectors' own precision; no temporary is
+    larger than ``CHUNK_NUMBERS``, so that the vectors may fill most of the memory or lie in a
+    memory map.
+    """
 
     def __init__(self, vectors: Tensor, offset: Tensor | None = None) -> None:
         self.vectors = vectors
         self.n_rows, self.dim = vectors.shape
-        self.offset = vectors.new_zeros(self.dim) if offset is None else offset
+        zeros = torch.zeros(self.dim, dtype=torch.float64, device=vectors.device)
+        self.offset = zeros if offset is None else offset.to(zeros)
+        self._squared_norms: Tensor | None = None
+
+    def _chunks(self, length: int) -> Iterator[slice]:
+        size = max(1, CHUNK_NUMBERS // max(1, self.dim))
+        return (slice(start, min(start + size, length)) for start in range(0, length, size))
 
     def scores(self, direction: Tensor) -> Tensor:
-        return self.vectors @ direction
+        return self.vectors @ direction.to(self.vectors.dtype)
 
     def sum(self, indices: Tensor) -> Tensor:
-        return self.vectors[indices].sum(0)
+        total = torch.zeros_like(self.offset)
+        for part in self._chunks(len(indices)):
+            total += self.vectors[indices[part]].sum(0, dtype=total.dtype)
+        return total
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        total = torch.zeros_like(self.offset)
+        weights = weights.to(self.vectors)
+        for part in self._chunks(self.n_rows):
+            total += self.vectors[part].T @ weights[part]
+        return total
 
     def rows(self, indices: Tensor) -> Tensor:
         return self.vectors[indices]
 
     def squared_norms(self) -> Tensor:
-        return self.vectors.square().sum(1)
+        if self._squared_norms is None:
+            norms = [
+                torch.linalg.vector_norm(self.vectors[p], dim=1) for p in self._chunks(self.n_rows)
+            ]
+            self._squared_norms = torch.cat(norms).square_()
+        return self._squared_norms
+
+
+class RestrictedInfluence(InfluenceOperator):
+    """Some rows of another operator, under new numbers; the offset stays."""
+
+    def __init__(self, operator: InfluenceOperator, rows: Tensor) -> None:
+        self._operator, self._rows = operator, rows
+        self.n_rows, self.dim, self.offset = len(rows), operator.dim, operator.offset
+
+    def scores(self, direction: Tensor) -> Tensor:
+        return self._operator.scores(direction)[self._rows]
+
+    def sum(self, indices: Tensor) -> Tensor:
+        return self._operator.sum(self._rows[indices])
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        every = weights.new_zeros(self._operator.n_rows)
+        every[self._rows] = weights
+        return self._operator.weighted_sum(every)
+
+    def rows(self, indices: Tensor) -> Tensor:
+        return self._operator.rows(self._rows[indices])
+
+    def squared_norms(self) -> Tensor:
+        return self._operator.squared_norms()[self._rows]
 
 
 class HeadInfluence(InfluenceOperator):
@@ -116,6 +173,12 @@ class HeadInfluence(InfluenceOperator):
         total = self._features.take(indices).adjoint(self._E[indices])
         if self._shares is not None:
             total += float(self._shares[indices].sum()) * self._pull
+        return self.curvature.whiten(total)
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        total = self._features.adjoint(self._E * weights[:, None])
+        if self._shares is not None:
+            total += float(self._shares @ weights) * self._pull
         return self.curvature.whiten(total)
 
     def rows(self, indices: Tensor) -> Tensor:

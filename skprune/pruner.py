@@ -175,7 +175,7 @@ class InfluencePruner(BasePruner):
         "model": "no_validation",
         "scoring": [str, callable],
         "curvature": [StrOptions({"auto", *CURVATURES})],
-        "solver": [StrOptions({"auto", *SOLVERS})],
+        "solver": [StrOptions({"auto", *SOLVERS} - {"exact"})],
         "prior": [None, StrOptions({"loss", "el2n"}), "array-like"],
         "verify": [None, StrOptions({"refit"})],
         "min_per_class": [Interval(numbers.Integral, 0, None, closed="left")],

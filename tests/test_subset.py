@@ -10,7 +10,7 @@ import torch
 from scipy.stats import chisquare
 
 from skprune.influence import DenseInfluence
-from skprune.subset import SOLVERS, select_rows
+from skprune.subset import select_rows
 from skprune.subset.anneal import anneal
 from skprune.subset.relax import relax
 from skprune.subset.start import (
@@ -23,6 +23,7 @@ from skprune.subset.start import (
 from skprune.subset.state import SubsetState
 from skprune.subset.swap import MIN_GAIN, NEGLIGIBLE, swap
 
+SOLVERS = ("swap", "anneal", "relax")
 KINDS = ["normal", "integers", "duplicates", "offset", "one large"]
 
 

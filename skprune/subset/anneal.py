@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from skprune.influence import InfluenceOperator
+from skprune.subset.monitor import Monitor
 from skprune.subset.start import Rows
 from skprune.subset.state import Selection, SubsetState
 
@@ -29,24 +30,31 @@ def anneal(
     groups: Rows,
     minima: Rows,
     rng: np.random.Generator,
+    *,
+    monitor: Monitor | None = None,
 ) -> Selection:
     """Random exchanges by the Metropolis rule; the best subset at the end of a batch is returned.
 
-    Parameters are those of ``swap``, and a generator.
+    Parameters are those of ``swap``, and a generator. With a time limit the cooling is spread
+    over the time; without one, over a number of moves.
     """
+    monitor = monitor or Monitor()
     state = SubsetState(operator, start, groups, minima)
     if len(start) in (0, operator.n_rows):
         return state.selection(0)
     moves = int(np.clip(MOVES_PER_ROW * operator.n_rows, MIN_MOVES, MAX_MOVES))
-    temperature = float(operator.squared_norms().mean())
-    decay = COOLING ** (1.0 / moves)
+    hot = float(operator.squared_norms().mean())
+    timed = monitor.time_limit is not None
     current = best = state.norm**2
     best_rows = state.indices()
     made = 0
-    while made < moves:
+    while (timed or made < moves) and not monitor.stop(best**0.5):
         inside = torch.nonzero(state.kept).reshape(-1)
         outside = torch.nonzero(~state.kept).reshape(-1)
-        size = min(BATCH, len(inside), len(outside), moves - made)
+        size = min(BATCH, len(inside), len(outside), BATCH if timed else moves - made)
+        progress = monitor.share if timed else made / moves
+        temperature = hot * COOLING**progress
+        decay = 1.0 if timed else COOLING ** (1.0 / moves)
         made += size
         out = inside[torch.from_numpy(rng.choice(len(inside), size, replace=False))]
         into = outside[torch.from_numpy(rng.choice(len(outside), size, replace=False))]
@@ -63,4 +71,4 @@ def anneal(
         if current < best:
             best, best_rows = current, state.indices()
     final = SubsetState(operator, best_rows, groups, minima)
-    return Selection(final.indices(), final.norm, state.start_norm, moves)
+    return Selection(final.indices(), final.norm, state.start_norm, made)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from skprune.influence import InfluenceOperator
+from skprune.subset.monitor import Monitor
 from skprune.subset.start import Rows, largest_subset
 from skprune.subset.state import Selection
 from skprune.subset.swap import swap
@@ -21,16 +22,29 @@ from skprune.subset.swap import swap
 STEPS = 50
 
 
-def relax(operator: InfluenceOperator, start: Rows, groups: Rows, minima: Rows) -> Selection:
+def relax(
+    operator: InfluenceOperator,
+    start: Rows,
+    groups: Rows,
+    minima: Rows,
+    *,
+    target: float | None = None,
+    monitor: Monitor | None = None,
+    rng: np.random.Generator | None = None,
+) -> Selection:
     """Frank-Wolfe from the corner ``start``, rounding to the m largest weights, then ``swap``.
 
     Parameters are those of ``swap``.
     """
+    monitor = monitor or Monitor()
     size = len(start)
     weights = np.zeros(operator.n_rows)
     weights[start] = 1.0
-    residual = operator.offset + operator.sum(torch.from_numpy(start))
+    device = operator.offset.device
+    residual = operator.offset + operator.sum(torch.from_numpy(start).to(device))
     for _ in range(STEPS):
+        if size == 0 or monitor.stop(float(residual.norm())):
+            break
         scores = operator.scores(residual)
         corner = torch.sort(torch.topk(-scores, size).indices).values
         direction = operator.offset + operator.sum(corner) - residual
@@ -41,5 +55,6 @@ def relax(operator: InfluenceOperator, start: Rows, groups: Rows, minima: Rows) 
         step = min(step, 1.0)
         residual = residual + step * direction
         weights *= 1.0 - step
-        weights[corner.numpy()] += step
-    return swap(operator, largest_subset(weights, size, groups, minima), groups, minima)
+        weights[corner.cpu().numpy()] += step
+    rounded = largest_subset(weights, size, groups, minima)
+    return swap(operator, rounded, groups, minima, target=target, monitor=monitor, rng=rng)

@@ -27,12 +27,15 @@ class Selection:
         The same before the search.
     n_iter : int
         Steps of the solver.
+    bound : float or None
+        Lower bound on the norm, from solvers that prove one.
     """
 
     indices: Rows
     norm: float
     start_norm: float
     n_iter: int
+    bound: float | None = None
 
 
 class SubsetState:
@@ -65,6 +68,10 @@ class SubsetState:
     def norm(self) -> float:
         """|r|."""
         return float(self.residual.norm())
+
+    def feasible(self) -> bool:
+        """Whether every group has its minimum."""
+        return bool((self._spare >= 0).all())
 
     def indices(self) -> Rows:
         """Kept rows, sorted."""

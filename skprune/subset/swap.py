@@ -7,16 +7,22 @@ Replacing kept row i by row j changes |r|^2 by
 One product with all rows gives every <r, s>. Far from the optimum the last term is small
 against the others and many of the best exchanges are made at once (their number adapts to how
 much of the promise is kept). Near it, the best candidates' Gram matrix is formed and single
-exchanges are made until no pair among the candidates improves.
+exchanges are made until no pair among the candidates improves. If there is a time limit, the
+rest of it goes into kicks: a few random exchanges, the same search from there, and the better
+of both subsets stays (iterated local search).
+
+Cost: one product with all rows, n x d, an iteration; some tens to hundreds of iterations.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from skprune.influence import InfluenceOperator
 from skprune.models.features import CHUNK_NUMBERS
+from skprune.subset.monitor import Monitor
 from skprune.subset.start import Rows
 from skprune.subset.state import Selection, SubsetState
 
@@ -24,13 +30,27 @@ from skprune.subset.state import Selection, SubsetState
 POOL = 128
 #: Exchanges that gain less than this share of |r|^2 are not worth a product with all rows.
 MIN_GAIN = 1e-4
+#: A batch stands if it gains this share of what its exchanges would gain one by one.
+KEPT_PROMISE = 0.5
 #: A residual whose square is below this share of a row's counts as balanced.
 NEGLIGIBLE = 1e-4
-#: Bound on the products with all rows.
+#: Bound on the products with all rows of one descent.
 MAX_STEPS = 2000
+#: Kept rows that a kick exchanges, as a share.
+KICK = 0.02
 
 
-def swap(operator: InfluenceOperator, start: Rows, groups: Rows, minima: Rows) -> Selection:
+def swap(
+    operator: InfluenceOperator,
+    start: Rows,
+    groups: Rows,
+    minima: Rows,
+    *,
+    target: float | None = None,
+    monitor: Monitor | None = None,
+    rng: np.random.Generator | None = None,
+    kicks: int = 0,
+) -> Selection:
     """Exchange rows until no pair of candidates lowers |r|; see the module's text.
 
     Parameters
@@ -42,26 +62,64 @@ def swap(operator: InfluenceOperator, start: Rows, groups: Rows, minima: Rows) -
         Group of every row.
     minima : ndarray of shape (n_groups,)
         Rows that must stay of each group.
+    target : float, optional
+        A norm that is small enough; by default a hundredth of a typical row.
+    monitor : Monitor, optional
+        Ends the search early.
+    rng : numpy.random.Generator, optional
+        The source of kicks; they go on until the time limit if there is one.
+    kicks : int, default=0
+        Their number without a time limit.
 
     Returns
     -------
     Selection
     """
+    monitor = monitor or Monitor()
     state = SubsetState(operator, start, groups, minima)
-    if len(start) in (0, operator.n_rows):
+    start_norm = state.norm
+    typical = float(operator.squared_norms().mean())
+    if len(start) in (0, operator.n_rows) or typical == 0.0:
         return state.selection(0)
-    squared_norms = operator.squared_norms()
-    enough = NEGLIGIBLE * float(squared_norms.mean())
-    batch = max(1, len(start) // 16)
-    steps = 0
-    while steps < MAX_STEPS and state.norm**2 > enough:
-        steps += 1
+    enough = NEGLIGIBLE * typical if target is None else target**2
+    _descend(state, enough, monitor, max(1, len(start) // 16))
+    best = state.selection(monitor.iterations)
+    timed = rng is not None and monitor.time_limit is not None
+    rng = rng or np.random.default_rng(0)
+    while (timed or kicks > 0) and best.norm**2 > enough and not monitor.stop(best.norm):
+        kicks -= 1
+        state = SubsetState(operator, _kicked(best.indices, operator.n_rows, rng), groups, minima)
+        if state.feasible():
+            _descend(state, enough, monitor, 1)
+            found = state.selection(monitor.iterations)
+            best = min(best, found, key=lambda selection: selection.norm)
+    return Selection(best.indices, best.norm, start_norm, monitor.iterations)
+
+
+def _descend(state: SubsetState, enough: float, monitor: Monitor, batch: int) -> None:
+    """Exchange rows until nothing improves."""
+    squared_norms = state.operator.squared_norms()
+    # Long vectors first: they reach far, and short ones are left for the end, to fine-tune.
+    weights = (squared_norms + 0.01 * squared_norms.mean()).sqrt()
+    for _ in range(MAX_STEPS):
+        if state.norm**2 <= enough or monitor.stop(state.norm):
+            break
         leave, enter = _gains(state, squared_norms)
         if batch > 1:
-            batch = _exchange_batch(state, leave, enter, batch)
+            batch = _exchange_batch(state, leave, enter, weights, batch)
         elif not _polish(state, leave, enter, enough):
             break
-    return state.selection(steps)
+
+
+def _kicked(kept: Rows, n: int, rng: np.random.Generator) -> Rows:
+    """A copy of the subset with a few rows exchanged at random."""
+    mask = np.zeros(n, dtype=bool)
+    mask[kept] = True
+    outside = np.flatnonzero(~mask)
+    count = min(len(outside), max(2, round(KICK * len(kept))), len(kept))
+    mask[rng.choice(kept, count, replace=False)] = False
+    mask[rng.choice(outside, count, replace=False)] = True
+    return np.flatnonzero(mask)
 
 
 def _gains(state: SubsetState, squared_norms: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,31 +130,26 @@ def _gains(state: SubsetState, squared_norms: Tensor) -> tuple[Tensor, Tensor]:
     return leave, enter
 
 
-def _best(state: SubsetState, leave: Tensor, enter: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The best rows to take out and in, ``count`` at the most, best first."""
-    n_kept = int(state.kept.sum())
-    count = min(count, n_kept, len(leave) - n_kept)
-    out = state.removable(torch.topk(leave, min(4 * count, n_kept)).indices)[:count]
-    return out, torch.topk(enter, count).indices
-
-
-def _exchange_batch(state: SubsetState, leave: Tensor, enter: Tensor, batch: int) -> int:
+def _exchange_batch(
+    state: SubsetState, leave: Tensor, enter: Tensor, weights: Tensor, batch: int
+) -> int:
     """Make the best ``batch`` exchanges if they help; returns the next batch size."""
-    out, into = _best(state, leave, enter, batch)
+    n_kept = int(state.kept.sum())
+    count = min(batch, n_kept, len(leave) - n_kept)
+    out = torch.topk(leave * weights, min(4 * count, n_kept)).indices
+    out = state.removable(out)[:count]
+    into = torch.topk(enter * weights, count).indices
+    out, into = out[leave[out] > 0], into[enter[into] > 0]
     pairs = min(len(out), len(into))
-    out, into = out[:pairs], into[:pairs]
-    promise = leave[out] + enter[into]
-    pairs = int((promise > 0).sum())
+    promise = (leave[out[:pairs]] + enter[into[:pairs]]).cumsum(0, dtype=torch.float64)
     before = state.norm**2
-    while pairs > 0:
+    while pairs > 1:
         change = state.operator.sum(into[:pairs]) - state.operator.sum(out[:pairs])
         residual = state.residual + change
         gain = before - float(residual.square().sum())
-        if gain > MIN_GAIN * before:
+        if gain > KEPT_PROMISE * float(promise[pairs - 1]):
             state.exchange(out[:pairs], into[:pairs], residual)
-            # Most of the promise kept: the rows hardly interact, and more can go at once.
-            kept_promise = gain > 0.5 * float(promise[:pairs].sum())
-            return 2 * pairs if kept_promise else pairs
+            return 2 * pairs
         pairs //= 2
     return 1
 
@@ -118,7 +171,7 @@ def _polish(state: SubsetState, leave: Tensor, enter: Tensor, enough: float) -> 
     codes = _candidates(state, leave, enter)
     rows = state.operator.rows(codes)
     gram = rows @ rows.T
-    scores = rows @ state.residual
+    scores = rows @ state.residual.to(rows.dtype)
     kept = state.kept[codes]
     before = squared = state.norm**2
     while True:

@@ -1,0 +1,137 @@
+"""One pass over the rows in blocks, with O(block x d) memory: for streams and memory maps.
+
+Every block keeps its share of the rows, drawn by the prior, and is improved by exchanges within
+the block against the running sum r of all blocks so far (a discrepancy walk: every block
+corrects what the earlier ones left). The number kept is exact and |r| stays at the floor of one
+block, however many follow. It ends higher than ``swap``, which sees all rows at once, by the
+square root of a ratio of logarithms, about 1.5.
+
+Cost: one read of the rows, n (block + exchanges) d operations; memory does not grow with n but
+for a few bytes a row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skprune.influence import InfluenceOperator
+from skprune.models.features import CHUNK_NUMBERS
+from skprune.subset.monitor import Monitor
+from skprune.subset.start import Rows, stratified_quotas
+from skprune.subset.state import Selection
+
+#: Rows of a block.
+BLOCK = 256
+
+
+def balance(
+    operator: InfluenceOperator,
+    size: int,
+    groups: Rows,
+    minima: Rows,
+    rng: np.random.Generator,
+    *,
+    prior: NDArray[np.float64] | None = None,
+    monitor: Monitor | None = None,
+) -> Selection:
+    """``size`` rows in one pass.
+
+    Parameters
+    ----------
+    operator : InfluenceOperator
+    size : int
+    groups, minima : ndarray
+        As in ``swap``. If any minimum is above 0, every group keeps its proportional share and
+        rows are exchanged within groups.
+    rng : numpy.random.Generator
+    prior : ndarray of shape (n,), optional
+        Odds of a row to be kept.
+    monitor : Monitor, optional
+        Its time limit ends the exchanges, never the pass.
+
+    Returns
+    -------
+    Selection
+    """
+    monitor = monitor or Monitor()
+    n, device = operator.n_rows, operator.offset.device
+    if not np.any(minima > 0):
+        groups, minima = np.zeros(n, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    quotas = stratified_quotas(groups, minima, size)
+    odds = np.ones(n) if prior is None else np.asarray(prior, dtype=np.float64)
+    per_group = [np.flatnonzero(groups == g) for g in range(len(quotas))]
+    capped = [_capped(odds[r], int(q)) for r, q in zip(per_group, quotas, strict=True)]
+    share = np.empty(n)
+    for rows, inclusion in zip(per_group, capped, strict=True):
+        # Cumulated and rounded, block by block: the shares of a group add up to its quota.
+        share[rows] = np.diff(np.round(np.cumsum(inclusion)), prepend=0.0)
+    kept = np.zeros(n, dtype=bool)
+    block = max(2, min(BLOCK, CHUNK_NUMBERS // max(1, operator.dim)))
+    # Every block starts from the offset's part that belongs to the rows seen so far.
+    residual = torch.zeros_like(operator.offset)
+    done, start_squared = 0, 0.0
+    for begin in range(0, n, block):
+        part = np.arange(begin, min(begin + block, n))
+        vectors = operator.rows(torch.from_numpy(part).to(device))
+        target = operator.offset * (len(part) / n)
+        chosen = np.zeros(len(part), dtype=bool)
+        for g in np.unique(groups[part]):
+            local = np.flatnonzero(groups[part] == g)
+            count = min(round(share[part[local]].sum()), len(local))
+            keys = rng.exponential(size=len(local)) / np.maximum(odds[part[local]], 1e-300)
+            chosen[local[np.argsort(keys, kind="stable")[:count]]] = True
+        mask = torch.from_numpy(chosen).to(device)
+        residual = residual + target + vectors[mask].sum(0, dtype=residual.dtype)
+        start_squared += float(vectors[mask].sum(0).square().sum())
+        if not monitor.stop(float(residual.norm())):
+            codes = torch.from_numpy(groups[part]).to(device)
+            residual = _improve(vectors, mask, codes, residual)
+        kept[part] = mask.cpu().numpy()
+        done += 1
+    indices = np.flatnonzero(kept)
+    final = operator.offset + operator.sum(torch.from_numpy(indices).to(device))
+    return Selection(indices, float(final.norm()), start_squared**0.5, done)
+
+
+def _capped(odds: NDArray[np.float64], total: int) -> NDArray[np.float64]:
+    """Inclusion probabilities proportional to ``odds``, at most 1, that add up to ``total``."""
+    inclusion = np.zeros(len(odds))
+    order = np.argsort(-odds, kind="stable")
+    ranked = odds[order]
+    rest = np.cumsum(ranked[::-1])[::-1]
+    # The k largest are certain; the first k at which the next one's share is at most 1.
+    left = total - np.arange(len(odds))
+    certain = int(np.argmax(left * ranked <= rest)) if len(odds) else 0
+    inclusion[order[:certain]] = 1.0
+    others = order[certain:]
+    if rest[certain:].size and rest[certain] > 0:
+        inclusion[others] = (total - certain) * odds[others] / rest[certain]
+    elif len(others):
+        inclusion[others] = (total - certain) / len(others)
+    return inclusion
+
+
+def _improve(
+    vectors: torch.Tensor, mask: torch.Tensor, codes: torch.Tensor, residual: torch.Tensor
+) -> torch.Tensor:
+    """Exchange rows of the block until none lowers |residual|; returns the residual."""
+    gram = vectors @ vectors.T
+    squares = gram.diagonal()
+    scores = vectors @ residual.to(vectors.dtype)
+    same = codes[:, None] == codes[None, :]
+    change = torch.zeros(len(mask), dtype=vectors.dtype, device=vectors.device)
+    threshold = 1e-5 * float(squares.mean())
+    for _ in range(len(mask)):
+        leave = torch.where(mask, 2 * scores - squares, -torch.inf)
+        enter = torch.where(mask, -torch.inf, -2 * scores - squares)
+        gains = torch.where(same, leave[:, None] + enter[None, :] + 2 * gram, -torch.inf)
+        i, j = divmod(int(gains.argmax()), len(mask))
+        if not float(gains[i, j]) > threshold:
+            break
+        mask[i], mask[j] = False, True
+        change[i] -= 1
+        change[j] += 1
+        scores += gram[:, j] - gram[:, i]
+    return residual + (change @ vectors)
