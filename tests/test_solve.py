@@ -1,6 +1,9 @@
-"""``solve_subset`` and ``solve_path`` against enumeration, their bounds, and what users give them."""
+"""``solve_subset`` and ``solve_path``: enumeration, bounds, and what users give them."""
 
 from __future__ import annotations
+
+import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -100,7 +103,7 @@ def test_bounds_are_never_on_the_wrong_side():
         operator = DenseInfluence(torch.from_numpy(S), torch.from_numpy(offset))
         best = all_norms(S, offset, groups, case % 3)
         for size in np.flatnonzero(np.isfinite(best)):
-            bound = least_norm_bound(operator, int(size), codes, minima, Monitor())
+            bound = least_norm_bound(operator, int(size), codes, minima, Monitor(), best[size])
             assert bound <= best[size] + 1e-12
             informative += bound > 0.5 * best[size] > 0
         for eps in (0.1, 0.5, 2.0):

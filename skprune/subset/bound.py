@@ -36,11 +36,18 @@ SMOOTHING = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 
 
 def least_norm_bound(
-    operator: InfluenceOperator, size: int, groups: Rows, minima: Rows, monitor: Monitor
+    operator: InfluenceOperator,
+    size: int,
+    groups: Rows,
+    minima: Rows,
+    monitor: Monitor,
+    found: float,
 ) -> float:
-    """A lower bound on |offset + sum of ``size`` rows' vectors|; 0 if the relaxation balances."""
+    """A lower bound on |offset + sum of ``size`` rows' vectors|; 0 if the relaxation balances.
+
+    ``found`` is the norm to be judged: the work ends once no useful bound on it can come out.
+    """
     n = operator.n_rows
-    typical = math.sqrt(float(operator.squared_norms().mean()))
     counts = np.bincount(groups, minlength=len(minima))
     # As even as the minima allow: the minima, and of all other rows the same share.
     free = int((counts - minima).sum())
@@ -50,7 +57,7 @@ def least_norm_bound(
     best = 0.0
     for _ in range(STEPS):
         norm = float(residual.norm())
-        if norm <= 1e-6 * typical or best >= (1 - CLOSE) * norm or monitor.remaining <= 0:
+        if norm <= CLOSE * found or best >= (1 - CLOSE) * norm or monitor.remaining <= 0:
             break
         u = residual / norm
         scores = _numpy(operator.scores(u))

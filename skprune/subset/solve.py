@@ -201,7 +201,7 @@ def solve_path(
             # What is proven among the rows of a larger subset says nothing about all rows.
             codes, minima = _groups(groups, options.get("min_per_group", 1), n)
             clock = Monitor(options.get("time_limit"))
-            bound = least_norm_bound(operator, size, codes, minima, clock)
+            bound = least_norm_bound(operator, size, codes, minima, clock, result.norm)
             nested = Selection(within, result.norm, result.norm, result.iterations)
             words = f"nested in {inside.n_rows} rows; "
             result = replace(
@@ -229,7 +229,8 @@ def _least_norm(
     if selection.bound is not None:
         bound = selection.bound
     else:
-        bound = least_norm_bound(operator, size, groups, minima, monitor)
+        norm = selection.norm
+        bound = least_norm_bound(operator, size, groups, minima, monitor, norm)
     return _certified(operator, selection, bound, "", monitor)
 
 
