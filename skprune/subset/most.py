@@ -49,7 +49,16 @@ def fewest_rows(
 
     def attempt(size: int) -> Selection | None:
         start = largest_subset(weights, size, groups, minima)
-        found = swap(operator, start, groups, minima, target=max_norm, monitor=monitor, kicks=kicks)
+        found = swap(
+            operator,
+            start,
+            groups,
+            minima,
+            target=max_norm,
+            monitor=monitor,
+            rng=np.random.default_rng(size),
+            kicks=kicks,
+        )
         return found if found.norm <= max_norm else None
 
     low, step = bound - 1, 1  # the largest size that is known, or taken, to be out of reach

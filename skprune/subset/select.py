@@ -64,8 +64,8 @@ def select_rows(
         )
         norm = float(residual.norm())
         return Selection(indices, norm, norm, monitor.iterations if monitor else 0, bound)
-    target = None
-    if monitor is not None:
-        target = BALANCED * float(operator.squared_norms().mean()) ** 0.5
     method = relax if solver == "relax" else swap
+    if monitor is None:
+        return method(operator, start, groups, minima)
+    target = BALANCED * float(operator.squared_norms().mean()) ** 0.5
     return method(operator, start, groups, minima, target=target, monitor=monitor, rng=rng)

@@ -24,6 +24,8 @@ from skprune.subset.select import SOLVERS, select_rows
 from skprune.subset.start import Rows, group_minima
 from skprune.subset.state import Selection
 
+#: Rows a dimension up to which the relaxation finds a better start than a draw.
+CROWDED = 4
 #: Gap at which a result is called optimal.
 OPTIMAL = 1e-6
 #: The same relative to the sum of all rows' norms: what rounding may leave of an exact balance.
@@ -73,8 +75,8 @@ def solve_subset(
         of the rows: below that, the kept rows do not determine the model and a first-order
         norm says nothing.
     solver : {"auto", "swap", "relax", "anneal", "balance", "exact"}, default="auto"
-        "auto" is "exact" for up to 26 rows without many groups, else "swap". With ``max_norm``
-        only "auto", "swap" and "exact".
+        "auto" is "exact" for up to 26 rows in at most 4 groups, "relax" for up to 4 rows a
+        dimension, else "swap". With ``max_norm`` only "auto", "swap" and "exact".
     offset : array-like of shape (d,), optional
         Constant part of the sum over the kept rows, such as the gradient of a penalty.
     prior : array-like of shape (n,), optional
@@ -222,7 +224,8 @@ def _least_norm(
 ) -> SubsetResult:
     if solver == "auto":
         small = operator.n_rows <= ENUMERABLE and len(minima) <= 4
-        solver = "exact" if small else "swap"
+        crowded = operator.n_rows <= CROWDED * operator.dim
+        solver = "exact" if small else "relax" if crowded else "swap"
     selection = select_rows(
         operator, size, solver=solver, groups=groups, minima=minima, monitor=monitor, **options
     )

@@ -7,9 +7,13 @@ Replacing kept row i by row j changes |r|^2 by
 One product with all rows gives every <r, s>. Far from the optimum the last term is small
 against the others and many of the best exchanges are made at once (their number adapts to how
 much of the promise is kept). Near it, the best candidates' Gram matrix is formed and single
-exchanges are made until no pair among the candidates improves. If there is a time limit, the
-rest of it goes into kicks: a few random exchanges, the same search from there, and the better
-of both subsets stays (iterated local search).
+exchanges are made until no pair among the candidates improves.
+
+The best candidates one by one need not be the best pairs: two near-duplicates change r little,
+which is what the end asks for. A thorough search therefore goes on among random rows of either
+side, all pairs of them at once, until several draws in a row gain nothing. If there is a time
+limit, the rest of it goes into kicks: a few random exchanges, the same search from there, and
+the better of both subsets stays (iterated local search).
 
 Cost: one product with all rows, n x d, an iteration; some tens to hundreds of iterations.
 """
@@ -36,6 +40,9 @@ KEPT_PROMISE = 0.5
 NEGLIGIBLE = 1e-4
 #: Bound on the products with all rows of one descent.
 MAX_STEPS = 2000
+#: Random rows of either side among which a thorough search looks for pairs, and the number of
+#: draws without gain that end it.
+DRAW, IDLE_DRAWS = 512, 3
 #: Kept rows that a kick exchanges, as a share.
 KICK = 0.02
 
@@ -67,7 +74,8 @@ def swap(
     monitor : Monitor, optional
         Ends the search early.
     rng : numpy.random.Generator, optional
-        The source of kicks; they go on until the time limit if there is one.
+        Asks for a thorough search: the source of random candidates, and of kicks, which go on
+        until the time limit if there is one.
     kicks : int, default=0
         Their number without a time limit.
 
@@ -82,21 +90,28 @@ def swap(
     if len(start) in (0, operator.n_rows) or typical == 0.0:
         return state.selection(0)
     enough = NEGLIGIBLE * typical if target is None else target**2
-    _descend(state, enough, monitor, max(1, len(start) // 16))
+    _descend(state, enough, monitor, max(1, len(start) // 16), rng)
     best = state.selection(monitor.iterations)
-    timed = rng is not None and monitor.time_limit is not None
-    rng = rng or np.random.default_rng(0)
-    while (timed or kicks > 0) and best.norm**2 > enough and not monitor.stop(best.norm):
+    timed = monitor.time_limit is not None
+    while rng is not None and (timed or kicks > 0) and best.norm**2 > enough:
+        if monitor.stop(best.norm):
+            break
         kicks -= 1
         state = SubsetState(operator, _kicked(best.indices, operator.n_rows, rng), groups, minima)
         if state.feasible():
-            _descend(state, enough, monitor, 1)
+            _descend(state, enough, monitor, 1, rng)
             found = state.selection(monitor.iterations)
             best = min(best, found, key=lambda selection: selection.norm)
     return Selection(best.indices, best.norm, start_norm, monitor.iterations)
 
 
-def _descend(state: SubsetState, enough: float, monitor: Monitor, batch: int) -> None:
+def _descend(
+    state: SubsetState,
+    enough: float,
+    monitor: Monitor,
+    batch: int,
+    rng: np.random.Generator | None,
+) -> None:
     """Exchange rows until nothing improves."""
     squared_norms = state.operator.squared_norms()
     # Long vectors first: they reach far, and short ones are left for the end, to fine-tune.
@@ -107,8 +122,13 @@ def _descend(state: SubsetState, enough: float, monitor: Monitor, batch: int) ->
         leave, enter = _gains(state, squared_norms)
         if batch > 1:
             batch = _exchange_batch(state, leave, enter, weights, batch)
-        elif not _polish(state, leave, enter, enough):
+        elif not _polish(state, _candidates(state, leave, enter), enough):
             break
+    idle = 0
+    while rng is not None and idle < IDLE_DRAWS and state.norm**2 > enough:
+        if monitor.stop(state.norm):
+            break
+        idle = 0 if _polish(state, _random_rows(state, rng), enough) else idle + 1
 
 
 def _kicked(kept: Rows, n: int, rng: np.random.Generator) -> Rows:
@@ -166,9 +186,18 @@ def _candidates(state: SubsetState, leave: Tensor, enter: Tensor) -> Tensor:
     return torch.cat([b.indices[b.values > -torch.inf] for b in best]).unique()
 
 
-def _polish(state: SubsetState, leave: Tensor, enter: Tensor, enough: float) -> bool:
-    """Single exchanges within the best candidates' Gram matrix; whether any was worth it."""
-    codes = _candidates(state, leave, enter)
+def _random_rows(state: SubsetState, rng: np.random.Generator) -> Tensor:
+    """Random kept rows and as many others."""
+    count = min(DRAW, max(1, CHUNK_NUMBERS // (2 * state.operator.dim)))
+    sides = []
+    for rows in (torch.nonzero(state.kept), torch.nonzero(~state.kept)):
+        draw = rng.choice(len(rows), min(count, len(rows)), replace=False)
+        sides.append(rows.reshape(-1)[torch.from_numpy(draw).to(rows.device)])
+    return torch.cat(sides)
+
+
+def _polish(state: SubsetState, codes: Tensor, enough: float) -> bool:
+    """Single exchanges among the rows ``codes`` by their Gram matrix; whether any was worth it."""
     rows = state.operator.rows(codes)
     gram = rows @ rows.T
     scores = rows @ state.residual.to(rows.dtype)
