@@ -91,9 +91,9 @@ class InfluencePruner(BasePruner):
     curvature : {"auto", "dense", "ekfac", "diagonal"}, default="auto"
         The Hessian: exact, its Kronecker-factored eigenbasis, or its diagonal. "auto" takes the
         first that is affordable for the number of parameters.
-    solver : {"auto", "swap", "anneal", "relax"}, default="auto"
+    solver : {"auto", "swap", "anneal", "relax", "balance"}, default="auto"
         How the subset is searched: batched one-swap search ("auto"), the paper's simulated
-        annealing, or its convex relaxation followed by swaps.
+        annealing, its convex relaxation followed by swaps, or one pass in blocks.
     prior : None, "loss", "el2n" or array-like of shape (n_rows,), default=None
         Odds of a row to be in the subset the search starts from. None is uniform within each
         class, the safe choice when another model is trained on the kept rows. "loss" (the square

@@ -34,8 +34,9 @@ from skprune.subset.state import Selection, SubsetState
 POOL = 128
 #: Exchanges that gain less than this share of |r|^2 are not worth a product with all rows.
 MIN_GAIN = 1e-4
-#: A batch stands if it gains this share of what its exchanges would gain one by one.
-KEPT_PROMISE = 0.5
+#: A batch of a thorough search stands if it gains this share of what its exchanges would gain
+#: one by one.
+MIN_PROMISE = 0.5
 #: A residual whose square is below this share of a row's counts as balanced.
 NEGLIGIBLE = 1e-4
 #: Bound on the products with all rows of one descent.
@@ -114,14 +115,17 @@ def _descend(
 ) -> None:
     """Exchange rows until nothing improves."""
     squared_norms = state.operator.squared_norms()
-    # Long vectors first: they reach far, and short ones are left for the end, to fine-tune.
-    weights = (squared_norms + 0.01 * squared_norms.mean()).sqrt()
+    weights = torch.ones_like(squared_norms)
+    if rng is not None:
+        # Long vectors first: they reach far, and short ones are left for the end, to fine-tune.
+        weights = (squared_norms + 0.01 * squared_norms.mean()).sqrt()
+    share = MIN_PROMISE if rng is not None else 0.0
     for _ in range(MAX_STEPS):
         if state.norm**2 <= enough or monitor.stop(state.norm):
             break
         leave, enter = _gains(state, squared_norms)
         if batch > 1:
-            batch = _exchange_batch(state, leave, enter, weights, batch)
+            batch = _exchange_batch(state, leave, enter, weights, batch, share)
         elif not _polish(state, _candidates(state, leave, enter), enough):
             break
     idle = 0
@@ -151,25 +155,30 @@ def _gains(state: SubsetState, squared_norms: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _exchange_batch(
-    state: SubsetState, leave: Tensor, enter: Tensor, weights: Tensor, batch: int
+    state: SubsetState, leave: Tensor, enter: Tensor, weights: Tensor, batch: int, share: float
 ) -> int:
-    """Make the best ``batch`` exchanges if they help; returns the next batch size."""
+    """Make the best ``batch`` exchanges if they help; returns the next batch size.
+
+    They help if they gain more than ``share`` of what they would gain one by one.
+    """
     n_kept = int(state.kept.sum())
     count = min(batch, n_kept, len(leave) - n_kept)
     out = torch.topk(leave * weights, min(4 * count, n_kept)).indices
     out = state.removable(out)[:count]
     into = torch.topk(enter * weights, count).indices
-    out, into = out[leave[out] > 0], into[enter[into] > 0]
     pairs = min(len(out), len(into))
-    promise = (leave[out[:pairs]] + enter[into[:pairs]]).cumsum(0, dtype=torch.float64)
+    promise = leave[out[:pairs]] + enter[into[:pairs]]
+    pairs = int((promise > 0).sum())
     before = state.norm**2
-    while pairs > 1:
+    while pairs > 0:
         change = state.operator.sum(into[:pairs]) - state.operator.sum(out[:pairs])
         residual = state.residual + change
         gain = before - float(residual.square().sum())
-        if gain > KEPT_PROMISE * float(promise[pairs - 1]):
+        promised = float(promise[:pairs].sum())
+        if gain > max(MIN_GAIN * before, share * promised):
             state.exchange(out[:pairs], into[:pairs], residual)
-            return 2 * pairs
+            # Most of the promise kept: the rows hardly interact, and more can go at once.
+            return 2 * pairs if gain > 0.5 * promised else pairs
         pairs //= 2
     return 1
 
