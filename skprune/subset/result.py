@@ -16,7 +16,7 @@ class SubsetResult:
     indices : ndarray of shape (m,), int64
         Rows kept, sorted.
     norm : float
-        |offset + sum of the kept vectors|, summed afresh in float64.
+        Length of offset + sum of the kept vectors, summed afresh in float64.
     lower_bound : float
         No feasible subset is better: a bound on the norm if ``size`` was given, on the number
         of rows kept if ``max_norm`` was. It holds up to rounding, for which it makes allowance.
