@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from skprune.reading import read_table
 from skprune.subset import solve_subset
 
 KINDS = ("zero-mean", "shifted", "heavy-tailed", "clustered", "duplicated")
+#: Our solvers, each with the same time but for what the label says.
+LABELS = ("auto", "auto, no limit", "relax", "balance", "anneal", "anneal x10")
 #: Seconds that the paper's annealing gets, relative to all others.
 ANNEAL_FACTOR = 10
 
@@ -61,7 +63,7 @@ def digits_head() -> InfluenceOperator:
 def herding(S: InfluenceOperator, size: int) -> float:
     """Greedy: always the row that brings the mean of the kept ones closest to that of all."""
     vectors, kept = S.rows(torch.arange(S.n_rows)), torch.zeros(S.n_rows, dtype=torch.bool)
-    target, total = -S.offset / S.n_rows * S.n_rows / size, torch.zeros_like(S.offset)
+    target, total = -S.offset / size, torch.zeros_like(S.offset)
     squares = S.squared_norms()
     for k in range(size):
         scores = 2 * vectors @ (total - (k + 1) * target) + squares
@@ -82,59 +84,50 @@ def problems(seed: int) -> Iterator[tuple[str, InfluenceOperator]]:
     yield "digits head, d=650", digits_head()
 
 
+def by_solver(
+    S: InfluenceOperator, size: int, label: str, seconds: float, seed: int
+) -> dict[str, Any]:
+    """Norm, seconds and trace of one of our solvers; the label says how long it gets."""
+    row = float(S.squared_norms().mean()) ** 0.5
+    trace: list[tuple[float, float]] = []
+    limit = {"auto, no limit": None, "anneal x10": ANNEAL_FACTOR * seconds}.get(label, seconds)
+    found = solve_subset(
+        S,
+        size=size,
+        solver=label.replace(",", " ").split()[0],
+        random_state=seed,
+        time_limit=limit,
+        callback=lambda _, norm, at: trace.append((at, norm / row)),
+    )
+    return {
+        "norm": found.norm / row,
+        "seconds": found.seconds,
+        "trace": trace[:: max(1, len(trace) // 50)],
+    }
+
+
+def baselines(S: InfluenceOperator, size: int, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What takes no time limit."""
+    row = float(S.squared_norms().mean()) ** 0.5
+    draw = np.random.default_rng(seed).choice(S.n_rows, size, replace=False)
+    random = float((S.offset + S.sum(torch.from_numpy(draw))).norm())
+    begin = time.perf_counter()
+    greedy = herding(S, size)
+    spent = time.perf_counter() - begin
+    yield "greedy herding", {"norm": greedy / row, "seconds": spent, "trace": []}
+    yield "random", {"norm": random / row, "seconds": 0.0, "trace": []}
+
+
 def compare(seconds: float, seeds: int, out: str | None) -> None:
     """All solvers on all problems, a fifth of the rows kept."""
     records: list[dict[str, Any]] = []
     for seed in range(seeds):
         for name, S in problems(seed):
-            size, row = S.n_rows // 5, float(S.squared_norms().mean()) ** 0.5
-
-            def run(label: str, solve: Callable[[], float], name: str = name) -> None:
-                begin = time.perf_counter()
-                norm = solve()
-                spent = time.perf_counter() - begin
-                records.append(
-                    {
-                        "problem": name,
-                        "seed": seed,
-                        "solver": label,
-                        "norm": norm / row,
-                        "seconds": spent,
-                        "trace": trace[:: max(1, len(trace) // 50)],
-                    }
-                )
-                print(
-                    f"{name} seed {seed} {label}: {norm / row:.4f} row norms, {spent:.1f} s",
-                    flush=True,
-                )
-
-            trace: list[tuple[float, float]] = []
-            for label in ("auto", "auto, no limit", "relax", "balance", "anneal", "anneal x10"):
-                trace = []
-
-                def watch(
-                    _: int, norm: float, at: float, trace: Any = trace, row: float = row
-                ) -> None:
-                    trace.append((at, norm / row))
-
-                limit = {"auto, no limit": None, "anneal x10": ANNEAL_FACTOR * seconds}
-                run(
-                    label,
-                    lambda label=label, limit=limit, watch=watch: (
-                        solve_subset(
-                            S,
-                            size=size,
-                            solver=label.split(",")[0].split(" ")[0],
-                            random_state=seed,
-                            time_limit=limit.get(label, seconds),
-                            callback=watch,
-                        ).norm
-                    ),
-                )
-            trace = []
-            run("greedy herding", lambda: herding(S, size))
-            draw = np.random.default_rng(seed).choice(S.n_rows, size, replace=False)
-            run("random", lambda: float((S.offset + S.sum(torch.from_numpy(draw))).norm()))
+            size = S.n_rows // 5
+            results = [(x, by_solver(S, size, x, seconds, seed)) for x in LABELS]
+            for label, result in [*results, *baselines(S, size, seed)]:
+                records.append({"problem": name, "seed": seed, "solver": label, **result})
+                print(f"{name} seed {seed} {label}: {result['norm']:.4f} row norms", flush=True)
     labels = list(dict.fromkeys(r["solver"] for r in records))
     rows = []
     for problem in dict.fromkeys(r["problem"] for r in records):
