@@ -4,8 +4,9 @@
     python -m benchmarks.solver --scale
 
 The first compares all solvers on synthetic vectors and on those of a real head, each given the
-same time, with random subsets and greedy herding beside them; norms are in units of a row's
-norm. The second shows how time grows with the number of rows, up to ten million in a memory map.
+same time, with random subsets, greedy herding and apricot's facility location (if installed) beside
+them; norms are in units of a row's norm. The second shows how time grows
+with the number of rows, up to ten million in a memory map.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_breast_cancer, load_digits
 
 from benchmarks.harness import markdown, save
 from skprune import InfluencePruner
@@ -50,9 +52,8 @@ def synthetic(kind: str, n: int, d: int, rng: np.random.Generator) -> np.ndarray
     return S - S.mean(0)
 
 
-def digits_head() -> InfluenceOperator:
-    """The whitened gradients of a softmax head on the digits (1,797 rows, 650 parameters)."""
-    X, y = load_digits(return_X_y=True)
+def head(X: np.ndarray, y: np.ndarray) -> InfluenceOperator:
+    """The whitened gradients of the default head on a table."""
     table, spec = read_table(InfluencePruner(), X, y, None, None)
     encoder = HeadEncoder(spec, table.classes).fit(table.X, table.y, table.weights)
     problem = encoder.problem(table.X, table.y, table.weights)
@@ -81,7 +82,8 @@ def problems(seed: int) -> Iterator[tuple[str, InfluenceOperator]]:
             S = torch.from_numpy(synthetic(kind, 5000, d, rng))
             offset = torch.zeros(d, dtype=S.dtype) if kind != "shifted" else -0.2 * S.sum(0)
             yield f"{kind}, d={d}", DenseInfluence(S, offset)
-    yield "digits head, d=650", digits_head()
+    yield "breast cancer head, d=31", head(*load_breast_cancer(return_X_y=True))
+    yield "digits head, d=650", head(*load_digits(return_X_y=True))
 
 
 def by_solver(
@@ -107,7 +109,7 @@ def by_solver(
 
 
 def baselines(S: InfluenceOperator, size: int, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What takes no time limit."""
+    """What takes no time limit: greedy herding, facility location, a random subset."""
     row = float(S.squared_norms().mean()) ** 0.5
     draw = np.random.default_rng(seed).choice(S.n_rows, size, replace=False)
     random = float((S.offset + S.sum(torch.from_numpy(draw))).norm())
@@ -115,6 +117,15 @@ def baselines(S: InfluenceOperator, size: int, seed: int) -> Iterator[tuple[str,
     greedy = herding(S, size)
     spent = time.perf_counter() - begin
     yield "greedy herding", {"norm": greedy / row, "seconds": spent, "trace": []}
+    if find_spec("apricot"):
+        from apricot import FacilityLocationSelection
+
+        vectors = S.rows(torch.arange(S.n_rows)).numpy()
+        begin = time.perf_counter()
+        found = FacilityLocationSelection(size, metric="euclidean").fit(vectors).ranking
+        spent = time.perf_counter() - begin
+        norm = float((S.offset + S.sum(torch.from_numpy(found))).norm())
+        yield "apricot", {"norm": norm / row, "seconds": spent, "trace": []}
     yield "random", {"norm": random / row, "seconds": 0.0, "trace": []}
 
 

@@ -7,10 +7,13 @@ Newton decrement of removing T: to second order, twice the loss that the removal
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.curvature import Curvature
@@ -49,6 +52,14 @@ class InfluenceOperator(ABC):
     def squared_norms(self) -> Tensor:
         """|s_i|^2 for all rows, shape (n,)."""
 
+    def residual(self, kept: NDArray[np.int64]) -> Tensor:
+        """Offset + sum of s_i over the kept rows, shape (dim,)."""
+        return self.offset + self.sum(torch.from_numpy(kept).to(self.offset.device))
+
+    def typical_norm(self) -> float:
+        """Root mean square of |s_i|: the unit that norms are judged by."""
+        return math.sqrt(float(self.squared_norms().mean(dtype=torch.float64)))
+
 
 class DenseInfluence(InfluenceOperator):
     """Influence vectors that are given as an (n, dim) tensor of floats, on any device.
@@ -80,9 +91,9 @@ class DenseInfluence(InfluenceOperator):
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
         total = torch.zeros_like(self.offset)
-        weights = weights.to(self.vectors)
+        weights = weights.to(total)
         for part in self._chunks(self.n_rows):
-            total += self.vectors[part].T @ weights[part]
+            total += self.vectors[part].T.to(total.dtype) @ weights[part]
         return total
 
     def rows(self, indices: Tensor) -> Tensor:

@@ -143,7 +143,7 @@ class Bench:
             minima=self.minima,
             rng=np.random.default_rng([self.seed, size]),
             prior=self.prior,
-            warm=warm,
+            start=warm,
         )
         if self.solver != "swap" or size > KEPT_METRIC * self.operator.dim:
             return selection

@@ -139,6 +139,7 @@ def test_a_larger_budget_keeps_fewer_rows():
 @pytest.mark.parametrize("verify", ["refit", None])
 def test_a_budget_that_cannot_be_met_keeps_all_rows_and_says_so(verify):
     X, y, X_val, y_val = three_way("digits")
+    X, y = X[:150], y[:150]  # fewer rows than parameters: every one of them counts
     pruner = InfluencePruner(1e-7, verify=verify, random_state=0)
     with pytest.warns(PruningWarning, match="all rows are kept") as record:
         pruner.fit(X, y, X_val=X_val, y_val=y_val)
@@ -642,10 +643,14 @@ def test_fitting_again_forgets_the_first_table():
 @pytest.mark.parametrize("curvature", ["dense", "ekfac", "diagonal"])
 def test_every_curvature_beats_random(curvature):
     X, y, X_val, y_val = three_way("digits")
-    pruner = InfluencePruner(keep=0.4, curvature=curvature, random_state=0)
-    pruner.fit(X, y, X_val=X_val, y_val=y_val)
+    ours, random = [], []
+    for seed in range(4):
+        pruner = InfluencePruner(keep=0.4, curvature=curvature, random_state=seed)
+        pruner.fit(X, y, X_val=X_val, y_val=y_val)
+        ours.append(float(pruner.gap_))
+        random.append(float(pruner.report_.random))
     assert curvature in pruner.report_.model
-    assert pruner.gap_ < 0.8 * pruner.report_.random
+    assert np.mean(ours) < 0.6 * np.mean(random)
 
 
 def test_regularised_column_units_do_not_matter_to_the_package_head(rng):

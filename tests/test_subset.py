@@ -457,13 +457,13 @@ def test_warm_rows_come_first(with_prior):
         # A sequence of shrinking subsets, as the search makes them.
         rows = starting_subset(40, groups, minima, rng, prior)
         for size in (30, 17, 9):
-            smaller = starting_subset(size, groups, minima, rng, prior, warm=rows)
+            smaller = starting_subset(size, groups, minima, rng, prior, start=rows)
             assert len(smaller) == size
             assert feasible(smaller, groups, minima)
             # Quotas are rounded anew for every size: at most one row a group is new.
             assert len(np.setdiff1d(smaller, rows)) <= (0 if with_prior else 2)
             rows = smaller
-        larger = starting_subset(50, groups, minima, rng, prior, warm=rows)
+        larger = starting_subset(50, groups, minima, rng, prior, start=rows)
         assert np.all(np.isin(rows, larger))
 
 
@@ -472,7 +472,7 @@ def test_select_rows_starts_where_it_is_told():
     vectors = np.zeros((30, 2))  # nothing to gain: the start is what comes back
     groups, minima = rng.integers(0, 3, 30), np.array([1, 1, 1])
     prior = np.arange(30.0)
-    for given in ({}, {"prior": prior}, {"warm": np.arange(10)}):
+    for given in ({}, {"prior": prior}, {"start": np.arange(10)}):
         found = select_rows(
             make_operator(vectors),
             12,
@@ -502,7 +502,7 @@ def test_norms_of_nested_sizes_stay_small():
             groups=groups,
             minima=minima,
             rng=rng,
-            warm=warm,
+            start=warm,
         )
         assert found.norm < 0.2
         warm = found.indices

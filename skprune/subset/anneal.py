@@ -43,7 +43,7 @@ def anneal(
     if len(start) in (0, operator.n_rows):
         return state.selection(0)
     moves = int(np.clip(MOVES_PER_ROW * operator.n_rows, MIN_MOVES, MAX_MOVES))
-    hot = float(operator.squared_norms().mean())
+    hot = operator.typical_norm() ** 2
     timed = monitor.time_limit is not None
     current = best = state.norm**2
     best_rows = state.indices()
@@ -58,7 +58,7 @@ def anneal(
         made += size
         out = inside[torch.from_numpy(rng.choice(len(inside), size, replace=False))]
         into = outside[torch.from_numpy(rng.choice(len(outside), size, replace=False))]
-        changes = operator.rows(into) - operator.rows(out)
+        changes = (operator.rows(into) - operator.rows(out)).to(state.residual.dtype)
         thresholds = -np.log(rng.random(size))
         for b in range(size):
             residual = state.residual + changes[b]
@@ -70,5 +70,5 @@ def anneal(
             temperature *= decay
         if current < best:
             best, best_rows = current, state.indices()
-    final = SubsetState(operator, best_rows, groups, minima)
-    return Selection(final.indices(), final.norm, state.start_norm, made)
+    final = float(operator.residual(best_rows).norm())
+    return Selection(best_rows, final, state.start_norm, made)

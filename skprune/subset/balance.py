@@ -12,6 +12,8 @@ for a few bytes a row.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -60,39 +62,41 @@ def balance(
     if not np.any(minima > 0):
         groups, minima = np.zeros(n, dtype=np.int64), np.zeros(1, dtype=np.int64)
     quotas = stratified_quotas(groups, minima, size)
-    odds = np.ones(n) if prior is None else np.asarray(prior, dtype=np.float64)
+    odds = np.ones(n) if prior is None else prior / (prior.max() or 1.0)
     per_group = [np.flatnonzero(groups == g) for g in range(len(quotas))]
     capped = [_capped(odds[r], int(q)) for r, q in zip(per_group, quotas, strict=True)]
-    share = np.empty(n)
-    for rows, inclusion in zip(per_group, capped, strict=True):
-        # Cumulated and rounded, block by block: the shares of a group add up to its quota.
-        share[rows] = np.diff(np.round(np.cumsum(inclusion)), prepend=0.0)
+    inclusion = np.empty(n)
+    for rows, shares in zip(per_group, capped, strict=True):
+        inclusion[rows] = shares
     kept = np.zeros(n, dtype=bool)
     block = max(2, min(BLOCK, CHUNK_NUMBERS // max(1, operator.dim)))
-    # Every block starts from the offset's part that belongs to the rows seen so far.
+    # Rows of every group that are due by the end of a block, and those that were kept.
+    due, taken = np.zeros(len(quotas)), np.zeros(len(quotas), dtype=np.int64)
     residual = torch.zeros_like(operator.offset)
-    done, start_squared = 0, 0.0
+    drawn, done = operator.offset.clone(), 0
     for begin in range(0, n, block):
         part = np.arange(begin, min(begin + block, n))
-        vectors = operator.rows(torch.from_numpy(part).to(device))
-        target = operator.offset * (len(part) / n)
+        vectors = operator.rows(torch.from_numpy(part).to(device)).to(residual.dtype)
         chosen = np.zeros(len(part), dtype=bool)
         for g in np.unique(groups[part]):
             local = np.flatnonzero(groups[part] == g)
-            count = min(round(share[part[local]].sum()), len(local))
+            due[g] += inclusion[part[local]].sum()
+            number = min(max(0, math.floor(due[g] + 0.5) - int(taken[g])), len(local))
+            taken[g] += number
             keys = rng.exponential(size=len(local)) / np.maximum(odds[part[local]], 1e-300)
-            chosen[local[np.argsort(keys, kind="stable")[:count]]] = True
+            chosen[local[np.argsort(keys, kind="stable")[:number]]] = True
         mask = torch.from_numpy(chosen).to(device)
-        residual = residual + target + vectors[mask].sum(0, dtype=residual.dtype)
-        start_squared += float(vectors[mask].sum(0).square().sum())
+        start = vectors[mask].sum(0)
+        drawn += start
+        # Every block also brings the part of the offset that belongs to its rows.
+        residual = residual + operator.offset * (len(part) / n) + start
         if not monitor.stop(float(residual.norm())):
             codes = torch.from_numpy(groups[part]).to(device)
             residual = _improve(vectors, mask, codes, residual)
         kept[part] = mask.cpu().numpy()
         done += 1
     indices = np.flatnonzero(kept)
-    final = operator.offset + operator.sum(torch.from_numpy(indices).to(device))
-    return Selection(indices, float(final.norm()), start_squared**0.5, done)
+    return Selection(indices, float(operator.residual(indices).norm()), float(drawn.norm()), done)
 
 
 def _capped(odds: NDArray[np.float64], total: int) -> NDArray[np.float64]:
@@ -119,7 +123,7 @@ def _improve(
     """Exchange rows of the block until none lowers |residual|; returns the residual."""
     gram = vectors @ vectors.T
     squares = gram.diagonal()
-    scores = vectors @ residual.to(vectors.dtype)
+    scores = vectors @ residual
     same = codes[:, None] == codes[None, :]
     change = torch.zeros(len(mask), dtype=vectors.dtype, device=vectors.device)
     threshold = 1e-5 * float(squares.mean())

@@ -31,6 +31,8 @@ Vector = NDArray[np.float64]
 STEPS = 200
 #: A bound this close to the relaxation's value is good enough.
 CLOSE = 0.01
+#: Share of a time limit that the bound may take after the search has used it up, and before.
+OVERTIME, FIRST_SHARE = 0.1, 0.5
 #: Smoothing of the inner minimum, in units of a row's gain of 1, from coarse to fine.
 SMOOTHING = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 
@@ -42,10 +44,12 @@ def least_norm_bound(
     minima: Rows,
     monitor: Monitor,
     found: float,
-) -> float:
-    """A lower bound on |offset + sum of ``size`` rows' vectors|; 0 if the relaxation balances.
+) -> tuple[float, bool]:
+    """A lower bound on |offset + sum of ``size`` rows' vectors|, and whether it is final.
 
-    ``found`` is the norm to be judged: the work ends once no useful bound on it can come out.
+    ``found`` is the norm to be judged: the work ends once no useful bound on it can come out,
+    because fractional rows nearly cancel. The bound is not final if time ran out; for it a
+    search that used up its time gets a tenth more.
     """
     n = operator.n_rows
     counts = np.bincount(groups, minlength=len(minima))
@@ -55,25 +59,26 @@ def least_norm_bound(
     weights = (minima + share * (counts - minima)) / np.maximum(counts, 1)
     residual = operator.offset + operator.weighted_sum(_tensor(weights[groups], operator))
     best = 0.0
-    for _ in range(STEPS):
+    for step_number in range(STEPS):
         norm = float(residual.norm())
-        if norm <= CLOSE * found or best >= (1 - CLOSE) * norm or monitor.remaining <= 0:
+        if norm <= CLOSE * found or best >= (1 - CLOSE) * norm:
             break
+        if step_number > 0 and monitor.over(1 + OVERTIME):
+            return best, False
         u = residual / norm
         scores = _numpy(operator.scores(u))
         corner = largest_subset(-scores, size, groups, minima)
         along = float(u @ operator.offset)
         bound = along + float(scores[corner].sum())
-        allowance = _rounding(operator, corner, 1.0) + 1e-12 * abs(along)
+        allowance = _product_rounding(operator, corner, 1.0) + 1e-12 * abs(along)
         best = max(best, bound - allowance)
-        rows = torch.from_numpy(corner).to(operator.offset.device)
-        step = operator.offset + operator.sum(rows) - residual
+        step = operator.residual(corner) - residual
         length = float(step @ step)
         share = min(1.0, -float(residual @ step) / length) if length > 0 else 0.0
         if share <= 0 or n == size:
             break
         residual = residual + share * step
-    return best
+    return best, True
 
 
 def fewest_rows_bound(
@@ -86,10 +91,11 @@ def fewest_rows_bound(
 ) -> tuple[int, Vector]:
     """A lower bound on the rows of a subset of norm ``max_norm``, and the relaxed weights (n,).
 
-    ``fewest`` is the least number of rows that may be kept.
+    ``fewest`` is the least number of rows that may be kept. A bound of more than n says that no
+    subset has that norm. Half of a time limit may go into the bound.
     """
-    offset = _numpy(operator.offset)
-    unit = math.sqrt(float(operator.squared_norms().mean())) or 1.0
+    n, offset = operator.n_rows, _numpy(operator.offset)
+    unit = operator.typical_norm() or 1.0
 
     def scores(v: Vector) -> Vector:
         return 1.0 + _numpy(operator.scores(_tensor(v, operator)))
@@ -98,7 +104,7 @@ def fewest_rows_bound(
         x = scores(v)
         w = _smallest(x, fewest, groups, minima)
         constant = float(v @ offset) - max_norm * float(np.linalg.norm(v))
-        allowance = _rounding(operator, np.flatnonzero(w), float(np.linalg.norm(v)))
+        allowance = _product_rounding(operator, np.flatnonzero(w), float(np.linalg.norm(v)))
         return constant + float(x @ w) - allowance - 1e-9 * len(x)
 
     def smooth(z: Vector, mu: float) -> tuple[float, Vector]:
@@ -121,18 +127,30 @@ def fewest_rows_bound(
         return math.ceil(bound), start
     z = 0.1 * slope * unit / max(float(slope @ slope) ** 0.5 * unit, 1e-300)
     weights = start
+
+    def watch(z: Vector) -> None:
+        # A bound of more than n rows is a proof that there is none; the dual goes on to infinity.
+        if monitor.stop(math.nan) or monitor.over(FIRST_SHARE) or plain(z / unit) > n:
+            raise StopIteration
+
     for mu in SMOOTHING:
-        if monitor.remaining <= 0:
+        if bound > n or monitor.over(FIRST_SHARE):
             break
         found = minimize(
-            smooth, z, args=(mu,), jac=True, method="L-BFGS-B", options={"maxiter": 300}
+            smooth,
+            z,
+            args=(mu,),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": 300},
+            callback=watch,
         )
         z = found.x
         value = plain(z / unit)
         if value > bound or mu == SMOOTHING[0]:
             weights = _soft_smallest(scores(z / unit), mu, fewest, groups, minima)
         bound = max(bound, value)
-    return math.ceil(bound - 1e-6), weights
+    return min(n + 1, math.ceil(bound - 1e-6)), weights
 
 
 def _smallest(x: Vector, fewest: int, groups: Rows, minima: Rows) -> Vector:
@@ -175,11 +193,20 @@ def _threshold(x: Vector, mu: float, own: Vector, total: int) -> float:
     return high
 
 
-def _rounding(operator: InfluenceOperator, rows: Rows, length: float) -> float:
+def rounding(operator: InfluenceOperator, rows: Rows) -> float:
+    """What rounding may add to the norm of offset + sum of the rows, summed in float64."""
+    size = float(operator.offset.norm()) + _lengths(operator, rows)
+    return float(np.finfo(np.float64).eps) * math.sqrt(operator.dim) * size
+
+
+def _product_rounding(operator: InfluenceOperator, rows: Rows, length: float) -> float:
     """What rounding may add to a sum of <v, s_i> over the rows, |v| = ``length``."""
-    squares = operator.squared_norms()
-    eps = torch.finfo(squares.dtype).eps * math.sqrt(operator.dim)
-    return eps * length * float(_numpy(squares)[rows].clip(0).__pow__(0.5).sum())
+    eps = torch.finfo(operator.squared_norms().dtype).eps * math.sqrt(operator.dim)
+    return eps * length * _lengths(operator, rows)
+
+
+def _lengths(operator: InfluenceOperator, rows: Rows) -> float:
+    return float(np.sqrt(_numpy(operator.squared_norms())[rows]).sum())
 
 
 def _numpy(t: torch.Tensor) -> Vector:

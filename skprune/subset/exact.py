@@ -24,17 +24,25 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.spatial import cKDTree
 
 from skprune.influence import InfluenceOperator
+from skprune.subset.bound import rounding
 from skprune.subset.monitor import Monitor
 from skprune.subset.start import Rows
+from skprune.subset.state import Selection
 
-#: Rows up to which halves are enumerated.
-ENUMERABLE = 26
-#: Pairs of group counts up to which they are.
-MAX_MATCHES = 20_000
+#: Rows up to which halves are enumerated, if there are not more pairs of counts per group.
+ENUMERABLE, MAX_MATCHES = 26, 20_000
 #: Relative distance of norm and bound that counts as proven.
 PROVEN = 1e-6
 
 Vector = NDArray[np.float64]
+
+
+def enumerable(groups: Rows, minima: Rows) -> bool:
+    """Whether the problem is small enough to be solved by enumeration, in a second or so."""
+    if len(groups) > ENUMERABLE:
+        return False
+    counts = [np.bincount(groups[part], minlength=len(minima)) for part in _split(len(groups))]
+    return math.prod(int(c) + 1 for c in np.concatenate(counts)) <= MAX_MATCHES
 
 
 def exact(
@@ -44,8 +52,8 @@ def exact(
     minima: Rows,
     *,
     monitor: Monitor | None = None,
-) -> tuple[Rows, float]:
-    """The best subset of ``len(start)`` rows.
+) -> Selection:
+    """The best subset of ``len(start)`` rows, with a bound.
 
     Parameters
     ----------
@@ -54,23 +62,29 @@ def exact(
 
     Returns
     -------
-    indices : ndarray
-    bound : float
-        Lower bound on the norm of any feasible subset of that size: the norm itself, up to
-        rounding, if it is proven optimal.
+    Selection
+        ``bound`` is the norm itself, less what rounding may have added, if it is optimal.
     """
+    monitor = monitor or Monitor()
     every = torch.arange(operator.n_rows, device=operator.offset.device)
     S = operator.rows(every).double().cpu().numpy()
     offset = operator.offset.double().cpu().numpy()
     size, n = len(start), len(S)
+    start_norm = float(operator.residual(start).norm())
+    found, bound = start, 0.0
     if size in (0, n):
-        return start, float(np.linalg.norm(offset + S[start].sum(0)))
-    if n <= ENUMERABLE:
+        bound = math.inf
+    elif enumerable(groups, minima):
         halves = [_sums(S[part], groups[part], len(minima)) for part in _split(n)]
-        if len(halves[0]) * len(halves[1]) <= MAX_MATCHES:
-            found = _match(halves, offset, size, minima, n)
-            return found, float(np.linalg.norm(offset + S[found].sum(0)))
-    return _outer_approximation(S, offset, start, groups, minima, monitor or Monitor())
+        match = _match(halves, offset, size, n, minima, monitor)
+        if match is not None:
+            found, bound = match, math.inf
+    else:
+        found, bound = _outer_approximation(S, offset, start, groups, minima, monitor)
+    found = np.sort(found)
+    norm = float(operator.residual(found).norm())
+    bound = min(bound, max(0.0, norm - rounding(operator, found)))
+    return Selection(found, norm, start_norm, monitor.iterations, bound)
 
 
 def _split(n: int) -> tuple[Rows, Rows]:
@@ -91,8 +105,10 @@ def _sums(S: Vector, groups: Rows, n_groups: int) -> _Half:
     return {c: (np.array(k), bits[k].astype(np.float64) @ S) for c, k in by_count.items()}
 
 
-def _match(halves: list[_Half], offset: Vector, size: int, minima: Rows, n: int) -> Rows:
-    """The two subsets, one of each half, whose sums cancel best."""
+def _match(
+    halves: list[_Half], offset: Vector, size: int, n: int, minima: Rows, monitor: Monitor
+) -> Rows | None:
+    """The two subsets, one of each half, whose sums cancel best; None if it was stopped."""
     first, second = halves
     best, codes = math.inf, (0, 0)
     trees = {count: cKDTree(sums) for count, (_, sums) in second.items()}
@@ -101,6 +117,8 @@ def _match(halves: list[_Half], offset: Vector, size: int, minima: Rows, n: int)
             total = np.add(count, other)
             if total.sum() != size or np.any(total < minima):
                 continue
+            if monitor.stop(best):
+                return None
             distances, nearest = trees[other].query(-(offset + sums))
             i = int(np.argmin(distances))
             if distances[i] < best:

@@ -40,8 +40,7 @@ def relax(
     size = len(start)
     weights = np.zeros(operator.n_rows)
     weights[start] = 1.0
-    device = operator.offset.device
-    residual = operator.offset + operator.sum(torch.from_numpy(start).to(device))
+    residual = operator.residual(start)
     for _ in range(STEPS):
         if size == 0 or monitor.stop(float(residual.norm())):
             break

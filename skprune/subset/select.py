@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skprune.influence import InfluenceOperator
@@ -18,9 +17,6 @@ from skprune.subset.swap import swap
 
 SOLVERS = ("swap", "relax", "anneal", "balance", "exact")
 
-#: Norm, in row norms, at which ``solve_subset`` calls a subset balanced.
-BALANCED = 1e-9
-
 
 def select_rows(
     operator: InfluenceOperator,
@@ -31,7 +27,8 @@ def select_rows(
     minima: Rows,
     rng: np.random.Generator,
     prior: NDArray[np.float64] | None = None,
-    warm: Rows | None = None,
+    start: Rows | None = None,
+    target: float | None = None,
     monitor: Monitor | None = None,
 ) -> Selection:
     """``size`` rows whose influence vectors nearly cancel.
@@ -41,11 +38,11 @@ def select_rows(
     operator : InfluenceOperator
     size : int
     solver : {"swap", "relax", "anneal", "balance", "exact"}
-    groups, minima, rng, prior, warm
+    groups, minima, rng, prior, start
         As in ``starting_subset``, which decides where the solver starts.
+    target : float, optional
+        A norm that is small enough for "swap" and "relax".
     monitor : Monitor, optional
-        With one, the search goes on until no exchange helps at all, not only while it is worth
-        a pruner's time.
 
     Returns
     -------
@@ -53,19 +50,10 @@ def select_rows(
     """
     if solver == "balance":
         return balance(operator, size, groups, minima, rng, prior=prior, monitor=monitor)
-    start = starting_subset(size, groups, minima, rng, prior, warm)
-    if solver == "anneal":
-        return anneal(operator, start, groups, minima, rng, monitor=monitor)
+    first = starting_subset(size, groups, minima, rng, prior, start)
     if solver == "exact":
-        rows, bound = exact(operator, start, groups, minima, monitor=monitor)
-        indices = np.sort(rows)
-        residual = operator.offset + operator.sum(
-            torch.from_numpy(indices).to(operator.offset.device)
-        )
-        norm = float(residual.norm())
-        return Selection(indices, norm, norm, monitor.iterations if monitor else 0, bound)
+        return exact(operator, first, groups, minima, monitor=monitor)
+    if solver == "anneal":
+        return anneal(operator, first, groups, minima, rng, monitor=monitor)
     method = relax if solver == "relax" else swap
-    if monitor is None:
-        return method(operator, start, groups, minima)
-    target = BALANCED * float(operator.squared_norms().mean()) ** 0.5
-    return method(operator, start, groups, minima, target=target, monitor=monitor, rng=rng)
+    return method(operator, first, groups, minima, target=target, monitor=monitor, rng=rng)

@@ -53,7 +53,7 @@ def starting_subset(
     minima: Rows,
     rng: np.random.Generator,
     prior: NDArray[np.float64] | None = None,
-    warm: Rows | None = None,
+    start: Rows | None = None,
 ) -> Rows:
     """``size`` rows to start from.
 
@@ -70,7 +70,7 @@ def starting_subset(
     rng : numpy.random.Generator
     prior : ndarray of shape (n,), optional
         Non-negative odds of being kept.
-    warm : ndarray, optional
+    start : ndarray, optional
         Rows of an earlier subset: they come before all others.
 
     Returns
@@ -83,8 +83,8 @@ def starting_subset(
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             keys = draws / prior
     preferred = np.zeros(len(groups), dtype=bool)
-    if warm is not None:
-        preferred[warm] = True
+    if start is not None:
+        preferred[start] = True
     order = np.lexsort((draws, keys, ~preferred))
     quotas = minima if prior is not None else stratified_quotas(groups, minima, size)
     chosen = rank_in_group(order, groups) < quotas[groups]

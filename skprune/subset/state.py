@@ -61,17 +61,13 @@ class SubsetState:
         self.groups = torch.from_numpy(groups).to(self._device)
         counts = torch.bincount(self.groups[rows], minlength=len(minima))
         self._spare = counts - torch.from_numpy(minima).to(self._device)
-        self.residual = operator.offset + operator.sum(rows)
+        self.residual = operator.residual(start)
         self.start_norm = self.norm
 
     @property
     def norm(self) -> float:
         """|r|."""
         return float(self.residual.norm())
-
-    def feasible(self) -> bool:
-        """Whether every group has its minimum."""
-        return bool((self._spare >= 0).all())
 
     def indices(self) -> Rows:
         """Kept rows, sorted."""
@@ -97,7 +93,7 @@ class SubsetState:
         self._spare.index_add_(0, self.groups[into], torch.ones_like(into))
         self.residual = residual
 
-    def bound(self) -> Tensor:
+    def at_minimum(self) -> Tensor:
         """Mask of the rows whose group is at its minimum, shape (n,)."""
         return self._spare[self.groups] <= 0
 
@@ -114,6 +110,5 @@ class SubsetState:
     def selection(self, n_iter: int) -> Selection:
         """The subset as it stands; the residual is summed afresh, free of drift."""
         indices = self.indices()
-        rows = torch.from_numpy(indices).to(self._device)
-        self.residual = self.operator.offset + self.operator.sum(rows)
+        self.residual = self.operator.residual(indices)
         return Selection(indices, self.norm, self.start_norm, n_iter)

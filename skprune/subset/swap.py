@@ -11,9 +11,7 @@ exchanges are made until no pair among the candidates improves.
 
 The best candidates one by one need not be the best pairs: two near-duplicates change r little,
 which is what the end asks for. A thorough search therefore goes on among random rows of either
-side, all pairs of them at once, until several draws in a row gain nothing. If there is a time
-limit, the rest of it goes into kicks: a few random exchanges, the same search from there, and
-the better of both subsets stays (iterated local search).
+side, all pairs of them at once, until several draws in a row gain nothing.
 
 Cost: one product with all rows, n x d, an iteration; some tens to hundreds of iterations.
 """
@@ -44,8 +42,6 @@ MAX_STEPS = 2000
 #: Random rows of either side among which a thorough search looks for pairs, and the number of
 #: draws without gain that end it.
 DRAW, IDLE_DRAWS = 512, 3
-#: Kept rows that a kick exchanges, as a share.
-KICK = 0.02
 
 
 def swap(
@@ -57,7 +53,6 @@ def swap(
     target: float | None = None,
     monitor: Monitor | None = None,
     rng: np.random.Generator | None = None,
-    kicks: int = 0,
 ) -> Selection:
     """Exchange rows until no pair of candidates lowers |r|; see the module's text.
 
@@ -75,10 +70,7 @@ def swap(
     monitor : Monitor, optional
         Ends the search early.
     rng : numpy.random.Generator, optional
-        Asks for a thorough search: the source of random candidates, and of kicks, which go on
-        until the time limit if there is one.
-    kicks : int, default=0
-        Their number without a time limit.
+        Asks for a thorough search: the source of random candidates.
 
     Returns
     -------
@@ -86,64 +78,37 @@ def swap(
     """
     monitor = monitor or Monitor()
     state = SubsetState(operator, start, groups, minima)
-    start_norm = state.norm
-    typical = float(operator.squared_norms().mean())
+    typical = operator.typical_norm()
     if len(start) in (0, operator.n_rows) or typical == 0.0:
         return state.selection(0)
-    enough = NEGLIGIBLE * typical if target is None else target**2
-    _descend(state, enough, monitor, max(1, len(start) // 16), rng)
-    best = state.selection(monitor.iterations)
-    timed = monitor.time_limit is not None
-    while rng is not None and (timed or kicks > 0) and best.norm**2 > enough:
-        if monitor.stop(best.norm):
-            break
-        kicks -= 1
-        state = SubsetState(operator, _kicked(best.indices, operator.n_rows, rng), groups, minima)
-        if state.feasible():
-            _descend(state, enough, monitor, 1, rng)
-            found = state.selection(monitor.iterations)
-            best = min(best, found, key=lambda selection: selection.norm)
-    return Selection(best.indices, best.norm, start_norm, monitor.iterations)
-
-
-def _descend(
-    state: SubsetState,
-    enough: float,
-    monitor: Monitor,
-    batch: int,
-    rng: np.random.Generator | None,
-) -> None:
-    """Exchange rows until nothing improves."""
-    squared_norms = state.operator.squared_norms()
+    enough = NEGLIGIBLE * typical**2 if target is None else target**2
+    squared_norms = operator.squared_norms()
     weights = torch.ones_like(squared_norms)
     if rng is not None:
         # Long vectors first: they reach far, and short ones are left for the end, to fine-tune.
-        weights = (squared_norms + 0.01 * squared_norms.mean()).sqrt()
+        weights = (squared_norms + 0.01 * typical**2).sqrt()
     share = MIN_PROMISE if rng is not None else 0.0
+    batch = max(1, len(start) // 16)
     for _ in range(MAX_STEPS):
         if state.norm**2 <= enough or monitor.stop(state.norm):
             break
         leave, enter = _gains(state, squared_norms)
         if batch > 1:
             batch = _exchange_batch(state, leave, enter, weights, batch, share)
-        elif not _polish(state, _candidates(state, leave, enter), enough):
+        elif not _polish(state, _candidates(state, leave, enter), enough, monitor):
             break
+    if rng is not None:
+        _draw(state, enough, monitor, rng)
+    return state.selection(monitor.iterations)
+
+
+def _draw(state: SubsetState, enough: float, monitor: Monitor, rng: np.random.Generator) -> None:
+    """Exchange random rows until several draws in a row gain nothing."""
     idle = 0
-    while rng is not None and idle < IDLE_DRAWS and state.norm**2 > enough:
-        if monitor.stop(state.norm):
+    for _ in range(MAX_STEPS):
+        if idle == IDLE_DRAWS or state.norm**2 <= enough or monitor.stop(state.norm):
             break
-        idle = 0 if _polish(state, _random_rows(state, rng), enough) else idle + 1
-
-
-def _kicked(kept: Rows, n: int, rng: np.random.Generator) -> Rows:
-    """A copy of the subset with a few rows exchanged at random."""
-    mask = np.zeros(n, dtype=bool)
-    mask[kept] = True
-    outside = np.flatnonzero(~mask)
-    count = min(len(outside), max(2, round(KICK * len(kept))), len(kept))
-    mask[rng.choice(kept, count, replace=False)] = False
-    mask[rng.choice(outside, count, replace=False)] = True
-    return np.flatnonzero(mask)
+        idle = 0 if _polish(state, _random_rows(state, rng), enough, monitor) else idle + 1
 
 
 def _gains(state: SubsetState, squared_norms: Tensor) -> tuple[Tensor, Tensor]:
@@ -185,11 +150,11 @@ def _exchange_batch(
 
 def _candidates(state: SubsetState, leave: Tensor, enter: Tensor) -> Tensor:
     """Rows among which single exchanges are sought: the ``POOL`` best of either side."""
-    bound = state.bound()
-    sides = [torch.where(bound, -torch.inf, leave), enter]
-    if bool(bound.any()):
+    full = state.at_minimum()
+    sides = [torch.where(full, -torch.inf, leave), enter]
+    if bool(full.any()):
         # A group at its minimum exchanges rows with itself alone: its best join the pool.
-        sides += [torch.where(bound, gains, -torch.inf) for gains in (leave, enter)]
+        sides += [torch.where(full, gains, -torch.inf) for gains in (leave, enter)]
     pool = min(POOL, max(1, CHUNK_NUMBERS // (len(sides) * state.operator.dim)))
     best = [torch.topk(gains, min(pool, len(gains))) for gains in sides]
     return torch.cat([b.indices[b.values > -torch.inf] for b in best]).unique()
@@ -205,11 +170,14 @@ def _random_rows(state: SubsetState, rng: np.random.Generator) -> Tensor:
     return torch.cat(sides)
 
 
-def _polish(state: SubsetState, codes: Tensor, enough: float) -> bool:
-    """Single exchanges among the rows ``codes`` by their Gram matrix; whether any was worth it."""
-    rows = state.operator.rows(codes)
+def _polish(state: SubsetState, codes: Tensor, enough: float, monitor: Monitor) -> bool:
+    """Single exchanges among the rows ``codes`` by their Gram matrix; whether they were worth it.
+
+    All in float64: in float32 rounding would pass for gains near the end.
+    """
+    rows = state.operator.rows(codes).to(state.residual.dtype)
     gram = rows @ rows.T
-    scores = rows @ state.residual.to(rows.dtype)
+    scores = rows @ state.residual
     kept = state.kept[codes]
     before = squared = state.norm**2
     while True:
@@ -219,8 +187,8 @@ def _polish(state: SubsetState, codes: Tensor, enough: float) -> bool:
         gains = torch.where(state.exchangeable(codes), gains, -torch.inf)
         i, j = divmod(int(gains.argmax()), len(codes))
         gain = float(gains[i, j])
-        if squared <= enough or not gain > 0.1 * MIN_GAIN * squared:
-            return before - squared > MIN_GAIN * before
+        if squared <= enough or not gain > 0.1 * MIN_GAIN * squared or monitor.over(1.0):
+            return before - state.norm**2 > MIN_GAIN * before
         state.exchange(codes[i : i + 1], codes[j : j + 1], state.residual + rows[j] - rows[i])
         scores += gram[:, j] - gram[:, i]
         kept[i], kept[j] = False, True
