@@ -25,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skprune.baselines import RandomPruner, ScorePruner
 from skprune.containers import is_row_wise, n_rows, plain
+from skprune.models.adapters import is_readable
 from skprune.pruner import InfluencePruner
 
 DELEGATED = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
@@ -69,6 +70,11 @@ class _HasPruner:
 
     def _unfitted_pruner(self) -> Any:
         return InfluencePruner() if self.pruner is None else self.pruner
+
+
+def _examined(estimator: Any, task: str, default: str) -> Any:
+    """The estimator itself if a pruner can examine it, so that the gap is the estimator's own."""
+    return clone(estimator) if is_readable(estimator, task) else default
 
 
 def _score(self: Any, X: Any, y: Any, **params: Any) -> float:
@@ -185,8 +191,9 @@ class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
         Cloned and fitted on the kept rows. It need not be linear, nor the pruner's model.
     pruner : pruner, default=None
         Cloned and fitted in ``fit``; None is ``InfluencePruner()``. To search its parameters
-        (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, it is
-        "softmax", whatever the labels look like.
+        (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, the estimator
+        itself is examined where a pruner can (a linear classifier, or a Pipeline that ends in
+        one), so that the gap is its own; else "softmax", whatever the labels look like.
 
     Attributes
     ----------
@@ -227,7 +234,7 @@ class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
     def _task_pruner(self) -> Any:
         pruner = clone(self._unfitted_pruner())
         if isinstance(pruner, (InfluencePruner, ScorePruner)) and pruner.model is None:
-            pruner.set_params(model="softmax")
+            pruner.set_params(model=_examined(self.estimator, "classification", "softmax"))
         return pruner
 
     def _check_target(self, y: Any) -> None:
@@ -244,9 +251,10 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
         Cloned and fitted on the kept rows. It need not be linear, nor the pruner's model.
     pruner : pruner, default=None
         Cloned and fitted in ``fit``; None is ``InfluencePruner()``. To search its parameters
-        (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, it is
-        "ridge", so that whole numbers are not taken for classes; ``RandomPruner`` does not
-        stratify.
+        (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, the estimator
+        itself is examined where a pruner can (a linear regressor, or a Pipeline that ends in
+        one), so that the gap is its own; else "ridge", so that whole numbers are not taken for
+        classes. ``RandomPruner`` does not stratify.
 
     Attributes
     ----------
@@ -272,7 +280,7 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
         if isinstance(pruner, RandomPruner):
             pruner.set_params(stratify=False)
         elif isinstance(pruner, (InfluencePruner, ScorePruner)) and pruner.model is None:
-            pruner.set_params(model="ridge")
+            pruner.set_params(model=_examined(self.estimator, "regression", "ridge"))
         return pruner
 
 

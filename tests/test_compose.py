@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.decomposition import PCA
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -49,7 +50,8 @@ def diabetes():
 
 def plain_pipeline(**pruner_params):
     """Route 2, as the last step of scikit-learn's Pipeline."""
-    pruned = PrunedClassifier(LogisticRegression(), InfluencePruner(**pruner_params))
+    pruner = InfluencePruner(model="softmax", **pruner_params)
+    pruned = PrunedClassifier(LogisticRegression(), pruner)
     return make_pipeline(StandardScaler(), pruned)
 
 
@@ -136,9 +138,14 @@ class TestRoutes:
 
     def test_defaults(self, iris, diabetes):
         classifier = PrunedClassifier(LogisticRegression(max_iter=500)).fit(*iris)
-        assert classifier.pruner_.model == "softmax"
-        regressor = PrunedRegressor(Ridge()).fit(*diabetes)
-        assert regressor.pruner_.model == "ridge"
+        # A linear model is examined itself, another one by proxy.
+        assert isinstance(classifier.pruner_.model, LogisticRegression)
+        regressor = PrunedRegressor(make_pipeline(StandardScaler(), Ridge(3.0))).fit(*diabetes)
+        assert regressor.pruner_.model[-1].alpha == 3.0
+        assert PrunedClassifier(GaussianNB()).fit(*iris).pruner_.model == "softmax"
+        assert PrunedRegressor(DummyRegressor()).fit(*diabetes).pruner_.model == "ridge"
+        chosen = PrunedClassifier(LogisticRegression(), InfluencePruner(model="softmax"))
+        assert chosen.fit(*iris).pruner_.model == "softmax"
         X_kept, y_kept = PruningSampler().fit_resample(*iris)
         assert len(X_kept) == len(y_kept)
 

@@ -117,6 +117,14 @@ def read_model(model: Any, task: str) -> HeadSpec:
     return spec
 
 
+def is_readable(model: Any, task: str) -> bool:
+    """Whether ``read_model`` takes the estimator ``model``, and for this task."""
+    try:
+        return read_model(model, task).task == task
+    except (TypeError, ValueError):
+        return False
+
+
 def _read_linear_model(model: Any) -> HeadSpec:
     name = type(model).__name__
     if isinstance(model, SUPPORTED_CLASSES):

@@ -31,6 +31,8 @@ Vector = NDArray[np.float64]
 STEPS = 200
 #: A bound this close to the relaxation's value is good enough.
 CLOSE = 0.01
+#: Length of a dual vector, in units of a row, at which infeasible problems show.
+FAR = 1e6
 #: Share of a time limit that the bound may take after the search has used it up, and before.
 OVERTIME, FIRST_SHARE = 0.1, 0.5
 #: Smoothing of the inner minimum, in units of a row's gain of 1, from coarse to fine.
@@ -129,11 +131,12 @@ def fewest_rows_bound(
     weights = start
 
     def watch(z: Vector) -> None:
-        # A bound of more than n rows is a proof that there is none; the dual goes on to infinity.
-        if monitor.stop(math.nan) or monitor.over(FIRST_SHARE) or plain(z / unit) > n:
+        if monitor.stop(math.nan) or monitor.over(FIRST_SHARE):
             raise StopIteration
 
     for mu in SMOOTHING:
+        # Where no subset has that norm the dual has no maximum, and far out it exceeds n.
+        bound = max(bound, plain(FAR / float(np.linalg.norm(z)) / unit * z))
         if bound > n or monitor.over(FIRST_SHARE):
             break
         found = minimize(

@@ -29,8 +29,9 @@ class Monitor:
     """
 
     def __init__(self, time_limit: float | None = None, callback: Callback | None = None) -> None:
-        if time_limit is not None and not (
-            isinstance(time_limit, (int, float, np.number)) and 0 <= time_limit < math.inf
+        limit: object = time_limit
+        if limit is not None and (
+            not isinstance(limit, (int, float, np.number)) or not 0 <= limit < math.inf
         ):
             raise ValueError(
                 "time_limit must be a finite number of seconds of at least 0, or None; got "
