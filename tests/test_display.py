@@ -168,7 +168,8 @@ def test_given_axes_and_styles(pruner):
 def test_pruner_inside_other_estimators(table, pruner):
     expected = pruner.path_["n_kept"].size
     wrapped = PrunedClassifier(
-        LogisticRegression(max_iter=2000), InfluencePruner(max_gap=0.05, random_state=0)
+        LogisticRegression(max_iter=2000),
+        InfluencePruner(max_gap=0.05, model="softmax", random_state=0),
     )
     in_a_pipeline = make_pipeline(StandardScaler(), wrapped)
     last = make_pipeline(StandardScaler(), InfluencePruner(max_gap=0.05, random_state=0))
