@@ -80,7 +80,7 @@ def solve_subset(
         Constant part of the sum over the kept rows, such as the gradient of a penalty.
     prior : array-like of shape (n,), optional
         Non-negative odds of a row to be in the subset that the search starts from. With ``size``
-        and without it or ``start``, "swap" and "relax" draw in proportion to 1 / |s_i|, which
+        and without it or ``start``, "swap" and "relax" draw in proportion to 1 / \|s_i|, which
         ends lowest. **To choose training rows give a prior** (of ones, say): the norm alone
         favours rows of little influence, which say little about the model.
     start : array-like of int, optional
