@@ -23,6 +23,8 @@ from skprune.subset.state import Selection
 
 #: Rows a dimension up to which the relaxation finds a better start than a draw.
 CROWDED = 4
+#: Numbers in S up to which a search starts twice: from any rows, and from short ones.
+TWO_STARTS = 2**22
 #: Norm, in row norms, at which a search has nothing left to do.
 BALANCED = 1e-9
 #: Gap at which a result is called optimal, and distance from the bound in row norms.
@@ -79,10 +81,11 @@ def solve_subset(
     offset : array-like of shape (d,), optional
         Constant part of the sum over the kept rows, such as the gradient of a penalty.
     prior : array-like of shape (n,), optional
-        Non-negative odds of a row to be in the subset that the search starts from. With ``size``
-        and without it or ``start``, "swap" and "relax" draw in proportion to 1 / \|s_i|, which
-        ends lowest. **To choose training rows give a prior** (of ones, say): the norm alone
-        favours rows of little influence, which say little about the model.
+        Non-negative odds of a row to be in the subset that the search starts from. Without
+        it and ``start`` rows are drawn alike; small problems with ``size`` are also searched
+        from short rows (in proportion to 1 / \|s_i|) and the better subset is returned. **To
+        choose training rows give a prior** (of ones, say): the norm alone favours rows of
+        little influence, which say little about the model.
     start : array-like of int, optional
         Row numbers of a subset, of any size, to start from.
     groups : array-like of shape (n,), optional
@@ -224,24 +227,29 @@ def _least_norm(
     if solver == "auto":
         crowded = operator.n_rows <= CROWDED * operator.dim
         solver = "exact" if enumerable(groups, minima) else "relax" if crowded else "swap"
-    prior, enough = problem.prior, BALANCED * operator.typical_norm()
-    if solver in ("swap", "relax") and prior is None and problem.start is None:
+    priors, enough = [problem.prior], BALANCED * operator.typical_norm()
+    free = problem.prior is None and problem.start is None
+    if free and solver in ("swap", "relax") and operator.n_rows * operator.dim <= TWO_STARTS:
         # Single exchanges cannot take out long rows that cancel one another; they had better
         # be left out from the beginning.
         squares = operator.squared_norms().double().cpu().numpy()
-        prior = 1.0 / np.sqrt(squares + (1e-3 * squares.mean() or 1.0))
-    selection = select_rows(
-        operator,
-        size,
-        solver=solver,
-        groups=groups,
-        minima=minima,
-        rng=problem.rng,
-        prior=prior,
-        start=problem.start,
-        target=enough,
-        monitor=monitor,
-    )
+        priors.append(1.0 / np.sqrt(squares + (1e-3 * squares.mean() or 1.0)))
+    selections = [
+        select_rows(
+            operator,
+            size,
+            solver=solver,
+            groups=groups,
+            minima=minima,
+            rng=problem.rng,
+            prior=prior,
+            start=problem.start,
+            target=enough,
+            monitor=monitor,
+        )
+        for prior in priors
+    ]
+    selection = min(selections, key=lambda found: found.norm)
     if selection.bound is not None and everything is problem:
         bound, final = selection.bound, True
     else:
