@@ -5,8 +5,8 @@
 
 The first compares all solvers on synthetic vectors and on those of a real head, each given the
 same time, with random subsets, greedy herding and apricot's facility location (if installed) beside
-them; norms are in units of a row's norm. The second shows how time grows
-with the number of rows, up to ten million in a memory map.
+them; norms are in units of a row's norm. The second shows how time grows with the number of rows,
+up to ten million in a memory map.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def by_solver(
     S: InfluenceOperator, size: int, label: str, seconds: float, seed: int
 ) -> dict[str, Any]:
     """Norm, seconds and trace of one of our solvers; the label says how long it gets."""
-    row = float(S.squared_norms().mean()) ** 0.5
+    row = S.typical_norm()
     trace: list[tuple[float, float]] = []
     limit = {"auto, no limit": None, "anneal x10": ANNEAL_FACTOR * seconds}.get(label, seconds)
     found = solve_subset(
@@ -110,9 +110,9 @@ def by_solver(
 
 def baselines(S: InfluenceOperator, size: int, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """What takes no time limit: greedy herding, facility location, a random subset."""
-    row = float(S.squared_norms().mean()) ** 0.5
+    row = S.typical_norm()
     draw = np.random.default_rng(seed).choice(S.n_rows, size, replace=False)
-    random = float((S.offset + S.sum(torch.from_numpy(draw))).norm())
+    random = float(S.residual(draw).norm())
     begin = time.perf_counter()
     greedy = herding(S, size)
     spent = time.perf_counter() - begin
@@ -124,7 +124,7 @@ def baselines(S: InfluenceOperator, size: int, seed: int) -> Iterator[tuple[str,
         begin = time.perf_counter()
         found = FacilityLocationSelection(size, metric="euclidean").fit(vectors).ranking
         spent = time.perf_counter() - begin
-        norm = float((S.offset + S.sum(torch.from_numpy(found))).norm())
+        norm = float(S.residual(found).norm())
         yield "apricot", {"norm": norm / row, "seconds": spent, "trace": []}
     yield "random", {"norm": random / row, "seconds": 0.0, "trace": []}
 

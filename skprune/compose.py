@@ -72,9 +72,11 @@ class _HasPruner:
         return InfluencePruner() if self.pruner is None else self.pruner
 
 
-def _examined(estimator: Any, task: str, default: str) -> Any:
-    """The estimator itself if a pruner can examine it, so that the gap is the estimator's own."""
-    return clone(estimator) if is_readable(estimator, task) else default
+def _set_model(pruner: Any, estimator: Any, task: str, default: str) -> None:
+    """Let a pruner without a model examine the estimator itself if it can, else ``default``."""
+    if isinstance(pruner, (InfluencePruner, ScorePruner)) and pruner.model is None:
+        readable = is_readable(estimator, task)
+        pruner.set_params(model=clone(estimator) if readable else default)
 
 
 def _score(self: Any, X: Any, y: Any, **params: Any) -> float:
@@ -233,8 +235,7 @@ class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
 
     def _task_pruner(self) -> Any:
         pruner = clone(self._unfitted_pruner())
-        if isinstance(pruner, (InfluencePruner, ScorePruner)) and pruner.model is None:
-            pruner.set_params(model=_examined(self.estimator, "classification", "softmax"))
+        _set_model(pruner, self.estimator, "classification", "softmax")
         return pruner
 
     def _check_target(self, y: Any) -> None:
@@ -279,8 +280,7 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
         pruner = clone(self._unfitted_pruner())
         if isinstance(pruner, RandomPruner):
             pruner.set_params(stratify=False)
-        elif isinstance(pruner, (InfluencePruner, ScorePruner)) and pruner.model is None:
-            pruner.set_params(model=_examined(self.estimator, "regression", "ridge"))
+        _set_model(pruner, self.estimator, "regression", "ridge")
         return pruner
 
 

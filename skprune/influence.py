@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.curvature import Curvature
-from skprune.models.features import CHUNK_NUMBERS
+from skprune.models.features import row_chunks
 from skprune.models.head import HeadProblem
 
 
@@ -76,23 +75,19 @@ class DenseInfluence(InfluenceOperator):
         self.offset = zeros if offset is None else offset.to(zeros)
         self._squared_norms: Tensor | None = None
 
-    def _chunks(self, length: int) -> Iterator[slice]:
-        size = max(1, CHUNK_NUMBERS // max(1, self.dim))
-        return (slice(start, min(start + size, length)) for start in range(0, length, size))
-
     def scores(self, direction: Tensor) -> Tensor:
         return self.vectors @ direction.to(self.vectors.dtype)
 
     def sum(self, indices: Tensor) -> Tensor:
         total = torch.zeros_like(self.offset)
-        for part in self._chunks(len(indices)):
+        for part in row_chunks(len(indices), self.dim):
             total += self.vectors[indices[part]].sum(0, dtype=total.dtype)
         return total
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
         total = torch.zeros_like(self.offset)
         weights = weights.to(total)
-        for part in self._chunks(self.n_rows):
+        for part in row_chunks(self.n_rows, self.dim):
             total += self.vectors[part].T.to(total.dtype) @ weights[part]
         return total
 
@@ -102,7 +97,8 @@ class DenseInfluence(InfluenceOperator):
     def squared_norms(self) -> Tensor:
         if self._squared_norms is None:
             norms = [
-                torch.linalg.vector_norm(self.vectors[p], dim=1) for p in self._chunks(self.n_rows)
+                torch.linalg.vector_norm(self.vectors[p], dim=1)
+                for p in row_chunks(self.n_rows, self.dim)
             ]
             self._squared_norms = torch.cat(norms).square_()
         return self._squared_norms

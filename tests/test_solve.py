@@ -391,6 +391,11 @@ def test_sizes_that_one_search_missed_are_tried_again(seed):
     assert len(found.indices) <= 30
 
 
+def test_rows_that_are_all_zero():
+    found = solve_subset(np.zeros((200, 3)), max_norm=0.5, random_state=0)
+    assert (len(found.indices), found.status) == (3, "optimal: proven")
+
+
 def test_nothing_is_searched_where_nothing_can_be():
     S = np.random.default_rng(0).normal(size=(2000, 3))
     found = solve_subset(S, max_norm=0.5, offset=[1e4, 0, 0])

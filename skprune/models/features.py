@@ -18,6 +18,13 @@ from torch import Tensor
 CHUNK_NUMBERS = 2**23
 
 
+def row_chunks(n: int, width: int) -> Iterator[slice]:
+    """Slices over n rows, so that (rows x width) stays within ``CHUNK_NUMBERS``."""
+    size = max(1, CHUNK_NUMBERS // max(1, width))
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
 class Features(ABC):
     """An (n, D) matrix Phi of float64 that multiplies from both sides."""
 
@@ -56,9 +63,7 @@ class Features(ABC):
 
     def chunks(self, width: int | None = None) -> Iterator[slice]:
         """Slices over the rows, so that (rows x width) stays within ``CHUNK_NUMBERS``."""
-        size = max(1, CHUNK_NUMBERS // max(1, width or self.shape[1]))
-        for start in range(0, len(self), size):
-            yield slice(start, min(start + size, len(self)))
+        return row_chunks(len(self), width or self.shape[1])
 
 
 class DenseFeatures(Features):

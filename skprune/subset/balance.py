@@ -22,7 +22,7 @@ from skprune.influence import InfluenceOperator
 from skprune.models.features import CHUNK_NUMBERS
 from skprune.subset.monitor import Monitor
 from skprune.subset.start import Rows, stratified_quotas
-from skprune.subset.state import Selection
+from skprune.subset.state import Selection, pair_gains
 
 #: Rows of a block.
 BLOCK = 256
@@ -122,15 +122,12 @@ def _improve(
 ) -> torch.Tensor:
     """Exchange rows of the block until none lowers |residual|; returns the residual."""
     gram = vectors @ vectors.T
-    squares = gram.diagonal()
     scores = vectors @ residual
     same = codes[:, None] == codes[None, :]
     change = torch.zeros(len(mask), dtype=vectors.dtype, device=vectors.device)
-    threshold = 1e-5 * float(squares.mean())
+    threshold = 1e-5 * float(gram.diagonal().mean())
     for _ in range(len(mask)):
-        leave = torch.where(mask, 2 * scores - squares, -torch.inf)
-        enter = torch.where(mask, -torch.inf, -2 * scores - squares)
-        gains = torch.where(same, leave[:, None] + enter[None, :] + 2 * gram, -torch.inf)
+        gains = pair_gains(mask, scores, gram, same)
         i, j = divmod(int(gains.argmax()), len(mask))
         if not float(gains[i, j]) > threshold:
             break

@@ -120,14 +120,13 @@ def fewest_rows_bound(
         slope = slope - (max_norm / norm) * v if norm > 0 else slope
         return -value, -slope / unit
 
-    z = np.zeros(operator.dim)
     w = _smallest(np.ones(operator.n_rows), fewest, groups, minima)
     start = _soft_smallest(np.ones(operator.n_rows), SMOOTHING[0], fewest, groups, minima)
     slope = offset + _numpy(operator.weighted_sum(_tensor(start, operator)))
     bound, tolerance = float(w.sum()), 1e-9 * unit
     if np.linalg.norm(slope) <= max(max_norm, tolerance) and math.isclose(start.sum(), fewest):
         return math.ceil(bound), start
-    z = 0.1 * slope * unit / max(float(slope @ slope) ** 0.5 * unit, 1e-300)
+    z = 0.1 * _direction(slope)
     weights = start
 
     def watch(z: Vector) -> None:
@@ -136,7 +135,7 @@ def fewest_rows_bound(
 
     for mu in SMOOTHING:
         # Where no subset has that norm the dual has no maximum, and far out it exceeds n.
-        bound = max(bound, plain(FAR / float(np.linalg.norm(z)) / unit * z))
+        bound = max(bound, plain(FAR / unit * _direction(z)))
         if bound > n or monitor.over(FIRST_SHARE):
             break
         found = minimize(
@@ -154,6 +153,11 @@ def fewest_rows_bound(
             weights = _soft_smallest(scores(z / unit), mu, fewest, groups, minima)
         bound = max(bound, value)
     return min(n + 1, math.ceil(bound - 1e-6)), weights
+
+
+def _direction(v: Vector) -> Vector:
+    """V / |v|; zeros stay zeros."""
+    return np.asarray(v / (float(np.linalg.norm(v)) or 1.0))
 
 
 def _smallest(x: Vector, fewest: int, groups: Rows, minima: Rows) -> Vector:

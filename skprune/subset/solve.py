@@ -140,7 +140,7 @@ def solve_subset(
     if size is not None:
         if max_removed is not None:
             raise ValueError("max_removed limits the form with max_norm; size= is the size.")
-        return _least_norm(problem, problem.check_size(size), solver, monitor)
+        return _least_norm(problem, problem.check_size(size), solver, monitor, problem)
     _check_solver(solver, ("auto", "swap", "exact"), "With max_norm, ")
     if not isinstance(max_norm, (int, float, np.number)) or not 0 <= max_norm < math.inf:
         raise ValueError(f"max_norm must be a finite number of at least 0; got {max_norm!r}.")
@@ -192,7 +192,7 @@ def solve_path(
     ValueError
         As ``solve_subset``, and if a size comes twice.
     """
-    Monitor(time_limit)
+    Monitor(time_limit)  # to refuse a bad limit before any work
     problem = read_problem(S, offset, prior, start, groups, min_per_group, random_state)
     _check_solver(solver, ("auto", *SOLVERS))
     wanted = [problem.check_size(size) for size in np.atleast_1d(np.asarray(sizes, dtype=object))]
@@ -203,7 +203,7 @@ def solve_path(
     for size in sorted(wanted, reverse=True):
         inside = problem.within(within) if found else problem
         clock = Monitor(time_limit, callback)
-        result = _least_norm(inside, size, solver, clock, everything=problem)
+        result = _least_norm(inside, size, solver, clock, problem)
         within = within[result.indices]
         found[size] = replace(result, indices=within)
     return [found[size] for size in wanted]
@@ -215,14 +215,9 @@ def _check_solver(solver: str, known: tuple[str, ...], when: str = "") -> None:
 
 
 def _least_norm(
-    problem: Problem,
-    size: int,
-    solver: str,
-    monitor: Monitor,
-    everything: Problem | None = None,
+    problem: Problem, size: int, solver: str, monitor: Monitor, everything: Problem
 ) -> SubsetResult:
-    """The form with a size; bounds hold for ``everything`` if that is more than ``problem``."""
-    everything = everything or problem
+    """The form with a size; bounds hold for ``everything``, which ``problem`` is a part of."""
     operator, groups, minima = problem.operator, problem.groups, problem.minima
     if solver == "auto":
         crowded = operator.n_rows <= CROWDED * operator.dim
@@ -261,35 +256,37 @@ def _least_norm(
         selection = perturb(
             operator, selection, groups, minima, target=enough, monitor=monitor, rng=problem.rng
         )
-    words = _quality(operator, selection, bound, final)
+    gap, words = _quality(operator, selection, bound, final)
     if everything is not problem:
         words = f"nested in {len(problem)} rows; {words}"
-    return _result(selection, selection.norm, min(bound, selection.norm), words, monitor)
+    return _result(selection, min(bound, selection.norm), gap, words, monitor)
 
 
-def _quality(operator: InfluenceOperator, found: Selection, bound: float, final: bool) -> str:
-    """What is known of the norm; where the bound says nothing, units to judge it by."""
+def _quality(
+    operator: InfluenceOperator, found: Selection, bound: float, final: bool
+) -> tuple[float, str]:
+    """Optimality gap, and words; where the bound says nothing, units to judge the norm by."""
     norm, row = found.norm, operator.typical_norm()
-    if relative_gap(norm, bound) <= OPTIMAL or norm - bound <= rounding(operator, found.indices):
-        return PROVEN
+    gap = relative_gap(norm, bound)
+    if gap <= OPTIMAL or norm - bound <= rounding(operator, found.indices):
+        return 0.0, PROVEN
     if norm - bound <= NEAR * row:
-        return f"optimal up to {NEAR:g} row norms"
+        return gap, f"optimal up to {NEAR:g} row norms"
     if bound > 0:
-        return f"within {norm / bound - 1:.2%} of the lower bound"
+        return gap, f"within {norm / bound - 1:.2%} of the lower bound"
     floor = 0.5 * math.sqrt(operator.dim / (2 * math.log(max(2, operator.n_rows))))
     why = "fractional rows would cancel, so the lower bound is 0"
     if not final:
         why = "no lower bound was found in time"
-    return (
+    return gap, (
         f"not proven optimal: {why}; the norm is {norm / row:.3g} row norms (one-swap search ends "
         f"near {floor:.2g} for isotropic rows in many dimensions)"
     )
 
 
 def _result(
-    found: Selection, objective: float, bound: float, words: str, monitor: Monitor
+    found: Selection, bound: float, gap: float, words: str, monitor: Monitor
 ) -> SubsetResult:
-    gap = 0.0 if words.endswith(PROVEN) else relative_gap(objective, bound)
     if monitor.reason and gap > 0:
         words = f"stopped by {monitor.reason}; {words}"
     return SubsetResult(
@@ -317,10 +314,10 @@ def _fewest_rows(
         proof = "none exists" if bound > n else "none was found"
         status = f"no subset within max_norm={max_norm:g}: {proof}; all rows are kept"
         nothing = Selection(every, norm, norm, monitor.iterations)
-        return replace(_result(nothing, n, bound, status, monitor), optimality_gap=1.0)
+        return _result(nothing, bound, 1.0, status, monitor)
     m = len(best.indices)
     words = PROVEN if m <= bound else f"within {m / max(1, bound) - 1:.2%} of the bound of {bound}"
-    return _result(best, m, bound, words, monitor)
+    return _result(best, bound, relative_gap(m, bound), words, monitor)
 
 
 def _fewest_exactly(

@@ -38,6 +38,22 @@ class Selection:
     bound: float | None = None
 
 
+def single_gains(kept: Tensor, scores: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
+    """Decrease of |r|^2 by each row's leaving and by its entering; -inf where impossible.
+
+    ``scores`` are <r, s_i> and ``squares`` |s_i|^2, all of shape (b,).
+    """
+    leave = torch.where(kept, 2.0 * scores - squares, -torch.inf)
+    enter = torch.where(kept, -torch.inf, -2.0 * scores - squares)
+    return leave, enter
+
+
+def pair_gains(kept: Tensor, scores: Tensor, gram: Tensor, allowed: Tensor) -> Tensor:
+    """Decrease of |r|^2 by replacing row i by row j, shape (b, b); -inf where not ``allowed``."""
+    leave, enter = single_gains(kept, scores, gram.diagonal())
+    return torch.where(allowed, leave[:, None] + enter[None, :] + 2 * gram, -torch.inf)
+
+
 class SubsetState:
     """Kept rows of fixed number, the residual r = offset + sum of their vectors.
 

@@ -26,7 +26,7 @@ from skprune.influence import InfluenceOperator
 from skprune.models.features import CHUNK_NUMBERS
 from skprune.subset.monitor import Monitor
 from skprune.subset.start import Rows
-from skprune.subset.state import Selection, SubsetState
+from skprune.subset.state import Selection, SubsetState, pair_gains, single_gains
 
 #: Candidates on either side whose Gram matrix is formed near the optimum.
 POOL = 128
@@ -92,7 +92,8 @@ def swap(
     for _ in range(MAX_STEPS):
         if state.norm**2 <= enough or monitor.stop(state.norm):
             break
-        leave, enter = _gains(state, squared_norms)
+        scores = state.operator.scores(state.residual)
+        leave, enter = single_gains(state.kept, scores, squared_norms)
         if batch > 1:
             batch = _exchange_batch(state, leave, enter, weights, batch, share)
         elif not _polish(state, _candidates(state, leave, enter), enough, monitor):
@@ -109,14 +110,6 @@ def _draw(state: SubsetState, enough: float, monitor: Monitor, rng: np.random.Ge
         if idle == IDLE_DRAWS or state.norm**2 <= enough or monitor.stop(state.norm):
             break
         idle = 0 if _polish(state, _random_rows(state, rng), enough, monitor) else idle + 1
-
-
-def _gains(state: SubsetState, squared_norms: Tensor) -> tuple[Tensor, Tensor]:
-    """Decrease of |r|^2 by each row's leaving and by its entering; -inf where impossible."""
-    scores = 2.0 * state.operator.scores(state.residual)
-    leave = torch.where(state.kept, scores - squared_norms, -torch.inf)
-    enter = torch.where(state.kept, -torch.inf, -scores - squared_norms)
-    return leave, enter
 
 
 def _exchange_batch(
@@ -181,10 +174,7 @@ def _polish(state: SubsetState, codes: Tensor, enough: float, monitor: Monitor) 
     kept = state.kept[codes]
     before = squared = state.norm**2
     while True:
-        leave_gain = torch.where(kept, 2 * scores - gram.diagonal(), -torch.inf)
-        enter_gain = torch.where(kept, -torch.inf, -2 * scores - gram.diagonal())
-        gains = leave_gain[:, None] + enter_gain[None, :] + 2 * gram
-        gains = torch.where(state.exchangeable(codes), gains, -torch.inf)
+        gains = pair_gains(kept, scores, gram, state.exchangeable(codes))
         i, j = divmod(int(gains.argmax()), len(codes))
         gain = float(gains[i, j])
         if squared <= enough or not gain > 0.1 * MIN_GAIN * squared or monitor.over(1.0):
