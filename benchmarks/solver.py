@@ -61,16 +61,22 @@ def head(X: np.ndarray, y: np.ndarray) -> InfluenceOperator:
     return DenseInfluence(operator.rows(torch.arange(len(X))), operator.offset)
 
 
+def vectors(S: InfluenceOperator) -> torch.Tensor:
+    """All rows, shape (n, d)."""
+    return S.rows(torch.arange(S.n_rows, device=S.offset.device))
+
+
 def herding(S: InfluenceOperator, size: int) -> float:
     """Greedy: always the row that brings the mean of the kept ones closest to that of all."""
-    vectors, kept = S.rows(torch.arange(S.n_rows)), torch.zeros(S.n_rows, dtype=torch.bool)
+    rows = vectors(S)
+    kept = torch.zeros(S.n_rows, dtype=torch.bool, device=rows.device)
     target, total = -S.offset / size, torch.zeros_like(S.offset)
     squares = S.squared_norms()
     for k in range(size):
-        scores = 2 * vectors @ (total - (k + 1) * target) + squares
+        scores = 2 * rows @ (total - (k + 1) * target) + squares
         row = int(torch.where(kept, torch.inf, scores).argmin())
         kept[row] = True
-        total = total + vectors[row]
+        total = total + rows[row]
     return float((S.offset + total).norm())
 
 
@@ -120,20 +126,21 @@ def baselines(S: InfluenceOperator, size: int, seed: int) -> Iterator[tuple[str,
     if find_spec("apricot"):
         from apricot import FacilityLocationSelection
 
-        vectors = S.rows(torch.arange(S.n_rows)).numpy()
+        rows = vectors(S).cpu().numpy()
         begin = time.perf_counter()
-        found = FacilityLocationSelection(size, metric="euclidean").fit(vectors).ranking
+        found = FacilityLocationSelection(size, metric="euclidean").fit(rows).ranking
         spent = time.perf_counter() - begin
         norm = float(S.residual(found).norm())
         yield "apricot", {"norm": norm / row, "seconds": spent, "trace": []}
     yield "random", {"norm": random / row, "seconds": 0.0, "trace": []}
 
 
-def compare(seconds: float, seeds: int, out: str | None) -> None:
+def compare(seconds: float, seeds: int, device: str, out: str | None) -> None:
     """All solvers on all problems, a fifth of the rows kept."""
     records: list[dict[str, Any]] = []
     for seed in range(seeds):
-        for name, S in problems(seed):
+        for name, on_cpu in problems(seed):
+            S = DenseInfluence(vectors(on_cpu).to(device), on_cpu.offset.to(device))
             size = S.n_rows // 5
             results = [(x, by_solver(S, size, x, seconds, seed)) for x in LABELS]
             for label, result in [*results, *baselines(S, size, seed)]:
@@ -148,7 +155,7 @@ def compare(seconds: float, seeds: int, out: str | None) -> None:
             cells.append(f"{np.mean(norms):.3g} ({np.std(norms):.1g})")
         rows.append(cells)
     print(markdown(("problem", *labels), rows))
-    path = save("solver", records, {"seconds": seconds, "rows": rows}, out)
+    path = save("solver", records, {"seconds": seconds, "device": device, "rows": rows}, out)
     plot(records, path.with_suffix(".png"))
     print("written to", path)
 
@@ -174,7 +181,7 @@ def plot(records: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=80)
 
 
-def scale(out: str | None) -> None:
+def scale(device: str, out: str | None) -> None:
     """Seconds by the number of rows: swap in memory, balance from a memory map."""
     records = []
     for solver, d, sizes in (
@@ -190,7 +197,9 @@ def scale(out: str | None) -> None:
                     part = S[begin : begin + 10**5]
                     part[:] = rng.standard_normal(part.shape, dtype=np.float32)
                 S.flush()
-                S = np.load(path) if solver == "swap" else np.load(path, mmap_mode="r")
+                S = np.load(path, mmap_mode="r")
+                if solver == "swap":
+                    S = torch.from_numpy(np.load(path)).to(device)
                 found = solve_subset(S, size=n // 5, solver=solver, random_state=0)
                 records.append(
                     {
@@ -203,7 +212,7 @@ def scale(out: str | None) -> None:
                     }
                 )
                 print(records[-1], flush=True)
-    print("written to", save("solver_scale", records, {}, out))
+    print("written to", save("solver_scale", records, {"device": device}, out))
 
 
 def main() -> None:
@@ -212,12 +221,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="for every solver")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--scale", action="store_true", help="time by the number of rows instead")
+    parser.add_argument("--device", default="cpu", help="where the vectors lie, such as cuda")
     parser.add_argument("--out", help="JSON file; default: benchmarks/results/solver*.json")
     args = parser.parse_args()
     if args.scale:
-        scale(args.out)
+        scale(args.device, args.out)
     else:
-        compare(args.seconds, args.seeds, args.out)
+        compare(args.seconds, args.seeds, args.device, args.out)
 
 
 if __name__ == "__main__":
