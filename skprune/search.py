@@ -144,6 +144,7 @@ class Bench:
             rng=np.random.default_rng([self.seed, size]),
             prior=self.prior,
             start=warm,
+            thorough=False,
         )
         if self.solver != "swap" or size > KEPT_METRIC * self.operator.dim:
             return selection

@@ -32,7 +32,7 @@ from skprune.subset.state import Selection, SubsetState, pair_gains, single_gain
 POOL = 128
 #: Exchanges that gain less than this share of |r|^2 are not worth a product with all rows.
 MIN_GAIN = 1e-4
-#: A batch of a thorough search stands if it gains this share of what its exchanges would gain
+#: A batch stands if it gains this share of what its exchanges would gain
 #: one by one.
 MIN_PROMISE = 0.5
 #: A residual whose square is below this share of a row's counts as balanced.
@@ -83,11 +83,8 @@ def swap(
         return state.selection(0)
     enough = NEGLIGIBLE * typical**2 if target is None else target**2
     squared_norms = operator.squared_norms()
-    weights = torch.ones_like(squared_norms)
-    if rng is not None:
-        # Long vectors first: they reach far, and short ones are left for the end, to fine-tune.
-        weights = (squared_norms + 0.01 * typical**2).sqrt()
-    share = MIN_PROMISE if rng is not None else 0.0
+    # Long vectors first: they reach far, and short ones are left for the end, to fine-tune.
+    weights = (squared_norms + 0.01 * typical**2).sqrt()
     batch = max(1, len(start) // 16)
     for _ in range(MAX_STEPS):
         if state.norm**2 <= enough or monitor.stop(state.norm):
@@ -95,7 +92,7 @@ def swap(
         scores = state.operator.scores(state.residual)
         leave, enter = single_gains(state.kept, scores, squared_norms)
         if batch > 1:
-            batch = _exchange_batch(state, leave, enter, weights, batch, share)
+            batch = _exchange_batch(state, leave, enter, weights, batch)
         elif not _polish(state, _candidates(state, leave, enter), enough, monitor):
             break
     if rng is not None:
@@ -113,11 +110,11 @@ def _draw(state: SubsetState, enough: float, monitor: Monitor, rng: np.random.Ge
 
 
 def _exchange_batch(
-    state: SubsetState, leave: Tensor, enter: Tensor, weights: Tensor, batch: int, share: float
+    state: SubsetState, leave: Tensor, enter: Tensor, weights: Tensor, batch: int
 ) -> int:
     """Make the best ``batch`` exchanges if they help; returns the next batch size.
 
-    They help if they gain more than ``share`` of what they would gain one by one.
+    They help if they gain more than ``MIN_PROMISE`` of what they would gain one by one.
     """
     n_kept = int(state.kept.sum())
     count = min(batch, n_kept, len(leave) - n_kept)
@@ -133,10 +130,10 @@ def _exchange_batch(
         residual = state.residual + change
         gain = before - float(residual.square().sum())
         promised = float(promise[:pairs].sum())
-        if gain > max(MIN_GAIN * before, share * promised):
+        if gain > max(MIN_GAIN * before, MIN_PROMISE * promised):
             state.exchange(out[:pairs], into[:pairs], residual)
-            # Most of the promise kept: the rows hardly interact, and more can go at once.
-            return 2 * pairs if gain > 0.5 * promised else pairs
+            # The promise kept: the rows hardly interact, and more can go at once.
+            return 2 * pairs
         pairs //= 2
     return 1
 
