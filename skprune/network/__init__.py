@@ -1,0 +1,1 @@
+"""Torch networks: modules that are examined, their losses, curvatures and influence."""

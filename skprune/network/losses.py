@@ -1,0 +1,211 @@
+"""The loss of a torch model, row by row: what it was trained with, made to say so for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from skprune.losses import Loss, Sigmoid, Softmax, Squared
+
+#: What ``loss=`` may be, for messages.
+SUPPORTED = (
+    "None, nn.CrossEntropyLoss, nn.NLLLoss, nn.BCEWithLogitsLoss, nn.BCELoss, nn.MSELoss, or a "
+    "callable loss(output, target) that returns one value a row"
+)
+
+
+class RowLoss:
+    """The loss of every row, as a function of the module's outputs.
+
+    Parameters
+    ----------
+    kind : {"cross_entropy", "binary", "squared", "own"}
+    link : {"identity", "softmax", "log_softmax", "sigmoid"}
+        What the module has done to the outputs of its last layer; undone before the loss.
+    label_smoothing : float
+    class_weight : Tensor of shape (K,) or None
+        Weights of the classes ("cross_entropy") or outputs ("binary").
+    pos_weight : Tensor of shape (K,) or None
+        Weight of the positives of every output ("binary").
+    own : callable or None
+        ``own(outputs, targets) -> (b,)`` or (b, ...), summed over all but the rows.
+
+    Notes
+    -----
+    "binary" and "squared" are means over the K outputs of a row, as torch's are. "squared" has
+    no factor 1/2.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        link: str = "identity",
+        label_smoothing: float = 0.0,
+        class_weight: Tensor | None = None,
+        pos_weight: Tensor | None = None,
+        own: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> None:
+        self.kind, self.link, self.label_smoothing = kind, link, label_smoothing
+        self.class_weight, self.pos_weight, self.own = class_weight, pos_weight, own
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Loss of every row, shape (b,), differentiable in ``outputs`` (b, K)."""
+        if self.kind == "own":
+            assert self.own is not None
+            return _per_row(self.own(outputs, targets), len(outputs))
+        Z = self.logits(outputs)
+        if self.kind == "cross_entropy":
+            return functional.cross_entropy(
+                Z,
+                targets,
+                weight=_on(self.class_weight, Z),
+                label_smoothing=self.label_smoothing,
+                reduction="none",
+            )
+        if self.kind == "binary":
+            terms = functional.binary_cross_entropy_with_logits(
+                Z,
+                targets.to(Z.dtype),
+                weight=_on(self.class_weight, Z),
+                pos_weight=_on(self.pos_weight, Z),
+                reduction="none",
+            )
+            return terms.mean(1)
+        return (Z - targets.to(Z.dtype)).square().mean(1)
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Outputs of the last linear layer, from those of the module."""
+        if self.link == "softmax":
+            return outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log()
+        return torch.logit(outputs, eps=1e-7) if self.link == "sigmoid" else outputs
+
+    @property
+    def head_loss(self) -> Loss | None:
+        """The same loss for a linear head; None for the caller's own."""
+        heads: dict[str, type[Loss]] = {
+            "cross_entropy": Softmax,
+            "binary": Sigmoid,
+            "squared": Squared,
+        }
+        return heads[self.kind]() if self.kind in heads else None
+
+    def scale(self, n_outputs: int) -> float:
+        """Factor from ``head_loss``, a sum over outputs, to this loss, a mean."""
+        return {"cross_entropy": 1.0, "squared": 2.0 / n_outputs}.get(self.kind, 1.0 / n_outputs)
+
+    def encode(self, y: NDArray[Any], n_outputs: int) -> Tensor:
+        """Targets as the loss takes them: (n,) int64 for classes, (n, K) float32 for numbers.
+
+        Raises
+        ------
+        ValueError
+            If there are more classes or columns than outputs.
+        """
+        if self.kind == "cross_entropy":
+            return self._encode_classes(y, n_outputs)
+        if self.kind == "own":
+            return torch.from_numpy(np.ascontiguousarray(y))
+        numbers = np.asarray(y, dtype=np.float32).reshape(len(y), -1)
+        if numbers.shape[1] != n_outputs:
+            raise ValueError(
+                f"The targets have {numbers.shape[1]} column(s) and the model {n_outputs} "
+                "output(s); they must agree."
+            )
+        return torch.from_numpy(np.ascontiguousarray(numbers))
+
+    def _encode_classes(self, y: NDArray[Any], n_outputs: int) -> Tensor:
+        whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool(np.all(y == y.round())))
+        if not whole:  # labels in words are numbered in sorted order, as scikit-learn does
+            labels, codes = np.unique(y, return_inverse=True)
+            if len(labels) != n_outputs:
+                raise ValueError(
+                    f"y has {len(labels)} labels in words and the model {n_outputs} outputs, so "
+                    "which is which cannot be told; give the class numbers that it was trained on."
+                )
+            return torch.from_numpy(codes.astype(np.int64))
+        codes = np.asarray(y, dtype=np.int64)
+        if codes.min() < 0 or codes.max() >= n_outputs:
+            raise ValueError(
+                f"y holds class numbers from {codes.min()} to {codes.max()}, but the model has "
+                f"{n_outputs} outputs, for classes 0 to {n_outputs - 1}."
+            )
+        return torch.from_numpy(codes)
+
+
+def read_loss(loss: Any, link: str, y: NDArray[Any], n_outputs: int) -> RowLoss:
+    """The loss a model was trained with, as one of rows.
+
+    Parameters
+    ----------
+    loss : None, nn.Module or callable
+        See ``SUPPORTED``. None is read off the targets: class numbers are for cross-entropy (or
+        its binary form, for one output), a table of zeros and ones for binary cross-entropy, and
+        other numbers for the squared error.
+    link : str
+        What the module does to the outputs of its last layer.
+    y : ndarray of shape (n,) or (n, L)
+    n_outputs : int
+
+    Raises
+    ------
+    TypeError
+        If the loss is none of these.
+    ValueError
+        If the module's last activation does not go with it.
+    """
+    if isinstance(loss, nn.CrossEntropyLoss):
+        return RowLoss(
+            "cross_entropy",
+            link="identity",
+            label_smoothing=loss.label_smoothing,
+            class_weight=loss.weight,
+        )
+    if isinstance(loss, nn.NLLLoss):
+        # skorch's classifier takes the logarithm of probabilities before this loss.
+        return RowLoss("cross_entropy", link=link, class_weight=loss.weight)
+    if isinstance(loss, nn.BCEWithLogitsLoss):
+        return RowLoss("binary", class_weight=loss.weight, pos_weight=loss.pos_weight)
+    if isinstance(loss, nn.BCELoss):
+        if link != "sigmoid":
+            raise ValueError(
+                "nn.BCELoss is for probabilities, but the module does not end in a sigmoid; use "
+                "nn.BCEWithLogitsLoss."
+            )
+        return RowLoss("binary", link="sigmoid", class_weight=loss.weight)
+    if isinstance(loss, nn.MSELoss):
+        return RowLoss("squared")
+    if loss is None:
+        return _guess(link, y, n_outputs)
+    if not callable(loss) or isinstance(loss, type):
+        raise TypeError(f"loss must be {SUPPORTED}; got {loss!r}.")
+    return RowLoss("own", own=loss)
+
+
+def _guess(link: str, y: NDArray[Any], n_outputs: int) -> RowLoss:
+    binary = y.dtype.kind in "iubf" and bool(np.isin(y, (0, 1)).all())
+    if n_outputs > 1 and y.ndim == 1 and (y.dtype.kind in "iubOUS" or binary):
+        return RowLoss("cross_entropy", link=link)
+    if binary and (y.ndim == 2 or n_outputs == 1):
+        return RowLoss("binary", link=link)
+    return RowLoss("squared")
+
+
+def _per_row(values: Tensor, n: int) -> Tensor:
+    """One value a row of a caller's own loss."""
+    if values.ndim == 0 or len(values) != n:
+        raise ValueError(
+            f"loss(output, target) returned shape {tuple(values.shape)} for {n} rows; it must "
+            'return one value a row (reduction="none").'
+        )
+    return values.reshape(n, -1).sum(1)
+
+
+def _on(weight: Tensor | None, Z: Tensor) -> Tensor | None:
+    return None if weight is None else weight.to(Z)

@@ -1,0 +1,235 @@
+"""A trained torch module as something that maps rows to outputs, and comes back as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+#: What a last activation makes of the outputs of the linear layer before it.
+LINKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": lambda Z: Z,
+    "softmax": lambda Z: torch.softmax(Z, dim=1),
+    "log_softmax": lambda Z: torch.log_softmax(Z, dim=1),
+    "sigmoid": torch.sigmoid,
+}
+#: Keys of a dict, or attributes of an object, that hold the outputs of a module.
+OUTPUT_NAMES = ("logits", "output", "prediction")
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """The last linear layer of a module.
+
+    Attributes
+    ----------
+    name : str
+        Its name among the module's submodules.
+    layer : nn.Linear
+    link : {"identity", "softmax", "log_softmax", "sigmoid"}
+        What the module does to its outputs.
+    """
+
+    name: str
+    layer: nn.Linear
+    link: str
+
+    def theta(self) -> Tensor:
+        """Weights and bias as (D [+ 1], K), float64 on the CPU; the bias is the last row."""
+        rows = [self.layer.weight.detach().T]
+        if self.layer.bias is not None:
+            rows.append(self.layer.bias.detach()[None])
+        return torch.cat(rows).to("cpu", torch.float64)
+
+
+class TorchModel:
+    """A module that maps inputs to outputs (b, K), in evaluation mode and on one device.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Trained. Its forward takes a tensor, a tuple of tensors (as positional arguments) or a
+        dict (as keyword arguments) and returns a tensor, a tuple that begins with one, or an
+        object or dict with ``logits``.
+    device : str or torch.device, default="auto"
+        "auto" leaves a module on an accelerator where it is, and else takes CUDA if there is one.
+
+    Raises
+    ------
+    ValueError
+        If the module has no parameters, or some that hold no numbers yet (lazy layers).
+    """
+
+    def __init__(self, module: nn.Module, device: str | torch.device = "auto") -> None:
+        self.module = module
+        parameters = list(module.parameters())
+        if not parameters:
+            raise ValueError(
+                f"{type(module).__name__} has no parameters, so there is nothing that rows could "
+                "influence; pass a trained network."
+            )
+        lazy = [n for n, p in module.named_parameters() if nn.parameter.is_lazy(p)]
+        if lazy:
+            raise ValueError(
+                f"{type(module).__name__} has parameters that were never initialised ({lazy[0]}); "
+                "run it once on a batch, and train it."
+            )
+        self._homes = {p.device for p in parameters}
+        self.device = self._choose(device)
+        self.dtype = next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
+        #: Integers are indices to a module that embeds them, and numbers to any other.
+        self._embeds = any(isinstance(m, (nn.Embedding, nn.EmbeddingBag)) for m in module.modules())
+
+    def _choose(self, device: str | torch.device) -> torch.device:
+        home = next(iter(self._homes))
+        if len(self._homes) > 1:  # spread over several devices by its owner
+            return home
+        if str(device) == "auto":
+            use_cuda = home.type == "cpu" and torch.cuda.is_available()
+            return torch.device("cuda") if use_cuda else home
+        chosen = torch.device(device)
+        if chosen.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(
+                f"device={str(device)!r}, but torch sees no CUDA device here; use device='auto' or "
+                "'cpu'."
+            )
+        return chosen
+
+    @contextmanager
+    def frozen(self) -> Iterator[TorchModel]:
+        """Evaluation mode on ``device``; afterwards the module is as it was.
+
+        Dropout is off and BatchNorm uses its running statistics, so that the output of a row
+        does not depend on the other rows of its batch. Modes, ``requires_grad``, gradients,
+        buffers and the device are put back, hooks of the caller stay.
+        """
+        modes = [(m, m.training) for m in self.module.modules()]
+        wanted = [(p, p.requires_grad, p.grad) for p in self.module.parameters()]
+        moved = len(self._homes) == 1 and self.device != next(iter(self._homes))
+        home = next(iter(self._homes))
+        if moved:
+            self.module.to(self.device)
+        buffers = [(b, b.clone()) for b in self.module.buffers()]
+        self.module.eval()
+        for parameter, _, _ in wanted:
+            parameter.grad = None
+        try:
+            yield self
+        finally:
+            for mode_module, training in modes:
+                mode_module.training = training
+            for buffer, before in buffers:
+                buffer.copy_(before)
+            if moved:
+                self.module.to(home)
+            for parameter, requires_grad, grad in wanted:
+                parameter.requires_grad_(requires_grad)
+                parameter.grad = grad
+
+    def prepare(self, inputs: Any) -> Any:
+        """Inputs of one batch on the device, numbers in the module's own precision."""
+        if isinstance(inputs, Tensor):
+            inputs = inputs.to(self.device, non_blocking=True)
+            return inputs.to(self.dtype) if self._is_number(inputs) else inputs
+        if hasattr(inputs, "items"):
+            return {name: self.prepare(value) for name, value in inputs.items()}
+        if isinstance(inputs, (tuple, list)):
+            return tuple(self.prepare(value) for value in inputs)
+        return inputs
+
+    def _is_number(self, inputs: Tensor) -> bool:
+        return inputs.is_floating_point() or not (self._embeds or inputs.is_complex())
+
+    def forward(self, inputs: Any) -> Tensor:
+        """Outputs (b, K) of a batch of inputs, on the device."""
+        return as_outputs(self.call(self.prepare(inputs)), type(self.module).__name__)
+
+    def call(self, inputs: Any) -> Any:
+        """Whatever the module returns for prepared inputs."""
+        if isinstance(inputs, dict):
+            return self.module(**inputs)
+        return self.module(*inputs) if isinstance(inputs, tuple) else self.module(inputs)
+
+    def find_head(self, inputs: Any) -> LinearHead:
+        """The linear layer whose outputs are the module's, found by running it on a batch.
+
+        Call it within ``frozen``.
+
+        Raises
+        ------
+        ValueError
+            If the outputs are not those of one linear layer that sees every row once.
+        """
+        calls: list[tuple[str, nn.Linear, Tensor, Tensor]] = []
+
+        def record(name: str) -> Callable[..., None]:
+            def hook(layer: nn.Linear, args: tuple[Any, ...], output: Tensor) -> None:
+                calls.append((name, layer, args[0].detach(), output.detach()))
+
+            return hook
+
+        layers = [(n, m) for n, m in self.module.named_modules() if isinstance(m, nn.Linear)]
+        hooks = [layer.register_forward_hook(record(name)) for name, layer in layers]
+        try:
+            with torch.no_grad():
+                outputs = self.forward(inputs)
+        finally:
+            for handle in hooks:
+                handle.remove()
+        for name, layer, given, made in reversed(calls):
+            link = _link(made, outputs)
+            if link is None:
+                continue
+            if given.ndim != 2 or sum(called is layer for _, called, _, _ in calls) > 1:
+                break
+            return LinearHead(name, layer, link)
+        raise ValueError(
+            f"The outputs of {type(self.module).__name__} are not those of one linear layer (or "
+            "its softmax, log-softmax or sigmoid) that sees every row once, so there is no head "
+            'to examine; use layers="all" or name the layers.'
+        )
+
+
+def as_outputs(returned: Any, name: str) -> Tensor:
+    """The (b, K) tensor in what a module returned.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    for key in OUTPUT_NAMES:
+        if isinstance(returned, dict) and key in returned:
+            returned = returned[key]
+        elif not isinstance(returned, (Tensor, dict)) and hasattr(returned, key):
+            returned = getattr(returned, key)
+    if isinstance(returned, (tuple, list)) and returned:
+        returned = returned[0]
+    if not isinstance(returned, Tensor):
+        raise ValueError(
+            f"{name} returned a {type(returned).__name__}; its forward must return a tensor of "
+            "outputs, a tuple that begins with one, or an object or dict with `logits`."
+        )
+    if returned.ndim == 1:
+        returned = returned[:, None]
+    if returned.ndim != 2:
+        raise ValueError(
+            f"{name} returned outputs of shape {tuple(returned.shape)}; one vector a row, shape "
+            "(rows, outputs), is needed. Wrap the module in one that pools or selects."
+        )
+    return returned
+
+
+def _link(made: Tensor, outputs: Tensor) -> str | None:
+    """Which of ``LINKS`` turns what a layer made into the module's outputs."""
+    if made.shape != outputs.shape and made.reshape(-1).shape != outputs.reshape(-1).shape:
+        return None
+    made = made.reshape(outputs.shape)
+    for name, link in LINKS.items():
+        if torch.allclose(link(made), outputs, rtol=1e-5, atol=1e-6):
+            return name
+    return None
