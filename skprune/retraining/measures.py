@@ -1,0 +1,279 @@
+"""What a trained model is worth on the held-out rows, kept in parts that give a standard error."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier, is_regressor
+from sklearn.metrics import get_scorer
+
+from skprune.containers import n_rows, plain, take_rows
+from skprune.gap import JACKKNIFE_GROUPS
+from skprune.retraining.trainers import Data
+from skprune.subset import Rows
+
+Floats = NDArray[np.float64]
+#: Names of what a scorer may ask an estimator for.
+METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good one model is; more is better.
+
+    Attributes
+    ----------
+    value : float
+    parts : ndarray of shape (k,), float64
+        For the loss: minus the loss of every row. For a scorer: the score without one group of
+        rows, for every group; NaN where there is none.
+    """
+
+    value: float
+    parts: Floats
+
+
+class Measure(ABC):
+    """A score on held-out rows.
+
+    Attributes
+    ----------
+    scoring : str
+    n_rows : int
+        Held-out rows.
+    """
+
+    scoring: str
+    n_rows: int
+
+    @abstractmethod
+    def score(self, fitted: Any) -> Score:
+        """The score of a fitted model."""
+
+    @abstractmethod
+    def row_variance(self, parts: Floats) -> tuple[float, int]:
+        """Variance of a score, or a difference of two, over held-out rows, and its freedom.
+
+        It is infinite where there are too few parts to tell.
+        """
+
+
+class LossMeasure(Measure):
+    """Minus the mean loss, weighted.
+
+    Parameters
+    ----------
+    losses : callable
+        ``losses(fitted)`` is the loss of every held-out row, shape (n,).
+    weights : ndarray of shape (n,)
+    """
+
+    scoring = "loss"
+
+    def __init__(self, losses: Callable[[Any], Floats], weights: Floats) -> None:
+        self.losses = losses
+        self.weights = weights / weights.sum()
+        self.n_rows = len(weights)
+
+    def score(self, fitted: Any) -> Score:
+        """Minus the mean loss."""
+        parts = -np.asarray(self.losses(fitted), dtype=np.float64)
+        return Score(float(self.weights @ parts), parts)
+
+    def row_variance(self, parts: Floats) -> tuple[float, int]:
+        """Linearised variance of a weighted mean: s^2 / n for equal weights."""
+        w = self.weights
+        largest = float(w @ w)
+        if largest > 1 - 1e-6:
+            return math.inf, 0
+        spread = float(np.sum((w * (parts - w @ parts)) ** 2))
+        return spread / (1 - largest), max(1, round(1 / largest) - 1)
+
+
+class ScorerMeasure(Measure):
+    """Any score of a set of rows; its parts are those of a delete-a-group jackknife.
+
+    Parameters
+    ----------
+    scorer : callable
+        ``scorer(fitted)`` gives a function from row positions to the score on these rows.
+    n : int
+        Held-out rows.
+    name : str
+    """
+
+    def __init__(self, scorer: Callable[[Any], Callable[[Rows], float]], n: int, name: str) -> None:
+        self.scorer, self.n_rows, self.scoring = scorer, n, name
+
+    def score(self, fitted: Any) -> Score:
+        """The score on all held-out rows, and without each group of them."""
+        on = self.scorer(fitted)
+        rows = np.arange(self.n_rows)
+        value = on(rows)
+        groups = min(JACKKNIFE_GROUPS, self.n_rows)
+        parts = np.full(groups, math.nan)
+        for g in range(groups):
+            rest = rows[rows % groups != g]
+            try:
+                parts[g] = on(rest) if len(rest) else math.nan
+            except ValueError:  # such as a class that has no row left
+                continue
+        return Score(value, parts)
+
+    def row_variance(self, parts: Floats) -> tuple[float, int]:
+        """Jackknife variance."""
+        parts = parts[np.isfinite(parts)]
+        k = len(parts)
+        if k < 2:
+            return math.inf, 0
+        return float(np.sum((parts - parts.mean()) ** 2)) * (k - 1) / k, k - 1
+
+
+def estimator_measure(
+    estimator: Any, scoring: str | Callable[..., float], held_out: Data, train: Data
+) -> Measure:
+    """The measure of fitted scikit-learn estimators.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Not fitted; says what can be asked of it.
+    scoring : str or callable
+        "loss" is cross-entropy in nats, with probabilities kept away from zero by the rounding
+        error of their precision as scikit-learn's ``log_loss`` does, or the squared error in
+        units of the (weighted) variance of ``train.y``.
+    held_out, train : Data
+
+    Raises
+    ------
+    ValueError
+        If the estimator does not offer what ``scoring`` needs.
+    """
+    if scoring != "loss":
+        return scorer_measure(scoring, lambda rows: take_rows(held_out.X, rows), held_out.y)
+    y, weights = np.asarray(plain(held_out.y)), held_weights(held_out, n_rows(held_out.y))
+    if is_regressor(estimator):
+        unit = 1.0 / total_variance(train)
+
+        def errors(fitted: Any) -> Floats:
+            error = np.asarray(fitted.predict(held_out.X), dtype=np.float64).reshape(len(y), -1)
+            error -= y.reshape(len(y), -1)
+            return unit * np.square(error).sum(1)
+
+        return LossMeasure(errors, weights)
+    if not hasattr(estimator, "predict_proba"):
+        name = type(estimator).__name__
+        kind = "has no predict_proba" if is_classifier(estimator) else "is no classifier with it"
+        raise ValueError(
+            f'scoring="loss" is the cross-entropy of predict_proba, but {name} {kind}. Name a '
+            'scorer (scoring="accuracy"), or wrap the estimator in CalibratedClassifierCV.'
+        )
+
+    def entropies(fitted: Any) -> Floats:
+        P = np.asarray(fitted.predict_proba(held_out.X))
+        classes = np.asarray(fitted.classes_)
+        columns = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+        chosen = np.where(classes[columns] == y, P[np.arange(len(y)), columns], 0.0)
+        least = np.finfo(P.dtype).eps
+        return -np.log(np.clip(chosen.astype(np.float64), least, 1.0))
+
+    return LossMeasure(entropies, weights)
+
+
+def held_weights(held_out: Data, n: int) -> Floats:
+    """Weights of the held-out rows, ones by default."""
+    given = np.ones(n) if held_out.weights is None else held_out.weights
+    return np.asarray(given, dtype=np.float64)
+
+
+def total_variance(train: Data, y: Any = None) -> float:
+    """Weighted variance of the training targets, summed over columns; 1 if they are constant."""
+    values = np.asarray(plain(train.y if y is None else y), dtype=np.float64)
+    values = values.reshape(len(values), -1)
+    weights = np.ones(len(values)) if train.weights is None else np.asarray(train.weights)
+    weights = weights / weights.sum()
+    variance = float((weights @ np.square(values - weights @ values)).sum())
+    rounding = 1e-28 * float((weights @ np.square(values)).sum())
+    return variance if variance > rounding else 1.0
+
+
+def scorer_measure(
+    scoring: str | Callable[..., float], take: Callable[[Rows], Any], y: Any
+) -> ScorerMeasure:
+    """A scikit-learn scorer of fitted objects that predict.
+
+    Parameters
+    ----------
+    scoring : str or callable
+    take : callable
+        Held-out rows by position, as the fitted object takes them.
+    y : array-like of shape (n,)
+        Their targets.
+    """
+    score = scoring if callable(scoring) else get_scorer(scoring)
+    n = n_rows(y)
+    everything = take(np.arange(n))
+
+    def scorer(fitted: Any) -> Callable[[Rows], float]:
+        answers = _Answers(fitted, everything)
+
+        def on(rows: Rows) -> float:
+            X = everything if len(rows) == n else take(rows)
+            try:
+                with answers.about(X, rows):
+                    return float(score(fitted, X, take_rows(y, rows)))
+            except (AttributeError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"scoring={scoring!r} cannot score {type(fitted).__name__} ({error}). Name a "
+                    "scorer that fits these targets, or pass a callable scorer(estimator, X, y)."
+                ) from error
+
+        return on
+
+    return ScorerMeasure(scorer, n, scoring if isinstance(scoring, str) else "callable")
+
+
+class _Answers:
+    """Lets a fitted object answer once for all rows, however many parts of them are scored.
+
+    The object was trained here and is not used again: its methods are replaced by ones that know
+    the rows in question, and compute as before for any others.
+    """
+
+    def __init__(self, fitted: Any, everything: Any) -> None:
+        self.everything = everything
+        self.X: Any = None
+        self.rows: Rows | None = None
+        for name in METHODS:
+            if hasattr(fitted, name):
+                setattr(fitted, name, self._remember(getattr(fitted, name)))
+
+    @contextmanager
+    def about(self, X: Any, rows: Rows) -> Iterator[None]:
+        """The rows that are asked about, as an object and by position."""
+        self.X, self.rows = X, rows
+        try:
+            yield
+        finally:
+            self.X = None
+
+    def _remember(self, ask: Callable[..., Any]) -> Callable[..., Any]:
+        known: list[Any] = []
+
+        def answer(X: Any, *args: Any, **params: Any) -> Any:
+            if X is not self.X or args or params:
+                return ask(X, *args, **params)
+            if not known:
+                known.append(ask(self.everything))
+            if not isinstance(known[0], np.ndarray):
+                return ask(X)
+            return known[0][self.rows]
+
+        return answer
