@@ -1,0 +1,111 @@
+"""The Gauss-Newton matrix, or the exact Hessian, as one p x p matrix: for small networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skprune.models.features import row_chunks
+from skprune.network.curvature.base import CurvatureError, WhiteningCurvature, row_parts
+from skprune.network.factors import row_gradients
+from skprune.network.layers import Treatment
+
+
+class MatrixCurvature(WhiteningCurvature):
+    """M as a matrix in float64, factored by Cholesky for each damping."""
+
+    _M: Tensor
+    _root: Tensor
+
+    def _set_damping(self, damping: float) -> None:
+        super()._set_damping(damping)
+        H = self._M.clone()
+        H.diagonal().add_(self.ridge)
+        root, failed = torch.linalg.cholesky_ex(H)
+        if int(failed):
+            raise CurvatureError(
+                f"The {self.name} curvature is not positive definite at damping "
+                f"{self.damping:.3g}; give a larger damping, or take curvature='dense' (the "
+                "Gauss-Newton matrix, which has no negative eigenvalues)."
+            )
+        self._root = root
+
+    def _finish(self) -> None:
+        if not bool(torch.isfinite(self._M).all()):
+            bad = (~torch.isfinite(self._M)).any(1)
+            names = [n for n, where in self.problem.slices.items() if bool(bad[where].any())]
+            raise CurvatureError(
+                f"The curvature in parameter {names[0]!r} is not finite; run the module in float64 "
+                "and look for huge values in the rows."
+            )
+        self.mean_eigenvalue = max(0.0, float(self._M.diagonal().mean()))
+        self.treatments = [Treatment(name, "exact") for name in self.problem.slices]
+
+    def nbytes(self) -> int:
+        return self._M.nbytes + self._root.nbytes
+
+    def whiten(self, V: Tensor) -> Tensor:
+        return self._triangular(V, transposed=False)
+
+    def unwhiten(self, D: Tensor) -> Tensor:
+        return self._triangular(D, transposed=True)
+
+    def _triangular(self, V: Tensor, *, transposed: bool) -> Tensor:
+        many = V.reshape(-1, self.dim).to(self._root.dtype)
+        # (R x' = v') as x R' = v: rows stay rows.
+        factor = self._root if transposed else self._root.mT
+        solved = torch.linalg.solve_triangular(factor, many, upper=not transposed, left=False)
+        return solved.to(V.dtype).reshape(V.shape)
+
+
+class DenseCurvature(MatrixCurvature):
+    """M = (1 / W) sum_i w_i J_i' h_i J_i, exact.
+
+    Cost: n K p^2 products once, p^3 / 3 for each damping, 16 p^2 bytes.
+    """
+
+    name = "dense"
+
+    def _fit(self) -> None:
+        problem, blocks = self.problem, self.gradients.blocks
+        self._M = torch.zeros(self.dim, self.dim, dtype=torch.float64, device=problem.theta.device)
+        for batch in problem.batches():
+            root_weights = batch.weights.sqrt()[:, None]
+
+            def columns(
+                outputs: Tensor, batch: Any = batch, scale: Tensor = root_weights
+            ) -> Tensor:
+                return problem.hessian_of(batch, outputs).columns() * scale
+
+            for factors in self.gradients.pull(batch, columns):
+                for part in row_parts(factors, self.dim):
+                    rows = row_gradients(blocks, part, self.dim).to(torch.float64)
+                    self._M.addmm_(rows.T, rows)
+        self._M /= problem.total
+        self._finish()
+
+
+class HessianCurvature(MatrixCurvature):
+    """M = |the exact Hessian of (1 / W) sum_i w_i l_i|, with negative eigenvalues made positive.
+
+    A trained network is seldom at a minimum: its Hessian has negative eigenvalues, along which
+    H^-1 would point the wrong way.
+
+    Cost: p Hessian products, an eigendecomposition, 24 p^2 bytes.
+    """
+
+    name = "hessian"
+
+    def _fit(self) -> None:
+        H = torch.empty(self.dim, self.dim, dtype=torch.float64, device=self.problem.theta.device)
+        identity = torch.eye(self.dim, dtype=self.problem.theta.dtype, device=H.device)
+        for part in row_chunks(self.dim, self.dim):
+            H[part] = self.problem.hessian(identity[part]).to(H.dtype)
+        H = (H + H.T) / (2.0 * self.problem.total)
+        eigenvalues, vectors = torch.linalg.eigh(H)
+        self._M = (vectors * eigenvalues.abs()) @ vectors.T
+        #: Negative eigenvalues of the Hessian, in numbers.
+        self.n_negative = int((eigenvalues < -1e-10 * eigenvalues.abs().max()).sum())
+        self._finish()

@@ -1,0 +1,24 @@
+"""The diagonal of the Gauss-Newton matrix: for networks too large for anything else."""
+
+from __future__ import annotations
+
+from skprune.network.curvature.blocks import BlockCurvature, add_squares
+
+
+class DiagonalCurvature(BlockCurvature):
+    """M ~ diag(M), exact up to 64 outputs. Cost: one pass with K backward passes a batch."""
+
+    name = "diagonal"
+    how = "exact diagonal"
+
+    def _fit(self) -> None:
+        blocks = self.gradients.blocks
+        self._bases = [None for _ in blocks]
+        self._eigenvalues = [self.problem.theta.new_zeros(block.size) for block in blocks]
+        for _, pulls in self._pulls():
+            for factors in pulls:
+                for values, factor in zip(self._eigenvalues, factors, strict=True):
+                    add_squares(values, factor)
+        for values in self._eigenvalues:
+            values.div_(self.problem.total)
+        self._finish()

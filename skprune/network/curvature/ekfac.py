@@ -1,0 +1,46 @@
+"""EK-FAC: the Kronecker eigenbasis of K-FAC with the exact diagonal in it (George et al., 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from skprune.network.curvature.blocks import add_squares
+from skprune.network.curvature.kfac import KFACCurvature
+from skprune.network.factors import Factor, MatrixFactor
+
+
+class EKFACCurvature(KFACCurvature):
+    """M ~ (U_B (x) U_A) diag(l) (U_B (x) U_A)' in every layer, with l the diagonal of the
+    Gauss-Newton matrix in that basis. Of all diagonals in the basis it is the nearest to M.
+
+    Cost: a second pass, whose gradients are rotated into the basis row by row.
+    """
+
+    name = "ekfac"
+    how = "EK-FAC"
+
+    def _correct(self) -> None:
+        for values, basis in zip(self._eigenvalues, self._bases, strict=True):
+            if basis is not None:
+                values.zero_()
+        for pulls in self._second_pass():
+            for factors in pulls:
+                for values, basis, factor in zip(
+                    self._eigenvalues, self._bases, factors, strict=True
+                ):
+                    if basis is not None:
+                        assert isinstance(factor, MatrixFactor)
+                        add_squares(values, basis.rotate_factor(factor))
+        for values, basis in zip(self._eigenvalues, self._bases, strict=True):
+            if basis is not None:
+                values.div_(self.problem.total)
+
+    def _second_pass(self) -> Iterator[list[list[Factor]]]:
+        with torch.no_grad():
+            if self._kept is not None:
+                yield from self._kept
+                return
+            for _, pulls in self._pulls():
+                yield pulls

@@ -1,0 +1,216 @@
+"""Per-row gradients of one layer in the factored form that the layer gives them.
+
+A layer's chosen parameters make one block of q numbers, in the block's own order. A linear layer
+that sees t positions has the gradient sum_t e_t x_t' for row i: its factors X and E are kept,
+never the matrix, unless it is asked for.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Block:
+    """Where the chosen parameters of a layer lie in theta, and in which order.
+
+    Attributes
+    ----------
+    name : str
+        Of the layer.
+    slices : tuple of slice
+        Of its parameters in theta.
+    shape : tuple (groups, outputs, inputs) or None
+        Of a matrix that x is multiplied by; the last input is the bias, if ``has_bias``, and the
+        only one if the weight is not under study.
+    has_bias : bool
+    """
+
+    name: str
+    slices: tuple[slice, ...]
+    shape: tuple[int, int, int] | None = None
+    has_bias: bool = False
+
+    @property
+    def size(self) -> int:
+        """Q."""
+        return sum(s.stop - s.start for s in self.slices)
+
+    def take(self, V: Tensor) -> Tensor:
+        """The block's part of vectors (..., p), shape (..., q)."""
+        parts = [V[..., s] for s in self.slices]
+        if self.shape is None or not (self.has_bias and len(parts) == 2):
+            return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+        groups, rows, _ = self.shape
+        lead = V.shape[:-1]
+        weight = parts[0].reshape(*lead, groups * rows, -1)
+        return torch.cat([weight, parts[1].unsqueeze(-1)], dim=-1).reshape(*lead, -1)
+
+    def put(self, out: Tensor, values: Tensor) -> None:
+        """Write the block's part ``values`` (..., q) into vectors ``out`` (..., p)."""
+        if self.shape is not None and self.has_bias and len(self.slices) == 2:
+            groups, rows, inputs = self.shape
+            matrix = values.reshape(*values.shape[:-1], groups * rows, inputs)
+            out[..., self.slices[0]] = matrix[..., :-1].reshape(*values.shape[:-1], -1)
+            out[..., self.slices[1]] = matrix[..., -1]
+            return
+        start = 0
+        for where in self.slices:
+            stop = start + where.stop - where.start
+            out[..., where] = values[..., start:stop]
+            start = stop
+
+
+class Factor(ABC):
+    """Gradients of b rows in one block."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """B."""
+
+    @abstractmethod
+    def numbers(self) -> int:
+        """How many numbers are kept."""
+
+    @abstractmethod
+    def take(self, rows: Tensor) -> Factor:
+        """Some of the rows."""
+
+    @abstractmethod
+    def scores(self, U: Tensor) -> Tensor:
+        """<g_i, u> for U (B, q), shape (B, b)."""
+
+    @abstractmethod
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        """sum_i c_i g_i for weights (G, b), shape (G, q)."""
+
+    @abstractmethod
+    def rows(self) -> Tensor:
+        """g_i, shape (b, q)."""
+
+
+class MatrixFactor(Factor):
+    """g_i = sum_t e_it x_it' in every group: linear layers and convolutions.
+
+    Parameters
+    ----------
+    X : Tensor of shape (b, t, groups, inputs)
+        What the layer saw at every position, with a last input of 1 for the bias.
+    E : Tensor of shape (b, t, groups, outputs)
+        The gradient in what it returned.
+    """
+
+    def __init__(self, X: Tensor, E: Tensor) -> None:
+        self.X, self.E = X, E
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def numbers(self) -> int:
+        return self.X.numel() + self.E.numel()
+
+    def take(self, rows: Tensor) -> MatrixFactor:
+        return MatrixFactor(self.X[rows], self.E[rows])
+
+    def scores(self, U: Tensor) -> Tensor:
+        groups, outputs, inputs = self.E.shape[2], self.E.shape[3], self.X.shape[3]
+        M = U.reshape(len(U), groups, outputs, inputs)
+        return torch.einsum("btgd,Bgod,btgo->Bb", self.X, M, self.E)
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        spread = torch.einsum("Gb,btgo->Gbtgo", weights, self.E)
+        return torch.einsum("Gbtgo,btgd->Ggod", spread, self.X).reshape(len(weights), -1)
+
+    def rows(self) -> Tensor:
+        return torch.einsum("btgo,btgd->bgod", self.E, self.X).reshape(len(self), -1)
+
+
+class LookupFactor(Factor):
+    """g_i = sum_t of e_it in the row ids_it of a table: an embedding.
+
+    Parameters
+    ----------
+    ids : Tensor of shape (b, t), int64
+    E : Tensor of shape (b, t, width)
+        Zero at the padding.
+    entries : int
+        Rows of the table.
+    """
+
+    def __init__(self, ids: Tensor, E: Tensor, entries: int) -> None:
+        self.ids, self.E, self.entries = ids, E, entries
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def numbers(self) -> int:
+        return self.ids.numel() + self.E.numel()
+
+    def take(self, rows: Tensor) -> LookupFactor:
+        return LookupFactor(self.ids[rows], self.E[rows], self.entries)
+
+    def scores(self, U: Tensor) -> Tensor:
+        tables = U.reshape(len(U), self.entries, -1)
+        return torch.stack([(table[self.ids] * self.E).sum((1, 2)) for table in tables])
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        width = self.E.shape[2]
+        total = self.E.new_zeros(len(weights), self.entries, width)
+        for one, w in zip(total, weights, strict=True):
+            one.index_add_(0, self.ids.reshape(-1), (w[:, None, None] * self.E).reshape(-1, width))
+        return total.reshape(len(weights), -1)
+
+    def rows(self) -> Tensor:
+        b, width = len(self), self.E.shape[2]
+        keys, merged = self.merged()
+        rows = self.E.new_zeros(b * self.entries, width)
+        rows[keys] = merged
+        return rows.reshape(b, -1)
+
+    def merged(self) -> tuple[Tensor, Tensor]:
+        """Gradients of the entries a row uses, once each: keys row * entries + id, and vectors."""
+        width = self.E.shape[2]
+        first = torch.arange(len(self), device=self.ids.device)[:, None] * self.entries
+        keys, where = torch.unique((first + self.ids).reshape(-1), return_inverse=True)
+        merged = self.E.new_zeros(len(keys), width)
+        merged.index_add_(0, where, self.E.reshape(-1, width))
+        return keys, merged
+
+
+class RowFactor(Factor):
+    """g_i as they are, (b, q): normalisation layers, and parameters without a factored form."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def numbers(self) -> int:
+        return self.values.numel()
+
+    def take(self, rows: Tensor) -> RowFactor:
+        return RowFactor(self.values[rows])
+
+    def scores(self, U: Tensor) -> Tensor:
+        return U @ self.values.T
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        return weights @ self.values
+
+    def rows(self) -> Tensor:
+        return self.values
+
+
+def row_gradients(blocks: Sequence[Block], factors: Sequence[Factor], dim: int) -> Tensor:
+    """The gradients of b rows at full width, shape (b, p)."""
+    parts = [factor.rows() for factor in factors]
+    out = parts[0].new_zeros(len(parts[0]), dim)
+    for block, part in zip(blocks, parts, strict=True):
+        block.put(out, part)
+    return out

@@ -1,0 +1,313 @@
+"""Per-row gradients of a whole network: which parameter is treated how, and what they multiply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+
+from skprune.network.factors import Block, Factor, RowFactor, row_gradients
+from skprune.network.problem import Batch, NetworkProblem
+from skprune.network.trace import NotByRowError, Trace, read_layers
+
+#: Factors of all rows are kept up to this many numbers.
+CACHED_NUMBERS = 1 << 28
+#: Rows whose gradients are compared with automatic differentiation before anything is believed.
+CHECKED_ROWS = 3
+#: Relative disagreement at which a form is rejected, in units of the square root of epsilon.
+DISAGREEMENT = 10.0
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """How the per-row gradients of one parameter are computed: "factored", "row by row" ..."""
+
+    parameter: str
+    how: str
+
+
+class RowGradients:
+    """The gradients g_i of all rows in the chosen parameters, never stored at full width.
+
+    Products with all rows are forward- and reverse-mode products of the network, or, where the
+    factors of all rows fit into memory, products with these. Every form is first compared, on a
+    few rows, with automatic differentiation one row at a time; a layer whose form disagrees (its
+    weights are used elsewhere too, or its rows lie along another dimension) is differentiated
+    functionally, row by row.
+
+    Parameters
+    ----------
+    problem : NetworkProblem
+    cached_numbers : int
+        Bound on the numbers that the kept factors may hold.
+
+    Attributes
+    ----------
+    treatments : list of Treatment
+        One for every parameter under study.
+    blocks : list of Block
+        A partition of theta: layers, then the parameters without a factored form.
+
+    Raises
+    ------
+    ValueError
+        If the gradients of a parameter cannot be had row by row, as where rows of a batch
+        influence each other.
+    """
+
+    def __init__(self, problem: NetworkProblem, cached_numbers: int = CACHED_NUMBERS) -> None:
+        self.problem = problem
+        self._cached_numbers = cached_numbers
+        self._layers = read_layers(problem)
+        self._by_loop = False
+        self._examine()
+        self._cache: list[tuple[Tensor, list[Factor]]] | None = None
+        self._too_large = False
+
+    # What is treated how ------------------------------------------------------------------------
+
+    @property
+    def blocks(self) -> list[Block]:
+        """A partition of theta, in the order of the factors."""
+        return [layer.block for layer in self._layers] + self._others
+
+    @property
+    def treatments(self) -> list[Treatment]:
+        """One for every parameter under study, in theta's order."""
+        how = {(s.start, s.stop): layer.how for layer in self._layers for s in layer.block.slices}
+        rest = "by automatic differentiation, row by row" + " in a loop" * self._by_loop
+        return [
+            Treatment(name, how.get((s.start, s.stop), rest))
+            for name, s in self.problem.slices.items()
+        ]
+
+    def _examine(self) -> None:
+        problem = self.problem
+        rows = torch.arange(min(CHECKED_ROWS, len(problem)))
+        batch = next(iter(problem.batches(rows)))
+        truth, C = _one_by_one(problem, batch)
+        bad = True
+        while bad:
+            self._set_others()
+            try:
+                found = self._factors(Trace(problem, self._layers, batch), batch, C, last=True)
+            except NotByRowError as error:
+                self._layers.remove(error.layer)
+                continue
+            bad = False
+            for block, factor in list(zip(self.blocks, found, strict=True)):
+                if _agree(factor.rows(), block.take(truth)):
+                    continue
+                layer = next((la for la in self._layers if la.block is block), None)
+                if layer is not None:
+                    self._layers.remove(layer)
+                elif not self._by_loop:
+                    self._by_loop = True
+                else:
+                    raise ValueError(
+                        f"The gradient of parameter {block.name!r} cannot be computed row by row: "
+                        "the rows of a batch influence each other (normalisation by batch "
+                        "statistics?), or the module does not read it when it is called."
+                    )
+                bad = True
+
+    def _set_others(self) -> None:
+        covered = {s.start for layer in self._layers for s in layer.block.slices}
+        self._others = [
+            Block(name, (where,))
+            for name, where in self.problem.slices.items()
+            if where.start not in covered
+        ]
+
+    # The factors of a batch ---------------------------------------------------------------------
+
+    def factors(self, batch: Batch) -> list[Factor]:
+        """Gradients of the loss of every row, one factor a block."""
+        trace = self._trace(batch)
+        C = self.problem.cotangents(batch, trace.outputs)
+        return self._factors(trace, batch, C, last=True)
+
+    def pull(self, batch: Batch, cotangents: Callable[[Tensor], Tensor]) -> Iterator[list[Factor]]:
+        """Per-row gradients of <z_i, c_i> for R cotangents, one list of factors each.
+
+        Parameters
+        ----------
+        batch : Batch
+        cotangents : callable
+            Outputs (b, K) -> c, shape (R, b, K).
+        """
+        trace = self._trace(batch)
+        C = cotangents(trace.outputs.detach())
+        for r, c in enumerate(C):
+            yield self._factors(trace, batch, c, last=r + 1 == len(C))
+
+    def _trace(self, batch: Batch) -> Trace:
+        try:
+            return Trace(self.problem, self._layers, batch)
+        except NotByRowError as error:
+            raise ValueError(
+                f"Layer {error.layer.block.name!r} is called on other shapes in some batches than "
+                "on the first rows; make the module treat all batches alike."
+            ) from error
+
+    def _factors(self, trace: Trace, batch: Batch, C: Tensor, *, last: bool) -> list[Factor]:
+        factors = trace.pull(C, last=last)
+        if self._others:
+            rows = self._functional(batch, C)
+            factors += [RowFactor(rows[block.name]) for block in self._others]
+        return factors
+
+    def _functional(self, batch: Batch, C: Tensor) -> dict[str, Tensor]:
+        """Per-row gradients of <z_i, c_i> in the parameters without a factored form."""
+        problem = self.problem
+        every = problem.split(problem.theta)
+        others = {block.name: every[block.name] for block in self._others}
+        if not self._by_loop:
+
+            def along(parameters: dict[str, Tensor], x: Any, c: Tensor) -> Tensor:
+                outputs = problem.call(_one_row(x), {**every, **parameters})
+                return (outputs[0] * c).sum()
+
+            try:
+                rows = vmap(grad(along), in_dims=(None, 0, 0))(others, batch.inputs, C)
+                return {name: r.flatten(1) for name, r in rows.items()}
+            except (RuntimeError, ValueError, TypeError, NotImplementedError):
+                self._by_loop = True
+        leaves = {name: value.detach().requires_grad_() for name, value in others.items()}
+        with torch.enable_grad():
+            along_all = (problem.call(batch.inputs, {**every, **leaves}) * C).sum(1)
+        found = [
+            torch.autograd.grad(one, list(leaves.values()), retain_graph=True, allow_unused=True)
+            for one in along_all
+        ]
+        return {
+            name: torch.stack(
+                [(torch.zeros_like(v) if f[k] is None else f[k]).flatten() for f in found]
+            )
+            for k, (name, v) in enumerate(leaves.items())
+        }
+
+    # Products with all rows ---------------------------------------------------------------------
+
+    def cached(self) -> list[tuple[Tensor, list[Factor]]] | None:
+        """Positions and factors of all rows, batch after batch, if they fit into memory."""
+        if self._cache is None and not self._too_large:
+            cache = []
+            for batch in self.problem.batches():
+                factors = self.factors(batch)
+                size = sum(f.numbers() for f in factors)
+                if size / len(batch) * len(self.problem) > self._cached_numbers:
+                    self._too_large = True
+                    return None
+                cache.append((batch.positions, factors))
+            self._cache = cache
+        return self._cache
+
+    def scores(self, U: Tensor) -> Tensor:
+        """<g_i, u> of all rows, shape (n,) for U (p,), (B, n) for U (B, p)."""
+        many = U.reshape(-1, U.shape[-1])
+        cache = self.cached()
+        if cache is None:
+            scores = self.problem.scores(many)
+        else:
+            scores = many.new_empty(len(many), len(self.problem))
+            for positions, factors in cache:
+                scores[:, positions] = self._scores(factors, many)
+        return scores.reshape(*U.shape[:-1], -1)
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        """sum_i c_i g_i, shape (p,) for weights (n,), (G, p) for weights (G, n)."""
+        many = weights.reshape(-1, weights.shape[-1]).to(self.problem.theta.dtype)
+        cache = self.cached()
+        if cache is None:
+            total = self.problem.gradients(many)
+        else:
+            total = many.new_zeros(len(many), self.problem.dim)
+            for positions, factors in cache:
+                total += self._sums(factors, many[:, positions])
+        return total.reshape(*weights.shape[:-1], -1)
+
+    def sum(self, indices: Tensor) -> Tensor:
+        """Sum of g_i over some rows, shape (p,)."""
+        counts = torch.bincount(indices, minlength=len(self.problem))
+        if self.cached() is not None:
+            return self.weighted_sum(counts)
+        total = self.problem.theta.new_zeros(self.problem.dim)
+        for batch in self.problem.batches(indices):
+            outputs, _, pull = self.problem.linearise(batch)
+            total += pull(self.problem.cotangents(batch, outputs)[None])[0]
+        return total
+
+    def rows(self, indices: Tensor) -> Tensor:
+        """g_i of some rows, shape (b, p)."""
+        out = self.problem.theta.new_empty(len(indices), self.problem.dim)
+        start = 0
+        for batch in self.problem.batches(indices):
+            stop = start + len(batch)
+            out[start:stop] = row_gradients(self.blocks, self.factors(batch), self.problem.dim)
+            start = stop
+        return out
+
+    def each(self) -> Iterator[tuple[Tensor, list[Factor]]]:
+        """Positions and factors of all rows, batch after batch."""
+        cache = self.cached()
+        if cache is not None:
+            yield from cache
+            return
+        for batch in self.problem.batches():
+            yield batch.positions, self.factors(batch)
+
+    def _scores(self, factors: list[Factor], U: Tensor) -> Tensor:
+        parts = (f.scores(b.take(U)) for b, f in zip(self.blocks, factors, strict=True))
+        total = next(parts)
+        for part in parts:
+            total = total + part
+        return total
+
+    def _sums(self, factors: list[Factor], weights: Tensor) -> Tensor:
+        out = weights.new_empty(len(weights), self.problem.dim)
+        for block, factor in zip(self.blocks, factors, strict=True):
+            block.put(out, factor.weighted_sum(weights))
+        return out
+
+
+def _one_by_one(problem: NetworkProblem, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Gradients of <z_i, c_i> for random c, by autograd on the module itself, and these c."""
+    generator = torch.Generator().manual_seed(0)
+    wanted = [(p, p.requires_grad) for p in problem.model.module.parameters()]
+    chosen = list(problem.parameters.values())
+    try:
+        for p in chosen:
+            p.requires_grad_()
+        with torch.enable_grad():
+            outputs = problem.direct(batch.inputs)
+        C = torch.randn(outputs.shape, generator=generator).to(outputs)
+        rows = []
+        for z, c in zip(outputs, C, strict=True):
+            found = torch.autograd.grad((z * c).sum(), chosen, retain_graph=True, allow_unused=True)
+            parts = [
+                torch.zeros_like(p) if f is None else f for p, f in zip(chosen, found, strict=True)
+            ]
+            rows.append(torch.cat([part.reshape(-1) for part in parts]))
+        return torch.stack(rows).detach(), C
+    finally:
+        for p, requires_grad in wanted:
+            p.requires_grad_(requires_grad)
+
+
+def _agree(found: Tensor, truth: Tensor) -> bool:
+    tolerance = DISAGREEMENT * torch.finfo(truth.dtype).eps ** 0.5
+    return float((found - truth).norm()) <= tolerance * float(truth.norm()) + 1e-10
+
+
+def _one_row(x: Any) -> Any:
+    """One row as a batch of one."""
+    if isinstance(x, Tensor):
+        return x.unsqueeze(0)
+    if isinstance(x, dict):
+        return {name: _one_row(value) for name, value in x.items()}
+    return tuple(_one_row(v) for v in x) if isinstance(x, (tuple, list)) else x

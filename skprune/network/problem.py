@@ -1,0 +1,484 @@
+"""A network's objective on given rows, its products with Jacobians and with the Gauss-Newton matrix.
+
+Over the chosen parameters theta, flat and of length p,
+
+    F(theta) = (1 / W) sum_i w_i l_i(theta) + (lam / 2) |theta|^2,    W = sum_i w_i.
+
+Row i contributes a_i = w_i (g_i + lam theta), its gradient with its share of the penalty.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call, jvp, vjp, vmap
+
+from skprune.datasets.source import RowSource
+from skprune.network.losses import RowLoss
+from skprune.network.module import TorchModel
+from skprune.network.output_hessian import OutputHessian
+
+#: Inputs are kept on the device between passes up to this many bytes.
+CACHED_BYTES = 1 << 30
+#: Directions that are pushed through a network side by side.
+DIRECTIONS = 16
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows on the device: inputs, their positions (b,), targets and weights (b,)."""
+
+    inputs: Any
+    positions: Tensor
+    targets: Tensor
+    weights: Tensor
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+class NetworkProblem:
+    """Rows, targets, weights, loss, penalty and the parameters under study.
+
+    Everything but the constructor must run within ``model.frozen()``, where the output of a row
+    does not depend on the other rows.
+
+    Parameters
+    ----------
+    model : TorchModel
+    loss : RowLoss
+    rows : RowSource
+    targets : Tensor of shape (n, ...)
+        As ``loss`` takes them; moved to the device.
+    weights : Tensor of shape (n,), optional
+        w_i; default: ones.
+    penalty : float, default=0.0
+        lam, per row (weight decay).
+    layers : "all", or list of str or nn.Module
+        Parameters under study: all that are trained, or those of the named modules (of a single
+        parameter too, by its name).
+    batch_size : int
+        Rows that go through the network together.
+
+    Attributes
+    ----------
+    theta : Tensor of shape (p,)
+        The chosen parameters, in the order of ``slices``.
+    slices : dict of str to slice
+        Where each parameter lies in ``theta``.
+    net : nn.Module
+        Prepared inputs to logits.
+    """
+
+    def __init__(
+        self,
+        model: TorchModel,
+        loss: RowLoss,
+        rows: RowSource,
+        targets: Tensor,
+        *,
+        weights: Tensor | None = None,
+        penalty: float = 0.0,
+        layers: str | Sequence[str | nn.Module] = "all",
+        batch_size: int = 256,
+    ) -> None:
+        self.model, self.rows, self.penalty, self.batch_size = model, rows, penalty, batch_size
+        # The Gauss-Newton matrix is taken in the logits: in probabilities, on which some modules
+        # end, it would be the product of the loss gradients.
+        self._given_loss = loss
+        self.loss = copy.copy(loss)
+        self.loss.link = "identity"
+        self.parameters = choose_parameters(model.module, layers)
+        check_finite(self.parameters)
+        self.slices: dict[str, slice] = {}
+        self.dim = 0
+        for name, parameter in self.parameters.items():
+            self.slices[name] = slice(self.dim, self.dim + parameter.numel())
+            self.dim += parameter.numel()
+        with torch.no_grad():
+            flat = [p.detach().reshape(-1).to(model.device) for p in self.parameters.values()]
+            self.theta = torch.cat(flat)
+        self.net = _Outputs(model, loss)
+        self._forward_mode: bool | None = None
+        self._set_rows(rows, targets, weights)
+
+    def _set_rows(self, rows: RowSource, targets: Tensor, weights: Tensor | None) -> None:
+        if len(targets) != len(rows):
+            raise ValueError(f"There are {len(targets)} targets for {len(rows)} rows.")
+        device, dtype = self.theta.device, self.theta.dtype
+        self.rows, self.targets = rows, targets.to(device)
+        if weights is None:
+            weights = torch.ones(len(rows))
+        self.weights = weights.to(device=device, dtype=dtype)
+        self.total = float(self.weights.sum(dtype=torch.float64))
+        self._kept_inputs: list[Batch] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def on(self, rows: RowSource, targets: Tensor, weights: Tensor | None = None) -> NetworkProblem:
+        """The same network and parameters on other rows, such as held-out ones."""
+        other = copy.copy(self)
+        other._set_rows(rows, targets, weights)
+        return other
+
+    def batches(self, indices: Tensor | NDArray[np.int64] | None = None) -> Iterator[Batch]:
+        """The rows, or those at ``indices`` in their order, batch after batch on the device."""
+        if indices is None and self._kept_inputs is not None:
+            yield from self._kept_inputs
+            return
+        if isinstance(indices, Tensor):
+            indices = indices.detach().cpu().numpy()
+        kept: list[Batch] | None = [] if indices is None else None
+        for inputs, where in self.rows.batches(self.batch_size, indices):
+            inputs = self.model.prepare(inputs)
+            positions = torch.from_numpy(np.asarray(where)).to(self.theta.device)
+            batch = Batch(inputs, positions, self.targets[positions], self.weights[positions])
+            if kept is not None:
+                if not kept and _nbytes(inputs) / len(batch) * len(self) > CACHED_BYTES:
+                    kept = None
+                else:
+                    kept.append(batch)
+            yield batch
+        if kept is not None:
+            self._kept_inputs = kept
+
+    def split(self, theta: Tensor) -> dict[str, Tensor]:
+        """A flat vector (p,) as parameters by name."""
+        return {
+            name: theta[where].view(self.parameters[name].shape)
+            for name, where in self.slices.items()
+        }
+
+    def join(self, parameters: dict[str, Tensor]) -> Tensor:
+        """Parameters by name, each with leading dimensions, as vectors (..., p)."""
+        parts = []
+        for name, parameter in self.parameters.items():
+            given = parameters[name]
+            parts.append(given.reshape(*given.shape[: given.ndim - parameter.ndim], -1))
+        return torch.cat(parts, dim=-1)
+
+    def outputs(self, inputs: Any, theta: Tensor | None = None) -> Tensor:
+        """Logits (b, K) of prepared inputs, as a differentiable function of ``theta`` (p,)."""
+        return self.call(inputs, self.split(self.theta if theta is None else theta))
+
+    def call(self, inputs: Any, parameters: dict[str, Tensor]) -> Tensor:
+        """Logits (b, K) with some parameters replaced; no other one takes part in gradients."""
+        state = {f"module.{n}": p.detach() for n, p in self.model.module.named_parameters()}
+        state.update({f"module.{n}": p for n, p in parameters.items()})
+        with plain_attention():
+            return functional_call(self.net, state, (inputs,))
+
+    def direct(self, inputs: Any) -> Tensor:
+        """Logits (b, K) of prepared inputs by the module with its own parameters."""
+        with plain_attention():
+            return self.net(inputs)
+
+    def losses(self, theta: Tensor | None = None) -> Tensor:
+        """l_i of all rows, shape (n,)."""
+        with torch.no_grad():
+            values = [
+                self.loss.value(self.outputs(batch.inputs, theta), batch.targets)
+                for batch in self.batches()
+            ]
+        losses = torch.cat(values)
+        if not bool(torch.isfinite(losses).all()) and theta is None:
+            raise FloatingPointError(self._blame(losses))
+        return losses
+
+    def linearise(
+        self, batch: Batch
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+        """Outputs of a batch and the two products with its Jacobian.
+
+        Returns
+        -------
+        outputs : Tensor of shape (b, K)
+        push : callable
+            V (B, p) -> J_i v of every row, shape (B, b, K).
+        pull : callable
+            C (B, b, K) -> sum_i J_i' c_i, shape (B, p).
+        """
+
+        def f(theta: Tensor) -> Tensor:
+            return self.outputs(batch.inputs, theta)
+
+        outputs, adjoint = vjp(f, self.theta)
+
+        def push(V: Tensor) -> Tensor:
+            return _each(lambda v: jvp(f, (self.theta,), (v,))[1], V)
+
+        def push_by_reverse(V: Tensor) -> Tensor:
+            # J' c is linear in c, and the derivative of that map, transposed, is J.
+            zeros = torch.zeros_like(outputs)
+            transposed = vjp(lambda c: vjp(f, self.theta)[1](c)[0], zeros)[1]
+            return _each(lambda v: transposed(v)[0], V)
+
+        def pull(C: Tensor) -> Tensor:
+            return _each(lambda c: adjoint(c)[0], C)
+
+        if self._forward_mode is None:
+            self._forward_mode = not self._pads() and self._adjoint(outputs, push, pull)
+        return outputs, push if self._forward_mode else push_by_reverse, pull
+
+    def _pads(self) -> bool:
+        """Whether a padded embedding is under study: only reverse mode leaves the padding out."""
+        names = {id(p) for p in self.parameters.values()}
+        return any(
+            getattr(m, "padding_idx", None) is not None and id(m.weight) in names
+            for m in self.model.module.modules()
+            if isinstance(m, (nn.Embedding, nn.EmbeddingBag))
+        )
+
+    def _adjoint(
+        self, outputs: Tensor, push: Callable[[Tensor], Tensor], pull: Callable[[Tensor], Tensor]
+    ) -> bool:
+        """Whether forward mode exists for all that the network does, and agrees with reverse."""
+        generator = torch.Generator().manual_seed(0)
+        V = torch.randn(2, self.dim, generator=generator).to(self.theta)
+        c = torch.randn(outputs.shape, generator=generator).to(outputs)
+        try:
+            forward = (push(V) * c).sum((1, 2))
+        except (RuntimeError, NotImplementedError):
+            return False
+        pulled = pull(c[None])[0]
+        tolerance = 10.0 * torch.finfo(V.dtype).eps ** 0.5 * float(pulled.norm())
+        return float((forward - V @ pulled).abs().max()) <= tolerance + 1e-10
+
+    def cotangents(self, batch: Batch, outputs: Tensor) -> Tensor:
+        """dl_i / dz of every row, shape (b, K): the gradient of row i is J_i' c_i."""
+        Z = outputs.detach().requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(self.loss.value(Z, batch.targets).sum(), Z)
+        return gradient
+
+    def hessian_of(self, batch: Batch, outputs: Tensor) -> OutputHessian:
+        """The Hessians of the loss in the outputs of a batch."""
+        return OutputHessian(self.loss, outputs.detach(), batch.targets)
+
+    def gradients(self, weights: Tensor | None = None) -> Tensor:
+        """sum_i c_i g_i, without the penalty.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (G, n), optional
+            c_i of G sums; default: one sum, with the weights w_i.
+
+        Returns
+        -------
+        Tensor of shape (G, p), or (p,) by default
+        """
+        every = self.weights[None] if weights is None else weights
+        total = self.theta.new_zeros(len(every), self.dim)
+        for batch in self.batches():
+            outputs, _, pull = self.linearise(batch)
+            c = self.cotangents(batch, outputs)
+            total += pull(every[:, batch.positions, None] * c)
+        self._check_gradient(total)
+        return total[0] if weights is None else total
+
+    def scores(self, U: Tensor) -> Tensor:
+        """<g_i, u> of all rows for U (B, p), shape (B, n)."""
+        scores = U.new_empty(len(U), len(self))
+        for batch in self.batches():
+            outputs, push, _ = self.linearise(batch)
+            c = self.cotangents(batch, outputs)
+            scores[:, batch.positions] = (push(U) * c).sum(2)
+        return scores
+
+    def gauss_newton(self, V: Tensor, weights: Tensor | None = None) -> Tensor:
+        """sum_i c_i J_i' h_i J_i v, without penalty and damping.
+
+        Parameters
+        ----------
+        V : Tensor of shape (B, p)
+        weights : Tensor of shape (n,) or (B, n), optional
+            c_i, the same or another for every vector; default: w_i.
+
+        Returns
+        -------
+        Tensor of shape (B, p)
+        """
+        every = self.weights if weights is None else weights
+        if every.ndim == 1:
+            every = every[None]
+        total = torch.zeros_like(V)
+        for batch in self.batches():
+            total += self.gauss_newton_of(batch, V, every[:, batch.positions])
+        return total
+
+    def gauss_newton_of(self, batch: Batch, V: Tensor, weights: Tensor) -> Tensor:
+        """The part of one batch in ``gauss_newton``, for weights (1 or B, b)."""
+        outputs, push, pull = self.linearise(batch)
+        bent = self.hessian_of(batch, outputs).product(push(V))
+        return pull(weights[:, :, None] * bent)
+
+    def hessian(self, V: Tensor) -> Tensor:
+        """sum_i w_i d^2 l_i v for V (B, p), exact, without the penalty, shape (B, p).
+
+        By reverse mode twice and vector by vector: forward mode and vectorised maps lack the
+        second derivatives of some layers.
+        """
+        total = torch.zeros_like(V)
+        for batch in self.batches():
+            theta = self.theta.clone().requires_grad_()
+            with torch.enable_grad():
+                losses = self.loss.value(self.outputs(batch.inputs, theta), batch.targets)
+                objective = batch.weights @ losses
+                (first,) = torch.autograd.grad(objective, theta, create_graph=True)
+            for v, out in zip(V, total, strict=True):
+                out += torch.autograd.grad(first, theta, v, retain_graph=True)[0]
+        return total
+
+    def _check_gradient(self, gradient: Tensor) -> None:
+        if bool(torch.isfinite(gradient).all()):
+            return
+        for name, where in self.slices.items():
+            if not bool(torch.isfinite(gradient[..., where]).all()):
+                raise FloatingPointError(
+                    f"The gradient in parameter {name!r} is not finite. Look for overflow in the "
+                    "network on these rows, or run the module in float32 or float64."
+                )
+
+    def _blame(self, losses: Tensor) -> str:
+        """Which layer first makes numbers that are not finite, in words."""
+        row = int((~torch.isfinite(losses)).nonzero()[0])
+        culprit: list[str] = []
+
+        def watch(name: str) -> Callable[..., None]:
+            def hook(module: nn.Module, args: Any, output: Any) -> None:
+                finite = not isinstance(output, Tensor) or bool(torch.isfinite(output).all())
+                if not finite and not culprit:
+                    culprit.append(name)
+
+            return hook
+
+        named = [(n, m) for n, m in self.model.module.named_modules() if n]
+        hooks = [m.register_forward_hook(watch(n)) for n, m in named]
+        try:
+            with torch.no_grad():
+                for batch in self.batches(np.array([row])):
+                    self.outputs(batch.inputs)
+        finally:
+            for handle in hooks:
+                handle.remove()
+        where = f"layer {culprit[0]!r} makes them" if culprit else "the loss makes them"
+        return (
+            f"The loss of row {row} is not finite: {where}. Look for missing or huge values in the "
+            "row, or run the module in float32 or float64."
+        )
+
+
+class _Outputs(nn.Module):
+    """A model's logits as a module, so that ``functional_call`` reaches all that forward does."""
+
+    def __init__(self, model: TorchModel, loss: RowLoss) -> None:
+        super().__init__()
+        self.module = model.module
+        self._model, self._loss = model, loss
+
+    def forward(self, inputs: Any) -> Tensor:
+        outputs = self._model.forward(_copy(inputs))  # some networks work in place
+        return outputs if self._loss.kind == "own" else self._loss.logits(outputs)
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Attention by ordinary operations: the fused kernels call no hooks and have no derivatives
+    in forward mode.
+    """
+    mha, sdp = torch.backends.mha, torch.backends.cuda
+    flags = [
+        (mha.set_fastpath_enabled, mha.get_fastpath_enabled()),
+        (sdp.enable_flash_sdp, sdp.flash_sdp_enabled()),
+        (sdp.enable_mem_efficient_sdp, sdp.mem_efficient_sdp_enabled()),
+        (sdp.enable_math_sdp, sdp.math_sdp_enabled()),
+    ]
+    if hasattr(sdp, "enable_cudnn_sdp"):
+        flags.append((sdp.enable_cudnn_sdp, sdp.cudnn_sdp_enabled()))
+    for switch, _ in flags:
+        switch(switch is sdp.enable_math_sdp)
+    try:
+        yield
+    finally:
+        for switch, before in flags:
+            switch(before)
+
+
+def choose_parameters(
+    module: nn.Module, layers: str | Sequence[str | nn.Module]
+) -> dict[str, nn.Parameter]:
+    """The parameters under study by name, in the module's order.
+
+    Raises
+    ------
+    ValueError
+        If a name is that of no module and no parameter, or nothing is left to study.
+    """
+    every = {n: p for n, p in module.named_parameters() if p.is_floating_point()}
+    if isinstance(layers, str):
+        if layers != "all":
+            raise ValueError(f"layers must be 'all' or a list of names or modules; got {layers!r}.")
+        trained = {n: p for n, p in every.items() if p.requires_grad}
+        return trained or every
+    wanted: set[int] = set()
+    modules = dict(module.named_modules())
+    for layer in layers:
+        if isinstance(layer, nn.Module):
+            found = list(layer.parameters())
+        elif layer in modules:
+            found = list(modules[layer].parameters())
+        elif layer in every:
+            found = [every[layer]]
+        else:
+            names = ", ".join(repr(n) for n in list(modules)[1:9])
+            raise ValueError(f"The model has no layer named {layer!r}; it has {names}, ...")
+        if not found:
+            raise ValueError(f"The layer {layer!r} has no parameters.")
+        wanted |= {id(p) for p in found}
+    chosen = {n: p for n, p in every.items() if id(p) in wanted}
+    if len(chosen) < len(wanted):
+        raise ValueError("A given layer is not part of the model.")
+    return chosen
+
+
+def check_finite(parameters: dict[str, nn.Parameter]) -> None:
+    """Refuse parameters that are not finite, by name."""
+    for name, parameter in parameters.items():
+        if not bool(torch.isfinite(parameter.detach()).all()):
+            raise FloatingPointError(
+                f"Parameter {name!r} holds values that are not finite: the training diverged. "
+                "Train the network again with a smaller learning rate."
+            )
+
+
+def _each(product: Callable[[Tensor], Tensor], V: Tensor) -> Tensor:
+    """``product`` of every row of V, some side by side."""
+    with torch.no_grad():
+        if len(V) == 1:
+            return product(V[0])[None]
+        return vmap(product, chunk_size=DIRECTIONS)(V)
+
+
+def _copy(inputs: Any) -> Any:
+    if isinstance(inputs, Tensor):
+        return inputs.clone()
+    if isinstance(inputs, dict):
+        return {name: _copy(value) for name, value in inputs.items()}
+    return tuple(_copy(v) for v in inputs) if isinstance(inputs, (tuple, list)) else inputs
+
+
+def _nbytes(inputs: Any) -> int:
+    if isinstance(inputs, Tensor):
+        return inputs.nbytes
+    if isinstance(inputs, dict):
+        return sum(_nbytes(v) for v in inputs.values())
+    return sum(_nbytes(v) for v in inputs) if isinstance(inputs, (tuple, list)) else 0
