@@ -18,7 +18,7 @@ import torch
 from skprune.examine import cold_fit
 from skprune.gap import HeldOut
 from skprune.models.adapters import read_model
-from skprune.models.encoding import HeadEncoder, predict_labels
+from skprune.models.encoding import HeadEncoder
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -62,7 +62,7 @@ class Judge:
         outputs = self.test.outputs(theta)
         if self.encoder.classes is None:
             return 1.0 - float(self.test.losses(outputs).mean())
-        return float(np.mean(predict_labels(self.encoder, outputs) == self.y_test))
+        return float(np.mean(self.encoder.predict(outputs) == self.y_test))
 
     def lbfgs_seconds(self) -> float:
         """Seconds of one full-data L-BFGS fit of this head (scipy) to the same gradient norm."""

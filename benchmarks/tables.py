@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-import skprune.pruner
+import skprune.regimes.head
 import skprune.search
 from benchmarks.data import SKLEARN_TABLES, TABLES, load_table, split
 from benchmarks.harness import Judge, markdown, save
@@ -74,13 +74,13 @@ def run(name: str, seed: int, args: argparse.Namespace) -> list[dict[str, Any]]:
         records.append({**base, "method": method, "budget": budget, "seconds": seconds, **measured})
 
     for gap in args.gaps:
-        skprune.pruner.EXAMINATIONS.clear()
+        skprune.regimes.head.EXAMINATIONS.clear()
         record("skprune", f"max_gap={gap}", InfluencePruner(gap, random_state=seed))
         with _RandomSearch():
             record("random", f"max_gap={gap}", InfluencePruner(gap, random_state=seed))
     for share in args.shares:
         budget = f"keep={share}"
-        skprune.pruner.EXAMINATIONS.clear()
+        skprune.regimes.head.EXAMINATIONS.clear()
         record("skprune", budget, InfluencePruner(keep=share, random_state=seed))
         record("random", budget, RandomPruner(share, stratify=False, random_state=seed))
         record("stratified", budget, RandomPruner(share, random_state=seed))

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skprune.containers import PrunedData, n_rows, take_rows
+from skprune.datasets import as_source, is_dataset
 
 #: What ``keep`` may be: a share of the rows or their number.
 KEEP_CONSTRAINTS: list[Any] = [
@@ -57,22 +58,25 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     sample_indices_: NDArray[np.int64]
     keep_mask_: NDArray[np.bool_]
 
-    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> PrunedData:
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then take the kept rows of X and y.
 
         Parameters
         ----------
-        X : array-like, DataFrame, sparse matrix or tensor with n rows
+        X : array-like, DataFrame, sparse matrix or tensor with n rows, or a dataset
         y : array-like of shape (n,)
+            Not needed with a dataset that holds its targets.
         **fit_params
             Passed to ``fit``.
 
         Returns
         -------
         PrunedData
-            The named pair ``(X, y)`` in the containers that came in.
+            The named pair ``(X, y)`` in the containers that came in; of a dataset without y the
+            dataset of the kept rows.
         """
-        return self.fit(X, y, **fit_params)._take_pair(X, y)
+        self.fit(X, y, **fit_params)
+        return self.take(X) if y is None and is_dataset(X) else self._take_pair(X, y)
 
     def transform(self, X: Any, y: Any = None) -> Any:
         """Take the kept rows out of the rows the pruner was fitted on.
@@ -95,7 +99,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         self._check_features(X)
         self._check_rows(X, "X")
-        return take_rows(X, self.sample_indices_) if y is None else self._take_pair(X, y)
+        return self._take(X) if y is None else self._take_pair(X, y)
 
     def take(self, *arrays: Any) -> Any:
         """Take the kept rows of anything aligned with the fitted rows.
@@ -103,7 +107,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         *arrays : containers with as many rows as were fitted
-            Weights, ids, groups, raw tables, embeddings ...
+            Weights, ids, groups, raw tables, embeddings, torch or Hugging Face datasets ...
 
         Returns
         -------
@@ -114,7 +118,7 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             raise TypeError("take needs at least one array: pruner.take(sample_weight)")
         for position, array in enumerate(arrays):
             self._check_rows(array, f"array {position}")
-        taken = tuple(take_rows(array, self.sample_indices_) for array in arrays)
+        taken = tuple(self._take(array) for array in arrays)
         return taken[0] if len(arrays) == 1 else taken
 
     def _keep(self, indices: NDArray[np.int64], n: int) -> None:
@@ -138,7 +142,12 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _take_pair(self, X: Any, y: Any) -> PrunedData:
         self._check_rows(y, "y")
-        return PrunedData(take_rows(X, self.sample_indices_), take_rows(y, self.sample_indices_))
+        return PrunedData(self._take(X), self._take(y))
+
+    def _take(self, data: Any) -> Any:
+        if is_dataset(data):
+            return as_source(data).take(self.sample_indices_)
+        return take_rows(data, self.sample_indices_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

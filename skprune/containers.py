@@ -56,6 +56,8 @@ def n_rows(data: Any) -> int:
 
 def take_rows(data: Any, indices: NDArray[np.int64]) -> Any:
     """Rows of ``data`` by position, in a container of the same kind."""
+    if hasattr(data, "take_rows"):
+        return data.take_rows(indices)
     if isinstance(data, torch.Tensor):
         return data[torch.from_numpy(indices).to(data.device)]
     if sp.issparse(data) and data.format not in ("csr", "csc", "lil"):

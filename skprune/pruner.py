@@ -6,7 +6,7 @@ import numbers
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,48 +15,30 @@ from numpy.typing import NDArray
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from tqdm.auto import tqdm
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
-from skprune.cache import ContentCache, digest
-from skprune.curvature import CURVATURES, choose_curvature
-from skprune.examine import Examination, cold_fit, examine
+from skprune.cache import digest
+from skprune.curvature import CURVATURES
+from skprune.datasets import is_dataset
 from skprune.exceptions import PruningWarning
-from skprune.gap import Gap, HeldOut
-from skprune.influence import HeadInfluence
 from skprune.models.adapters import HeadSpec
 from skprune.models.encoding import HeadEncoder
-from skprune.models.head import HeadFit, HeadProblem, fit_head
-from skprune.models.scoring import make_scorer
+from skprune.network.adapters import Network, is_network
+from skprune.network.encoding import NetworkEncoder
+from skprune.network.reading import read_rows, read_validation_rows
 from skprune.prior import Prior
 from skprune.reading import (
     Table,
     check_features,
-    hold_out,
     read_removed,
     read_table,
     read_validation,
 )
-from skprune.removal import GroupInfluence, group_influence, leave_one_out
-from skprune.report import ClassCount, PruningReport
-from skprune.search import Bench, Trial, carry_over, outcome, path_table, smallest_size
-from skprune.subset import SOLVERS, Rows
+from skprune.regimes.base import Settings, class_counts
+from skprune.regimes.head import prune_head
+from skprune.removal import GroupInfluence
+from skprune.subset import SOLVERS
 from skprune.threads import threads
-
-#: Examinations kept in memory, shared by all pruners of this process.
-EXAMINATIONS = ContentCache(max_bytes=2**30)
-
-
-@dataclass(frozen=True)
-class _Study:
-    """What ``fit`` knows of the rows: too large to be pickled with the pruner."""
-
-    rows: NDArray[np.int64]
-    problem: HeadProblem
-    fit: HeadFit
-    examination: Examination
-    held_out: HeldOut
-    target_scale: float
 
 
 class InfluencePruner(BasePruner):
@@ -180,6 +162,11 @@ class InfluencePruner(BasePruner):
         "verify": [None, StrOptions({"refit"})],
         "min_per_class": [Interval(numbers.Integral, 0, None, closed="left")],
         "validation_fraction": [Interval(numbers.Real, 0, 1, closed="neither")],
+        "layers": [StrOptions({"head"})],
+        "loss": [None, callable],
+        "weight_decay": [None, Interval(numbers.Real, 0, None, closed="left")],
+        "device": [str, torch.device],
+        "batch_size": [StrOptions({"auto"}), Interval(numbers.Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
         "n_jobs": [None, numbers.Integral],
         "verbose": ["verbose"],
@@ -198,6 +185,11 @@ class InfluencePruner(BasePruner):
         verify: str | None = "refit",
         min_per_class: int = 1,
         validation_fraction: float = 0.2,
+        layers: Any = "head",
+        loss: Any = None,
+        weight_decay: float | None = None,
+        device: Any = "auto",
+        batch_size: int | str = "auto",
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -212,6 +204,11 @@ class InfluencePruner(BasePruner):
         self.verify = verify
         self.min_per_class = min_per_class
         self.validation_fraction = validation_fraction
+        self.layers = layers
+        self.loss = loss
+        self.weight_decay = weight_decay
+        self.device = device
+        self.batch_size = batch_size
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -219,7 +216,7 @@ class InfluencePruner(BasePruner):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         X_val: Any = None,
         y_val: Any = None,
@@ -255,94 +252,101 @@ class InfluencePruner(BasePruner):
         """
         self._validate_params()
         begin = time.perf_counter()
-        table, spec = read_table(self, X, y, sample_weight, self.model)
+        read = self._read_network if is_network(self.model) else self._read_table
+        table, validation, subject = read(X, y, sample_weight, X_val, y_val)
         with threads(self.n_jobs, len(table) * getattr(self, "n_features_in_", 1)):
-            self._fit(begin, table, spec, X_val, y_val, groups)
+            self._fit(begin, table, validation, subject, groups)
         return self
 
+    def _read_table(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
+    ) -> tuple[Table, Table | None, HeadSpec]:
+        table, spec = read_table(self, X, y, sample_weight, self.model)
+        self._dataset = None
+        if X_val is None and y_val is None:
+            return table, None, spec
+        return table, read_validation(self, X_val, y_val, table, spec), spec
+
+    def _read_network(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
+    ) -> tuple[Table, Table | None, Network]:
+        network = Network(self.model, self.loss, self.weight_decay)
+        table = read_rows(X, y, sample_weight, network.loss)
+        self._dataset = X if is_dataset(X) else None
+        if X_val is None:
+            return table, None, network
+        return table, read_validation_rows(X_val, y_val, table, network.loss), network
+
+    def _encoder(self, subject: HeadSpec | Network, table: Table, seed: int) -> HeadEncoder:
+        if isinstance(subject, Network):
+            return NetworkEncoder(subject, self.device, self.batch_size, seed)
+        return HeadEncoder(subject, table.classes)
+
     def _fit(
-        self, begin: float, table: Table, spec: HeadSpec, X_val: Any, y_val: Any, groups: Any
+        self,
+        begin: float,
+        whole: Table,
+        validation: Table | None,
+        subject: HeadSpec | Network,
+        groups: Any,
     ) -> None:
-        # Rows without weight say nothing of the head: they are neither examined nor kept.
-        check_consistent_length(table.y, groups)
-        counted, whole_table = np.flatnonzero(table.weights > 0), table
-        if len(counted) < len(table):
-            table = table.take(counted)
+        # Rows without weight say nothing of the model: they are neither examined nor kept.
+        check_consistent_length(whole.y, groups)
+        counted = np.flatnonzero(whole.weights > 0)
+        table = whole if len(counted) == len(whole) else whole.take(counted)
         groups = None if groups is None else np.asarray(groups)[counted]
-        n, minima = len(table), table.minima(self.min_per_class)
         fixed = None
         if self.keep is not None:
-            fixed = min(n, resolve_size(self.keep, len(whole_table), minima))
-        prior = Prior(self.prior, len(whole_table), counted)
+            minima = table.minima(self.min_per_class)
+            fixed = min(len(table), resolve_size(self.keep, len(whole), minima))
         seed = self._seed(table)
-
-        if X_val is None and y_val is None:
-            inner, outer = hold_out(table, self.validation_fraction, groups, seed)
-            train, validation = table.take(inner), table.take(outer)
-        else:
-            inner, outer = np.arange(n), None
-            train, validation = table, read_validation(self, X_val, y_val, table, spec)
-        encoder = HeadEncoder(spec, table.classes).fit(train.X, train.y, train.weights)
-        problem = encoder.problem(train.X, train.y, train.weights)
-        held_out = self._held_out(encoder, problem, validation)
-
-        examination = self._examine(problem)
-        bench = Bench(
-            problem,
-            examination.fit.theta,
-            examination.influence(problem),
-            held_out,
-            groups=train.codes,
-            minima=train.minima(self.min_per_class),
-            solver=self._solver,
-            prior=prior.of(problem, examination.fit, inner),
-            refit=self.verify is not None,
+        settings = Settings(
+            max_gap=self.max_gap,
+            keep=self.keep,
+            fixed=fixed,
+            scoring=self.scoring,
+            curvature=self.curvature,
+            solver="swap" if self.solver == "auto" else self.solver,
+            prior=Prior(self.prior, len(whole), counted),
+            verify=self.verify,
+            min_per_class=self.min_per_class,
+            validation_fraction=self.validation_fraction,
             seed=seed,
+            verbose=self.verbose,
+            begin=begin,
         )
-        best, trials = self._search(bench, fixed, n)
-
-        if outer is None:
-            everything, final, operator = problem, examination.fit, bench.operator
-            indices = np.arange(n) if best is None else best.selection.indices
-        else:
-            everything = encoder.problem(table.X, table.y, table.weights)
-            final = fit_head(everything, examination.curvature.solve, start=examination.fit.theta)
-            operator = HeadInfluence(everything, final.theta, final.outputs, examination.curvature)
-            whole = Bench(
-                everything,
-                final.theta,
-                operator,
-                held_out,
-                groups=table.codes,
-                minima=minima,
-                solver=self._solver,
-                prior=prior.of(everything, final, np.arange(n)),
-                refit=bench.refit,
-                seed=seed,
-            )
-            best, indices = carry_over(bench, whole, inner, best, trials, fixed, self.max_gap)
-        kept = np.arange(len(whole_table)) if best is None else counted[indices]
-        self._keep(kept, len(whole_table))
-        scale = encoder.target_scale
-        self._study = _Study(counted, everything, final, examination, held_out, scale)
-        self.scores_: NDArray[np.float64] = np.zeros(len(whole_table))
-        self.scores_[counted] = leave_one_out(
-            everything,
-            final.theta,
-            operator,
-            held_out,
-            examination.fit.theta,
-            None if outer is None else torch.from_numpy(outer),
-        ).numpy()
+        found = prune_head(
+            settings, table, self._encoder(subject, table, seed), validation, groups
+        )
+        kept = counted[found.kept] if found.pruned else np.arange(len(whole))
+        self._keep(kept, len(whole))
+        self._study, self._counted = found.study, counted
+        self.scores_: NDArray[np.float64] = np.zeros(len(whole))
+        self.scores_[counted] = found.scores
         if table.classes is not None:
             self.classes_ = table.classes
         elif hasattr(self, "classes_"):  # of an earlier fit
             del self.classes_
-        self._summarise(begin, whole_table, spec, prior, problem, examination, bench, best, trials)
+        self.gap_ = found.gap
+        self.path_: dict[str, NDArray[Any]] = found.path
+        self.report_ = replace(
+            found.report,
+            n_rows=len(whole),
+            n_kept=len(kept),
+            classes=class_counts(whole, self.sample_indices_),
+        )
+        if not self.report_.met:
+            warnings.warn(self.report_.status, PruningWarning, stacklevel=3)
 
     @property
-    def _solver(self) -> str:
-        return "swap" if self.solver == "auto" else self.solver
+    def subset_(self) -> Any:
+        """The kept rows of the dataset that was fitted, as a dataset of its kind."""
+        check_is_fitted(self)
+        if self._dataset is None:
+            raise AttributeError(
+                "subset_ is there after fit(dataset); for arrays use fit_transform(X, y) or take."
+            )
+        return self.take(self._dataset)
 
     def group_influence(self, rows: Any) -> GroupInfluence:
         """Predict what removing a set of rows does, without retraining.
@@ -370,26 +374,21 @@ class InfluencePruner(BasePruner):
                 "group_influence needs the training rows, which are not pickled with the pruner; "
                 "fit it again in this process."
             )
-        study, n = self._study, len(self.keep_mask_)
-        removed = read_removed(rows, n)[study.rows]
+        removed = read_removed(rows, len(self.keep_mask_))[self._counted]
         if removed.all():
             raise ValueError("these are all rows that have a weight; leave out fewer.")
-        return group_influence(
-            study.problem,
-            study.fit.theta,
-            study.examination.curvature,
-            study.held_out,
-            torch.from_numpy(removed),
-            study.target_scale,
-        )
+        return self._study.remove(removed)
 
     def _check_features(self, X: Any) -> None:
+        if is_network(self.model):  # its rows are images, token ids ... as often as columns
+            return
         check_features(self, X, self.model)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        if "_study" in state:
-            state = {**state, "_study": None}
+        for name in ("_study", "_dataset"):
+            if name in state:
+                state = {**state, name: None}
         return state
 
     def _seed(self, table: Table) -> int:
@@ -398,120 +397,3 @@ class InfluencePruner(BasePruner):
         if isinstance(self.random_state, numbers.Integral):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31))
-
-    def _held_out(self, encoder: HeadEncoder, problem: HeadProblem, rows: Table) -> HeldOut:
-        scorer, name = None, "loss"
-        if self.scoring != "loss":
-            scorer = make_scorer(self.scoring, encoder, rows.X, rows.y)
-            name = self.scoring if isinstance(self.scoring, str) else "callable"
-        held = encoder.problem(rows.X, rows.y, rows.weights)
-        return HeldOut(held, encoder.loss_unit(problem), name, scorer)
-
-    def _examine(self, problem: HeadProblem) -> Examination:
-        """The examination of these rows, from memory if they were examined before."""
-        name = choose_curvature(problem) if self.curvature == "auto" else self.curvature
-        features = getattr(problem.features, "matrix", None)
-        penalty = problem.penalty
-        key = digest(
-            name,
-            features,
-            problem.targets,
-            problem.weights,
-            type(problem.loss).__name__,
-            penalty.strength,
-            penalty.mask,
-            "total" if penalty.shares is None else penalty.shares,
-        )
-        result: Examination = EXAMINATIONS.get(
-            key, lambda: examine(problem, name), Examination.nbytes
-        )
-        if not result.fit.converged:
-            warnings.warn(
-                f"The head did not reach its optimum (mean gradient norm "
-                f"{result.fit.gradient_norm:.1e}); without a penalty, separable classes have "
-                "none. Influence is taken where the fit stopped; give the model a ridge penalty.",
-                PruningWarning,
-                stacklevel=5,
-            )
-        return result
-
-    def _search(self, bench: Bench, fixed: int | None, n: int) -> tuple[Trial | None, list[Trial]]:
-        """The trial of the fixed size, or the smallest allowed one."""
-        n_train = len(bench.problem)
-        smallest = max(1, int(bench.minima.sum()))
-        if bench.problem.penalty.strength == 0.0:  # fewer rows do not determine the head
-            smallest = min(n_train, max(smallest, bench.problem.theta_shape[0]))
-        if fixed is not None:
-            size = min(n_train, max(smallest, round(fixed / n * n_train)))
-            trial = bench.trial(size)
-            return trial, [trial]
-        with tqdm(desc="skprune", unit=" sizes", disable=not self.verbose) as bar:
-
-            def attempt(size: int, warm: Rows | None, with_random: bool) -> Trial:
-                trial = bench.trial(size, warm, with_random=with_random)
-                bar.set_postfix(rows=size, gap=f"{float(trial.gap):+.4f}")
-                bar.update()
-                return trial
-
-            return smallest_size(attempt, largest=n_train, smallest=smallest, max_gap=self.max_gap)
-
-    def _summarise(
-        self,
-        begin: float,
-        table: Table,
-        spec: HeadSpec,
-        prior: Prior,
-        problem: HeadProblem,
-        examination: Examination,
-        bench: Bench,
-        best: Trial | None,
-        trials: list[Trial],
-    ) -> None:
-        """Set ``gap_``, ``path_`` and ``report_``."""
-        refit = self.verify is not None
-        n, kept, n_train = len(table), len(self.sample_indices_), len(problem)
-        level = "refit" if refit else "predicted"
-        nothing = Gap(0.0, 0.0, level, bench.held_out.scoring, len(bench.held_out.problem))
-        self.gap_: Gap = nothing if best is None else best.gap
-        random = best.random if best is not None else None
-        if best is not None and refit and random is None:
-            random = bench.random_gap(best.size)
-        self.path_: dict[str, NDArray[Any]] = path_table(
-            trials, best, random, n_train, self.max_gap
-        )
-        selection_seconds = time.perf_counter() - begin
-        pruned_seconds = None
-        if best is not None and refit:
-            rows = torch.from_numpy(best.selection.indices)
-            pruned_seconds = cold_fit(problem.subset(rows))[1]
-        counts = []
-        if table.classes is not None:
-            before = np.bincount(table.codes, minlength=len(table.classes))
-            after = np.bincount(table.codes[self.sample_indices_], minlength=len(before))
-            counts = [
-                ClassCount(label, int(b), int(a))
-                for label, b, a in zip(table.classes, before, after, strict=True)
-            ]
-        D, K = problem.theta_shape
-        curvature = type(examination.curvature).__name__.removesuffix("Curvature").lower()
-        self.report_ = PruningReport(
-            status=outcome(self.keep, self.max_gap, level, best, trials),
-            met=self.keep is not None or best is not None,
-            n_rows=n,
-            n_kept=kept,
-            classes=tuple(counts),
-            predicted=None if best is None else best.predicted,
-            refit=None if best is None else best.measured,
-            random=random,
-            max_gap=self.max_gap if self.keep is None else None,
-            prior=prior.in_words(),
-            model=f"{spec.loss} head, {D} x {K} parameters, {curvature} curvature",
-            gradient_norm=examination.fit.gradient_norm,
-            selection_seconds=selection_seconds,
-            full_fit_seconds=examination.fit_seconds,
-            pruned_fit_seconds=pruned_seconds,
-            full_fit_rows=n_train,
-            pruned_fit_rows=n_train if best is None else best.size,
-        )
-        if not self.report_.met:
-            warnings.warn(self.report_.status, PruningWarning, stacklevel=4)

@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from skprune.containers import encode_hint, plain, refuse_text, take_rows, text_columns
 from skprune.models.adapters import HeadSpec, read_model
+from skprune.models.encoding import FLOATS, MatrixRows
 from skprune.subset.start import group_minima, stratified_quotas
 
 #: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ...
@@ -30,7 +31,7 @@ class Table:
 
     Attributes
     ----------
-    X : ndarray (n, d), csr_matrix (n, d), or the caller's own object
+    X : MatrixRows (n, d), csr_matrix (n, d), or the caller's own object
         Numbers, unless the model encodes the raw rows itself.
     y : ndarray (n,)
     codes : ndarray (n,), int64
@@ -81,9 +82,7 @@ def read_table(
     check_consistent_length(X, y)
     if len(y) < 2:
         raise ValueError(f"Found array with {len(y)} sample(s) while a minimum of 2 is required.")
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if not weights.sum() > 0:
-        raise ValueError("sample_weight is zero for all rows; at least one must be positive.")
+    weights = check_weights(sample_weight, X)
     if spec.task == "regression":
         y = _read_numbers(y, "y")
         return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights), spec
@@ -95,6 +94,14 @@ def read_table(
             f"{classes[0]}."
         )
     return Table(X, y, codes.astype(np.int64), classes, weights), spec
+
+
+def check_weights(sample_weight: Any, X: Any) -> NDArray[np.float64]:
+    """Weights of the rows of X, one for each of them."""
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not weights.sum() > 0:
+        raise ValueError("sample_weight is zero for all rows; at least one must be positive.")
+    return weights
 
 
 def _read_numbers(y: NDArray[Any], name: str) -> NDArray[np.float64]:
@@ -236,15 +243,15 @@ def is_continuous(y: NDArray[Any], model: Any) -> bool:
 
 
 def _read_features(estimator: BaseEstimator, X: Any, spec: HeadSpec, *, reset: bool) -> Any:
-    """Numbers (n, d), or the caller's own object if the model's Pipeline encodes it."""
+    """Numbers (n, d) in the precision they have, or the caller's own object that a Pipeline encodes."""
     if spec.transformer is not None and not isinstance(spec.transformer, str):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return X
     refuse_text(X)
     try:
-        X = validate_data(estimator, plain(X), reset=reset, accept_sparse="csr", dtype=np.float64)
+        X = validate_data(estimator, plain(X), reset=reset, accept_sparse="csr", dtype=FLOATS)
         _check_magnitude(X.data if sp.issparse(X) else X, "X")
-        return X
+        return X if sp.issparse(X) else MatrixRows(X)
     except ValueError as error:
         if "could not convert string" not in str(error):
             raise

@@ -49,6 +49,8 @@ class PruningReport:
         Cold fits of this head on the ``full_fit_rows`` rows of the trial and on the
         ``pruned_fit_rows`` it keeps.
     full_fit_rows, pruned_fit_rows : int
+    notes : tuple of (str, str)
+        Further lines, (name, value).
     """
 
     status: str
@@ -68,6 +70,7 @@ class PruningReport:
     pruned_fit_seconds: float | None
     full_fit_rows: int
     pruned_fit_rows: int
+    notes: tuple[tuple[str, str], ...] = ()
 
     @property
     def saved_seconds(self) -> float | None:
@@ -100,6 +103,7 @@ class PruningReport:
                 yield name, _show(gap)
         yield "start", self.prior
         yield "model", f"{self.model}; gradient norm {self.gradient_norm:.1e}"
+        yield from self.notes
         yield "selection", f"{self.selection_seconds:.2f} s, all of fit"
         fits = f"{self.full_fit_seconds:.3f} s on {self.full_fit_rows:,} rows"
         if self.pruned_fit_seconds is not None:

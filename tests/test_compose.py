@@ -21,7 +21,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import skprune.pruner
+import skprune.regimes.head
 from skprune import (
     InfluencePruner,
     PrunedClassifier,
@@ -33,7 +33,7 @@ from skprune import (
 )
 from skprune.containers import PrunedData
 from skprune.exceptions import PrunedPairError
-from skprune.pruner import EXAMINATIONS
+from skprune.regimes.head import EXAMINATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:cannot be pruned:skprune.PruningWarning")
 
@@ -347,13 +347,13 @@ class TestSearch:
 def examined(monkeypatch):
     """The rows that every run of ``examine`` was given, with nothing remembered at first."""
     EXAMINATIONS.clear()
-    rows, examine = [], skprune.pruner.examine
+    rows, examine = [], skprune.regimes.head.examine
 
     def counting(problem, curvature):
         rows.append(len(problem))
         return examine(problem, curvature)
 
-    monkeypatch.setattr(skprune.pruner, "examine", counting)
+    monkeypatch.setattr(skprune.regimes.head, "examine", counting)
     yield rows
     EXAMINATIONS.clear()
 

@@ -98,7 +98,7 @@ ROWS = {
 
 TARGETS = {
     "y is None": (fit(X, None), ValueError, ["InfluencePruner requires y to be passed"]),
-    "y is left out": (lambda: InfluencePruner().fit(X), TypeError, ["'y'"]),
+    "y is left out": (lambda: InfluencePruner().fit(X), ValueError, ["requires y to be passed"]),
     "y of two columns": (fit(X, np.c_[Y, Y]), ValueError, ["1d array", r"\(150, 2\)"]),
     "y one-hot": (fit(X, np.eye(3)[Y]), ValueError, ["1d array", r"\(150, 3\)"]),
     "y sparse": (fit(X, sp.csr_matrix(np.eye(3)[Y])), TypeError, ["y", "dense"]),

@@ -16,8 +16,44 @@ from torch import Tensor
 
 from skprune.losses import Loss, Sigmoid, Softmax, Squared
 from skprune.models.adapters import HeadSpec
-from skprune.models.features import DenseFeatures, Features, SparseFeatures
-from skprune.models.head import HeadProblem, Penalty
+from skprune.models.features import DenseFeatures, Features, SparseFeatures, shared_tensor
+from skprune.models.head import HeadFit, HeadProblem, Penalty
+
+#: Kept as they come; other numbers become float64.
+FLOATS = [np.float64, np.float32, np.float16]
+
+
+class MatrixRows:
+    """Rows of a matrix, named by position: what a table holds, so that taking rows copies none.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (N, d), of a floating dtype
+    positions : ndarray of shape (n,), int64, optional
+        Default: all rows.
+    """
+
+    def __init__(self, matrix: NDArray[Any], positions: NDArray[np.int64] | None = None) -> None:
+        self.matrix, self.positions = matrix, positions
+        n = len(matrix) if positions is None else len(positions)
+        self.shape = (n, matrix.shape[1])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        rows = self.matrix if self.positions is None else self.matrix[self.positions]
+        return np.array(rows, dtype=dtype) if copy else np.asarray(rows, dtype=dtype)
+
+    def take_rows(self, indices: NDArray[np.int64]) -> MatrixRows:
+        """Some of these rows."""
+        positions = indices if self.positions is None else self.positions[indices]
+        return MatrixRows(self.matrix, positions)
+
+    def features(self, **affine: Any) -> DenseFeatures:
+        """The rows as a matrix that multiplies; ``affine`` is what ``DenseFeatures`` takes."""
+        index = None if self.positions is None else torch.from_numpy(self.positions)
+        return DenseFeatures(shared_tensor(self.matrix), index, **affine).held()
 
 
 class HeadEncoder:
@@ -40,6 +76,7 @@ class HeadEncoder:
         self.spec, self.classes = spec, classes
         self.target_scale = 1.0
         self._transformer: Any = None
+        self._affine: dict[str, Tensor] = {}
         self._class_weight = np.ones(0 if classes is None else len(classes))
 
     @property
@@ -61,8 +98,10 @@ class HeadEncoder:
         """Learn the feature map, the class weights and the unit of the target."""
         transformer = self.spec.transformer
         if isinstance(transformer, str):
-            scaler = StandardScaler(with_mean=not sp.issparse(X))
-            self._transformer = scaler.fit(X, sample_weight=weights)
+            if sp.issparse(X):
+                self._transformer = StandardScaler(with_mean=False).fit(X, sample_weight=weights)
+            else:
+                self._affine = column_moments(_matrix_rows(X), weights)
         elif transformer is not None:
             self._transformer = clone(transformer).fit(X, y)
         if self.classes is None:
@@ -80,9 +119,26 @@ class HeadEncoder:
             )
         return self
 
-    def problem(self, X: Any, y: NDArray[Any], weights: NDArray[np.float64]) -> HeadProblem:
-        """The head's objective on the given rows; ``weights`` are sample weights (n,)."""
-        features = self._features(X)
+    def problem(
+        self,
+        X: Any,
+        y: NDArray[Any],
+        weights: NDArray[np.float64],
+        device: torch.device | str = "cpu",
+    ) -> HeadProblem:
+        """The head's objective on the given rows, on ``device``.
+
+        Parameters
+        ----------
+        X : MatrixRows, array, sparse matrix, or what the model's Pipeline encodes, n rows
+        y : ndarray of shape (n,)
+        weights : ndarray of shape (n,)
+            Sample weights.
+        device : torch.device or str
+            Where all products are made; ``Features.to`` says which rows move there.
+        """
+        device = torch.device(device)
+        features = self._features(X).to(device)
         if self.classes is not None:
             codes = np.searchsorted(self.classes, y)
             weights = weights * self._class_weight[codes]
@@ -93,10 +149,10 @@ class HeadEncoder:
         if self.spec.fit_intercept:
             scaling = self.spec.intercept_scaling
             mask[-1] = 1.0 / scaling if self.spec.penalise_intercept else 0.0
-        w = torch.from_numpy(np.ascontiguousarray(weights))
+        w = torch.from_numpy(np.ascontiguousarray(weights)).to(device)
         shares = {"total": None, "weight": w, "count": torch.ones_like(w)}[self.spec.convention]
-        penalty = Penalty(self.spec.strength, mask, shares)
-        return HeadProblem(features, torch.from_numpy(targets), w, self.loss, penalty)
+        penalty = Penalty(self.spec.strength, mask.to(device), shares)
+        return HeadProblem(features, torch.from_numpy(targets).to(device), w, self.loss, penalty)
 
     def loss_unit(self, problem: HeadProblem) -> float:
         """Factor from the head's loss to the reported one: nats, or the share of Var(y).
@@ -111,6 +167,25 @@ class HeadEncoder:
         rounding = 1e-28 * float((weights @ problem.targets.square()).sum())
         return 2.0 / variance if variance > rounding else 2.0
 
+    def predict(self, Z: Tensor) -> NDArray[Any]:
+        """What the head predicts from its outputs Z (n, K): labels, or targets in their unit."""
+        outputs = Z.cpu().numpy()
+        if self.classes is None:
+            return outputs[:, 0] * self.target_scale
+        codes = outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
+        return self.classes[codes]
+
+    def predict_proba(self, Z: Tensor) -> NDArray[np.float64]:
+        """Class probabilities (n, C) of a head trained by cross-entropy."""
+        P: NDArray[np.float64] = self.loss.mean(Z).cpu().numpy()
+        if P.shape[1] == 1:
+            return np.hstack([1.0 - P, P])
+        return P / P.sum(1, keepdims=True)
+
+    def notes(self, problem: HeadProblem, fit: HeadFit) -> tuple[tuple[str, str], ...]:
+        """Lines for the report; a network has something to say of the head that it came with."""
+        return ()
+
     def _encode_labels(self, codes: NDArray[np.int64]) -> NDArray[np.float64]:
         binary = self.n_classes == 2
         targets = codes[:, None].astype(float) if binary else np.eye(self.n_classes)[codes]
@@ -119,25 +194,29 @@ class HeadEncoder:
     def _features(self, X: Any) -> Features:
         if self._transformer is not None:
             X = self._transformer.transform(X)
+        intercept = self.spec.fit_intercept
+        if not sp.issparse(X):
+            return _matrix_rows(X).features(ones=intercept, **self._affine)
         X = check_array(X, accept_sparse="csr", dtype=np.float64, input_name="X")
-        ones = np.ones((X.shape[0], int(self.spec.fit_intercept)))
-        if sp.issparse(X):
-            return SparseFeatures(sp.csr_matrix(sp.hstack([X, ones], format="csr")))
-        return DenseFeatures(torch.from_numpy(np.hstack([X, ones])))
+        ones = np.ones((X.shape[0], int(intercept)))
+        return SparseFeatures(sp.csr_matrix(sp.hstack([X, ones], format="csr")))
 
 
-def predict_labels(encoder: HeadEncoder, Z: Tensor) -> NDArray[Any]:
-    """What the head predicts from its outputs Z (n, K): labels, or targets in their own unit."""
-    outputs = Z.numpy()
-    if encoder.classes is None:
-        return outputs[:, 0] * encoder.target_scale
-    codes = outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
-    return encoder.classes[codes]
+def _matrix_rows(X: Any) -> MatrixRows:
+    if isinstance(X, MatrixRows):
+        return X
+    return MatrixRows(check_array(X, dtype=FLOATS, input_name="X"))
 
 
-def predict_probabilities(encoder: HeadEncoder, Z: Tensor) -> NDArray[np.float64]:
-    """Class probabilities (n, C) of a head trained by cross-entropy."""
-    P = encoder.loss.mean(Z).numpy()
-    if P.shape[1] == 1:
-        return np.hstack([1.0 - P, P])
-    return P / P.sum(1, keepdims=True)
+def column_moments(X: MatrixRows, weights: NDArray[np.float64] | None) -> dict[str, Tensor]:
+    """``mean`` and ``scale`` of the weighted columns (d,), as ``StandardScaler`` has them.
+
+    The scale of a column that is constant to rounding is 1.
+    """
+    w = torch.ones(len(X)) if weights is None else torch.from_numpy(weights)
+    w = w.to(torch.float64)[:, None]
+    total, rounding = float(w.sum()), torch.finfo(torch.float64).eps
+    mean = X.features().adjoint(w)[:, 0] / total
+    variance = X.features(mean=mean).adjoint_squared(w)[:, 0] / total
+    noise = total * rounding * variance + (total * mean * rounding).square()
+    return {"mean": mean, "scale": torch.where(variance <= noise, 1.0, variance.sqrt())}

@@ -12,7 +12,7 @@ from sklearn.metrics import get_scorer
 from torch import Tensor
 
 from skprune.containers import take_rows
-from skprune.models.encoding import HeadEncoder, predict_labels, predict_probabilities
+from skprune.models.encoding import HeadEncoder, MatrixRows
 
 #: Score of the head's outputs on some of the held-out rows: (Z, rows) -> float, more is better.
 Scorer = Callable[[Tensor, NDArray[np.int64]], float]
@@ -30,7 +30,7 @@ class _Answers(BaseEstimator):
         return True
 
     def predict(self, X: Any) -> NDArray[Any]:
-        return predict_labels(self.encoder, self.Z)
+        return self.encoder.predict(self.Z)
 
 
 class _RegressionAnswers(RegressorMixin, _Answers):
@@ -43,13 +43,13 @@ class _ClassificationAnswers(ClassifierMixin, _Answers):
         self.classes_ = encoder.classes
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        outputs: NDArray[np.float64] = self.Z.numpy()
+        outputs: NDArray[np.float64] = self.Z.cpu().numpy()
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         if self.encoder.spec.loss == "squared":
             raise AttributeError("a ridge classifier has no predict_proba")
-        return predict_probabilities(self.encoder, self.Z)
+        return self.encoder.predict_proba(self.Z)
 
 
 def make_scorer(
@@ -67,8 +67,10 @@ def make_scorer(
     kind = _RegressionAnswers if encoder.classes is None else _ClassificationAnswers
 
     def scorer(Z: Tensor, rows: NDArray[np.int64]) -> float:
+        taken = take_rows(X, rows)
+        inputs = np.asarray(taken) if isinstance(taken, MatrixRows) else taken
         try:
-            return float(score(kind(encoder, Z), take_rows(X, rows), y[rows]))
+            return float(score(kind(encoder, Z), inputs, y[rows]))
         except (AttributeError, TypeError, ValueError) as error:
             task = "regression" if encoder.classes is None else "classification"
             raise ValueError(

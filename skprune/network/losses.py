@@ -118,18 +118,53 @@ class RowLoss:
                 f"The targets have {numbers.shape[1]} column(s) and the model {n_outputs} "
                 "output(s); they must agree."
             )
+        if self.kind == "binary" and not bool(np.all((numbers >= 0) & (numbers <= 1))):
+            raise ValueError(
+                f"Binary targets are numbers from 0 to 1; got {numbers.min():g} to "
+                f"{numbers.max():g}."
+            )
         return torch.from_numpy(np.ascontiguousarray(numbers))
 
+    def classes(self, n_outputs: int) -> NDArray[Any] | None:
+        """Class numbers if a row belongs to one of several classes; else None."""
+        if self.kind == "cross_entropy":
+            return np.arange(n_outputs)
+        return np.arange(2) if self.kind == "binary" and n_outputs == 1 else None
+
+    def soft_targets(self, y: NDArray[Any], n_outputs: int) -> tuple[Tensor, Tensor]:
+        """Targets (n, K) of ``head_loss`` and a factor (n,) on the rows' weights, float64.
+
+        With the class weights c and the smoothing s, cross-entropy is
+        -sum_k c_k ((1 - s) [k = y] + s / K) log p_k: its factors sum to the row's weight.
+
+        Raises
+        ------
+        ValueError
+            If the weights differ between the outputs of one row.
+        """
+        targets = self.encode(y, n_outputs)
+        if self.kind == "cross_entropy":
+            T = functional.one_hot(targets, n_outputs).double()
+            T = T * (1.0 - self.label_smoothing) + self.label_smoothing / n_outputs
+            if self.class_weight is not None:
+                T = T * self.class_weight.detach().to("cpu", torch.float64)
+            factor = T.sum(1)
+            return T / factor.clamp_min(torch.finfo(T.dtype).tiny)[:, None], factor
+        T = targets.double()
+        weighted = self.class_weight is not None or self.pos_weight is not None
+        if not weighted:
+            return T, T.new_ones(len(T))
+        if n_outputs > 1:
+            raise ValueError(
+                "weight and pos_weight of several outputs weigh a row differently in every one, "
+                "which a head cannot; name the layer (layers=[...]) or leave them out."
+            )
+        factor = T.new_ones(len(T))
+        if self.pos_weight is not None:
+            factor = 1.0 + T[:, 0] * (float(self.pos_weight) - 1.0)
+        return T, factor if self.class_weight is None else factor * float(self.class_weight)
+
     def _encode_classes(self, y: NDArray[Any], n_outputs: int) -> Tensor:
-        whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool(np.all(y == y.round())))
-        if not whole:  # labels in words are numbered in sorted order, as scikit-learn does
-            labels, codes = np.unique(y, return_inverse=True)
-            if len(labels) != n_outputs:
-                raise ValueError(
-                    f"y has {len(labels)} labels in words and the model {n_outputs} outputs, so "
-                    "which is which cannot be told; give the class numbers that it was trained on."
-                )
-            return torch.from_numpy(codes.astype(np.int64))
         codes = np.asarray(y, dtype=np.int64)
         if codes.min() < 0 or codes.max() >= n_outputs:
             raise ValueError(
@@ -190,7 +225,7 @@ def read_loss(loss: Any, link: str, y: NDArray[Any], n_outputs: int) -> RowLoss:
 
 def _guess(link: str, y: NDArray[Any], n_outputs: int) -> RowLoss:
     binary = y.dtype.kind in "iubf" and bool(np.isin(y, (0, 1)).all())
-    if n_outputs > 1 and y.ndim == 1 and (y.dtype.kind in "iubOUS" or binary):
+    if n_outputs > 1 and y.ndim == 1 and (y.dtype.kind in "iub" or binary):
         return RowLoss("cross_entropy", link=link)
     if binary and (y.ndim == 2 or n_outputs == 1):
         return RowLoss("binary", link=link)

@@ -1,0 +1,105 @@
+"""From what the user hands in as ``model=`` to a trained torch module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from skprune.containers import is_row_wise
+from skprune.datasets import RowSource, is_dataset
+
+
+class Network:
+    """A torch model that is trained already, or knows how to be.
+
+    Parameters
+    ----------
+    model : nn.Module, skorch net or callable ``train(dataset, seed) -> nn.Module``
+    loss : object or None
+        What the user says that the loss is; None takes the criterion of a skorch net, and leaves
+        it to the targets of other models.
+    weight_decay : float or None
+        Penalty per row, lam/2 |theta|^2 beside the mean loss; None takes that of a skorch net's
+        optimizer, if it has one.
+
+    Attributes
+    ----------
+    trains : bool
+        Whether the model is trained here, on the rows that are examined.
+    """
+
+    def __init__(self, model: Any, loss: Any = None, weight_decay: float | None = None) -> None:
+        self.model, self.loss, self.weight_decay = model, loss, weight_decay
+        self.trains = not isinstance(model, nn.Module)
+        if is_skorch(model):
+            self.trains = not getattr(model, "initialized_", False)
+            if loss is None:
+                criterion = model.criterion
+                options = model.get_params_for("criterion")
+                self.loss = criterion(**options) if isinstance(criterion, type) else criterion
+            if weight_decay is None:
+                self.weight_decay = model.get_params().get("optimizer__weight_decay")
+
+    def module(self, source: RowSource, rows: NDArray[np.int64], seed: int) -> nn.Module:
+        """The trained module; trained on ``rows`` of ``source`` if it is not yet.
+
+        torch's and numpy's global random states are left as they were.
+        """
+        if isinstance(self.model, nn.Module):
+            return self.model
+        if not self.trains:
+            return self.model.module_
+        state = np.random.get_state()  # noqa: NPY002 - put back below
+        try:
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                np.random.seed(seed % 2**32)  # noqa: NPY002 - the user's code may draw from it
+                if is_skorch(self.model):
+                    return fit_skorch(clone(self.model), source, rows).module_
+                module = self.model(as_dataset(source, rows), seed)
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                f"model(dataset, seed) returned a {type(module).__name__}; it must return the "
+                "trained nn.Module."
+            )
+        return module
+
+
+def is_skorch(model: Any) -> bool:
+    """Whether ``model`` is a skorch net, without importing skorch."""
+    return all(hasattr(model, name) for name in ("get_iterator", "module", "criterion"))
+
+
+def is_network(model: Any) -> bool:
+    """Whether ``model`` is a torch model: a module, a skorch net or a callable that trains one."""
+    if isinstance(model, nn.Module) or is_skorch(model):
+        return True
+    named = isinstance(model, (type, str, BaseEstimator)) or hasattr(model, "fit")
+    return callable(model) and not named
+
+
+def fit_skorch(net: Any, source: RowSource, rows: NDArray[np.int64]) -> Any:
+    """Fit a skorch net on some rows, in the container that the caller has."""
+    given = source.take(rows)
+    if is_dataset(source.original):
+        return net.fit(given, y=None)
+    y = source.targets()[rows]
+    return net.fit(given, y.astype(np.int64) if y.dtype.kind in "iub" else y)
+
+
+def as_dataset(source: RowSource, rows: NDArray[np.int64]) -> Any:
+    """Some rows as a torch Dataset of (inputs, target)."""
+    given = source.take(rows)
+    if is_dataset(source.original):
+        return given
+    inputs = given if isinstance(given, tuple) and not is_row_wise(given, len(rows)) else (given,)
+    targets = torch.from_numpy(np.ascontiguousarray(source.targets()[rows]))
+    return TensorDataset(*(torch.as_tensor(np.asarray(part)) for part in inputs), targets)

@@ -1,0 +1,220 @@
+"""The last linear layer of a network as a head: its features, targets, weights and penalty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from skprune.cache import ContentCache, digest
+from skprune.datasets import RowSource
+from skprune.losses import Loss
+from skprune.models.adapters import DEFAULT_STRENGTH, HeadSpec
+from skprune.models.encoding import HeadEncoder
+from skprune.models.features import DenseFeatures
+from skprune.models.head import HeadFit, HeadProblem, Penalty
+from skprune.network.adapters import Network
+from skprune.network.batches import for_batches
+from skprune.network.losses import RowLoss, read_loss
+from skprune.network.module import LinearHead, TorchModel
+
+#: Features kept in memory, shared by all pruners of this process.
+FEATURES = ContentCache(max_bytes=2**30)
+#: Part of the widest feature's spread that every feature is taken to have by the penalty.
+LEAST_SPREAD = 1e-3
+
+
+@dataclass(frozen=True)
+class SourceRows:
+    """Some rows of a source, named by position: what a table holds instead of columns."""
+
+    source: RowSource
+    positions: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def take_rows(self, indices: NDArray[np.int64]) -> SourceRows:
+        """Some of these rows."""
+        return SourceRows(self.source, self.positions[indices])
+
+
+class NetworkEncoder(HeadEncoder):
+    """Turns rows into problems of the network's last linear layer.
+
+    Parameters
+    ----------
+    network : Network
+        Without a known ``weight_decay`` the penalty per row is 1e-3 on features of unit spread,
+        without the bias; with one it is on all weights of the layer.
+    device, batch_size
+        As in ``InfluencePruner``.
+    seed : int
+        For the training of a network that is not trained yet.
+
+    Attributes
+    ----------
+    model : TorchModel
+    head : LinearHead
+    given : Tensor of shape (D, K)
+        theta of the layer as it came.
+    """
+
+    model: TorchModel
+    head: LinearHead
+    row_loss: RowLoss
+    given: Tensor
+
+    def __init__(
+        self,
+        network: Network,
+        device: Any,
+        batch_size: int | str,
+        seed: int,
+    ) -> None:
+        super().__init__(HeadSpec("classification", "softmax", 0.0, "weight"), None)
+        self.network, self.device, self.batch_size, self.seed = network, device, batch_size, seed
+        self._features_of: dict[int, Tensor] = {}
+
+    def fit(
+        self, X: SourceRows, y: NDArray[Any], weights: NDArray[np.float64] | None = None
+    ) -> NetworkEncoder:
+        """Train the network if need be, and find its last layer, its loss and its penalty."""
+        module = self.network.module(X.source, X.positions, self.seed)
+        self.model = TorchModel(module, self.device)
+        inputs, _ = next(X.source.batches(min(8, len(X)), X.positions[:8]))
+        with self.model.frozen():
+            self.head = self.model.find_head(inputs)
+        n_outputs = self.head.layer.out_features
+        self.row_loss = read_loss(self.network.loss, self.head.link, y, n_outputs)
+        loss = self.row_loss.head_loss
+        if loss is None:
+            raise ValueError(
+                "layers='head' knows cross-entropy, binary cross-entropy and the squared error; "
+                f"with a loss of your own, name the layer: layers=[{self.head.name!r}]."
+            )
+        self._head_loss = loss
+        self.classes = self.row_loss.classes(n_outputs)
+        if self.row_loss.kind == "squared":
+            scale = float(np.std(y))
+            self.target_scale = scale if scale > 1e-14 * float(np.abs(y).max()) else 1.0
+        features = self._all_features(X.source)[torch.from_numpy(X.positions)]
+        self._mask = self._penalised(features.std(0, correction=0).double())
+        decay = DEFAULT_STRENGTH if self.network.weight_decay is None else self.network.weight_decay
+        self.spec = HeadSpec(
+            "regression" if self.row_loss.kind == "squared" else "classification",
+            {"cross_entropy": "softmax", "binary": "sigmoid"}.get(self.row_loss.kind, "squared"),
+            decay / self.row_loss.scale(n_outputs),
+            "weight",
+            fit_intercept=self.head.layer.bias is not None,
+            penalise_intercept=self.network.weight_decay is not None,
+        )
+        self.given = self.head.theta() / self.target_scale
+        return self
+
+    @property
+    def loss(self) -> Loss:
+        """The loss of a row."""
+        return self._head_loss
+
+    def problem(self, X: SourceRows, y: NDArray[Any], weights: NDArray[np.float64]) -> HeadProblem:
+        """The objective of the layer on the given rows; ``weights`` are sample weights (n,)."""
+        n_outputs = self.head.layer.out_features
+        features = self._all_features(X.source)[torch.from_numpy(X.positions)].double()
+        if self.spec.fit_intercept:
+            features = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
+        targets, factor = self.row_loss.soft_targets(y, n_outputs)
+        w = torch.from_numpy(np.ascontiguousarray(weights)) * factor
+        penalty = Penalty(self.spec.strength, self._mask, w)
+        return HeadProblem(
+            DenseFeatures(features), targets / self.target_scale, w, self.loss, penalty
+        )
+
+    def predict(self, Z: Tensor) -> NDArray[Any]:
+        """Class numbers, (n, L) zeros and ones of several labels, or targets in their unit."""
+        if self.classes is not None:
+            return super().predict(Z)
+        outputs = Z.cpu().numpy()
+        if self.row_loss.kind == "binary":
+            return (outputs > 0).astype(np.int64)
+        numbers = outputs * self.target_scale
+        return numbers[:, 0] if numbers.shape[1] == 1 else numbers
+
+    def loss_unit(self, problem: HeadProblem) -> float:
+        """Factor from the head's loss to the reported one: nats, or the share of Var(y)."""
+        if self.row_loss.kind == "squared":
+            return super().loss_unit(problem)
+        return self.row_loss.scale(self.head.layer.out_features)
+
+    def notes(self, problem: HeadProblem, fit: HeadFit) -> tuple[tuple[str, str], ...]:
+        """How far the layer was from the optimum at which it is examined."""
+        outputs = problem.features.forward(self.given)
+        total, unit = float(problem.weights.sum()), self.loss_unit(problem)
+        before = unit * float(problem.weights @ problem.loss.value(outputs, problem.targets))
+        after = unit * float(problem.weights @ problem.loss.value(fit.outputs, problem.targets))
+        distance = float((self.given - fit.theta).norm()) / max(float(self.given.norm()), 1e-300)
+        text = (
+            f"{self.head.name or 'the module'}, polished to its optimum: mean loss "
+            f"{before / total:.4f} as given, {after / total:.4f} there; weights moved by "
+            f"{distance:.0%} of their norm"
+        )
+        if problem.loss.mean(outputs).shape[1] > 1:
+            same = (outputs.argmax(1) == fit.outputs.argmax(1)).double().mean()
+            text += f"; {float(same):.1%} of the predictions stay"
+        return (("layer", text),)
+
+    def _penalised(self, spread: Tensor) -> Tensor:
+        """P's diagonal: torch's weight decay takes all weights alike, the default scales them."""
+        bias = self.head.layer.bias is not None
+        if self.network.weight_decay is not None:
+            return torch.ones(len(spread) + bias, 1, dtype=torch.float64)
+        least = LEAST_SPREAD * float(spread.max())
+        mask = spread.clamp_min(least if least > 0 else 1.0)
+        return torch.cat([mask, mask.new_zeros(int(bias))])[:, None]
+
+    def _all_features(self, source: RowSource) -> Tensor:
+        """Inputs of the layer for all rows of ``source``, (n, D), in the module's precision."""
+        if id(source) not in self._features_of:
+            fingerprint = source.fingerprint()
+            if fingerprint is None:
+                self._features_of[id(source)] = self._extract(source)
+            else:
+                state = self.model.module.state_dict()
+                key = digest(fingerprint, self.head.name, *state, *state.values())
+                self._features_of[id(source)] = FEATURES.get(
+                    key, lambda: self._extract(source), lambda features: features.nbytes
+                )
+        return self._features_of[id(source)]
+
+    def _extract(self, source: RowSource) -> Tensor:
+        n, width = len(source), self.head.layer.in_features
+        dtype = self.model.dtype if self.model.dtype.is_floating_point else torch.float32
+        features = torch.empty(n, width, dtype=dtype)
+        seen: list[Tensor] = []
+
+        def keep(layer: nn.Module, args: tuple[Any, ...]) -> None:
+            seen.append(args[0].detach())
+
+        def work(inputs: Any, places: NDArray[np.int64]) -> None:
+            seen.clear()
+            self.model.call(self.model.prepare(inputs))
+            features[torch.from_numpy(places)] = seen[-1].to("cpu", dtype)
+
+        with self.model.frozen(), torch.no_grad():
+            hook = self.head.layer.register_forward_pre_hook(keep)
+            try:
+                for_batches(source, np.arange(n), self.batch_size, work, self.model.device)
+            finally:
+                hook.remove()
+        finite = torch.isfinite(features).all(1)
+        if not bool(finite.all()):
+            row = int(torch.nonzero(~finite)[0])
+            raise ValueError(
+                f"The inputs of the layer {self.head.name!r} hold NaN or infinity, first in row "
+                f"{row}; look for it in that row, or in the weights before the layer."
+            )
+        return features

@@ -1,0 +1,242 @@
+"""Prune for a convex head: examine, search, carry over to all rows, score, report."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from skprune.cache import ContentCache, digest
+from skprune.curvature import choose_curvature
+from skprune.examine import Examination, cold_fit, examine
+from skprune.exceptions import PruningWarning
+from skprune.gap import Gap, HeldOut
+from skprune.influence import HeadInfluence
+from skprune.models.encoding import HeadEncoder
+from skprune.models.head import HeadFit, HeadProblem, fit_head
+from skprune.models.scoring import make_scorer
+from skprune.reading import Table, hold_out
+from skprune.regimes.base import Outcome, Settings, class_counts
+from skprune.removal import GroupInfluence, group_influence, leave_one_out
+from skprune.report import PruningReport
+from skprune.search import Bench, Trial, carry_over, outcome, path_table, smallest_size
+from skprune.subset import Rows
+
+#: Examinations kept in memory, shared by all pruners of this process.
+EXAMINATIONS = ContentCache(max_bytes=2**30)
+
+
+@dataclass(frozen=True)
+class HeadStudy:
+    """The head on all rows, ready to say what removing some of them does."""
+
+    problem: HeadProblem
+    fit: HeadFit
+    examination: Examination
+    held_out: HeldOut
+    target_scale: float
+
+    def remove(self, removed: NDArray[np.bool_]) -> GroupInfluence:
+        """Predicted effect of removing the rows where the mask is True."""
+        return group_influence(
+            self.problem,
+            self.fit.theta,
+            self.examination.curvature,
+            self.held_out,
+            torch.from_numpy(removed),
+            self.target_scale,
+        )
+
+
+def prune_head(
+    settings: Settings, table: Table, encoder: HeadEncoder, validation: Table | None, groups: Any
+) -> Outcome:
+    """Find the rows of ``table`` to keep.
+
+    Parameters
+    ----------
+    settings : Settings
+    table : Table
+        Rows that have a weight.
+    encoder : HeadEncoder
+        Not fitted yet.
+    validation : Table or None
+        Rows to measure on; None holds out some of the table's.
+    groups : ndarray of shape (n,) or None
+        Rows of one group are held out together.
+    """
+    n, minima, seed = len(table), table.minima(settings.min_per_class), settings.seed
+    if validation is None:
+        inner, outer = hold_out(table, settings.validation_fraction, groups, seed)
+        train, validation = table.take(inner), table.take(outer)
+    else:
+        inner, outer, train = np.arange(n), None, table
+    encoder.fit(train.X, train.y, train.weights)
+    problem = encoder.problem(train.X, train.y, train.weights)
+    held_out = _held_out(settings, encoder, problem, validation)
+    examination = _examine(settings.curvature, problem)
+    refit = settings.verify is not None
+    bench = Bench(
+        problem,
+        examination.fit.theta,
+        examination.influence(problem),
+        held_out,
+        groups=train.codes,
+        minima=train.minima(settings.min_per_class),
+        solver=settings.solver,
+        prior=settings.prior.of(problem, examination.fit, inner),
+        refit=refit,
+        seed=seed,
+    )
+    best, trials = _search(settings, bench, n)
+
+    if outer is None:
+        everything, final, operator = problem, examination.fit, bench.operator
+        indices = np.arange(n) if best is None else best.selection.indices
+    else:
+        everything = encoder.problem(table.X, table.y, table.weights)
+        final = fit_head(everything, examination.curvature.solve, start=examination.fit.theta)
+        operator = HeadInfluence(everything, final.theta, final.outputs, examination.curvature)
+        whole = Bench(
+            everything,
+            final.theta,
+            operator,
+            held_out,
+            groups=table.codes,
+            minima=minima,
+            solver=settings.solver,
+            prior=settings.prior.of(everything, final, np.arange(n)),
+            refit=refit,
+            seed=seed,
+        )
+        best, indices = carry_over(
+            bench, whole, inner, best, trials, settings.fixed, settings.max_gap
+        )
+    scores = leave_one_out(
+        everything,
+        final.theta,
+        operator,
+        held_out,
+        examination.fit.theta,
+        None if outer is None else torch.from_numpy(outer),
+    )
+    random = None if best is None else best.random
+    if best is not None and refit and random is None:
+        random = bench.random_gap(best.size)
+    level = "refit" if refit else "predicted"
+    nothing = Gap(0.0, 0.0, level, held_out.scoring, len(held_out.problem))
+    return Outcome(
+        kept=indices,
+        pruned=best is not None,
+        scores=scores.cpu().numpy(),
+        gap=nothing if best is None else best.gap,
+        path=path_table(trials, best, random, len(problem), settings.max_gap),
+        report=_report(settings, table, encoder, bench, examination, best, trials, indices, random),
+        study=HeadStudy(everything, final, examination, held_out, encoder.target_scale),
+    )
+
+
+def _held_out(
+    settings: Settings, encoder: HeadEncoder, problem: HeadProblem, rows: Table
+) -> HeldOut:
+    scorer, name = None, "loss"
+    if settings.scoring != "loss":
+        scorer = make_scorer(settings.scoring, encoder, rows.X, rows.y)
+        name = settings.scoring if isinstance(settings.scoring, str) else "callable"
+    held = encoder.problem(rows.X, rows.y, rows.weights)
+    return HeldOut(held, encoder.loss_unit(problem), name, scorer)
+
+
+def _examine(curvature: str, problem: HeadProblem) -> Examination:
+    """The examination of these rows, from memory if they were examined before."""
+    name = choose_curvature(problem) if curvature == "auto" else curvature
+    features = getattr(problem.features, "matrix", None)
+    penalty = problem.penalty
+    key = digest(
+        name,
+        features,
+        problem.targets,
+        problem.weights,
+        type(problem.loss).__name__,
+        penalty.strength,
+        penalty.mask,
+        "total" if penalty.shares is None else penalty.shares,
+    )
+    result: Examination = EXAMINATIONS.get(key, lambda: examine(problem, name), Examination.nbytes)
+    if not result.fit.converged:
+        warnings.warn(
+            f"The head did not reach its optimum (mean gradient norm "
+            f"{result.fit.gradient_norm:.1e}); without a penalty, separable classes have "
+            "none. Influence is taken where the fit stopped; give the model a ridge penalty.",
+            PruningWarning,
+            stacklevel=5,
+        )
+    return result
+
+
+def _search(settings: Settings, bench: Bench, n: int) -> tuple[Trial | None, list[Trial]]:
+    """The trial of the fixed size, or the smallest allowed one."""
+    n_train = len(bench.problem)
+    smallest = max(1, int(bench.minima.sum()))
+    if bench.problem.penalty.strength == 0.0:  # fewer rows do not determine the head
+        smallest = min(n_train, max(smallest, bench.problem.theta_shape[0]))
+    if settings.fixed is not None:
+        size = min(n_train, max(smallest, round(settings.fixed / n * n_train)))
+        trial = bench.trial(size)
+        return trial, [trial]
+    with tqdm(desc="skprune", unit=" sizes", disable=not settings.verbose) as bar:
+
+        def attempt(size: int, warm: Rows | None, with_random: bool) -> Trial:
+            trial = bench.trial(size, warm, with_random=with_random)
+            bar.set_postfix(rows=size, gap=f"{float(trial.gap):+.4f}")
+            bar.update()
+            return trial
+
+        return smallest_size(attempt, largest=n_train, smallest=smallest, max_gap=settings.max_gap)
+
+
+def _report(
+    settings: Settings,
+    table: Table,
+    encoder: HeadEncoder,
+    bench: Bench,
+    examination: Examination,
+    best: Trial | None,
+    trials: list[Trial],
+    kept: Rows,
+    random: Gap | None,
+) -> PruningReport:
+    selection_seconds = time.perf_counter() - settings.begin
+    problem, pruned_seconds = bench.problem, None
+    if best is not None and bench.refit:
+        rows = torch.from_numpy(best.selection.indices)
+        pruned_seconds = cold_fit(problem.subset(rows))[1]
+    D, K = problem.theta_shape
+    curvature = type(examination.curvature).__name__.removesuffix("Curvature").lower()
+    level = "refit" if bench.refit else "predicted"
+    return PruningReport(
+        status=outcome(settings.keep, settings.max_gap, level, best, trials),
+        met=settings.keep is not None or best is not None,
+        n_rows=len(table),
+        n_kept=len(kept),
+        classes=class_counts(table, kept),
+        predicted=None if best is None else best.predicted,
+        refit=None if best is None else best.measured,
+        random=random,
+        max_gap=settings.max_gap if settings.keep is None else None,
+        prior=settings.prior.in_words(),
+        notes=encoder.notes(problem, examination.fit),
+        model=f"{encoder.spec.loss} head, {D} x {K} parameters, {curvature} curvature",
+        gradient_norm=examination.fit.gradient_norm,
+        selection_seconds=selection_seconds,
+        full_fit_seconds=examination.fit_seconds,
+        pruned_fit_seconds=pruned_seconds,
+        full_fit_rows=len(problem),
+        pruned_fit_rows=len(problem) if best is None else best.size,
+    )
