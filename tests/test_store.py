@@ -236,8 +236,8 @@ class TestInterrupted:
 
 class TestTogether:
     def test_writers_at_once(self, tmp_path):
-        writers = [writer(tmp_path, -1) for _ in range(3)]
-        assert [w.wait() for w in writers] == [0, 0, 0]
+        writers = [writer(tmp_path, -1) for _ in range(2)]
+        assert [w.wait() for w in writers] == [0, 0]
         assert_array_equal(array(tmp_path, pytest.fail), expected())
         assert files(tmp_path, "*.tmp.npy") == []
 

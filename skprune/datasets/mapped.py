@@ -70,12 +70,14 @@ class DatasetSource(RowSource):
     def _batches(
         self, size: int, indices: NDArray[np.int64] | None
     ) -> Iterator[tuple[Any, NDArray[np.int64]]]:
-        base, rows = flatten(self._dataset, np.arange(len(self)) if indices is None else indices)
+        base, below = flatten(self._dataset, np.arange(len(self)) if indices is None else indices)
         if type(base) is TensorDataset and self._collate is None:
             # The same numbers as item by item, a hundred times as fast.
             columns = [Rows(tensor) for tensor in base.tensors]
-            for key, where in spans(len(self), size, indices):
-                batch = tuple(column[rows[key]] for column in columns)
+            rows = None if indices is None and base is self._dataset else below
+            keys = (key for key, _ in spans(len(self), size, rows))
+            for key, (_, where) in zip(keys, spans(len(self), size, indices), strict=True):
+                batch = tuple(column[key] for column in columns)
                 yield split(batch, self._row_shape, batch=True)[0], where
             return
         shape = ""
