@@ -1,7 +1,8 @@
 """The gap: what a smaller training set costs on rows that took no part in it.
 
 gap = score(full) - score(pruned), so that positive is worse. The level says how it was found:
-"predicted" by one Newton step on the kept rows, or "refit" by fitting the head on them.
+"predicted" by one Newton step on the kept rows, "refit" by fitting the head on them, or
+"retrained" by training the whole model on them (``skprune.retraining``).
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Gap(float):
     ----------
     standard_error : float
         Of the mean over the held-out rows, in the unit of the gap.
-    level : {"predicted", "refit"}
-        How the pruned head was found.
+    level : {"predicted", "refit", "retrained"}
+        How the pruned head, or model, was found.
     scoring : str
         What was scored: "loss" is in nats (classification) or shares of Var(y).
     n_rows : int

@@ -13,7 +13,7 @@ from scipy import stats
 
 from skprune.gap import Gap
 from skprune.retraining.measures import Floats, Measure, Score
-from skprune.retraining.seeds import child_seeds
+from skprune.retraining.seeds import child_seeds, seeded
 from skprune.retraining.trainers import Trainer
 from skprune.subset import Rows
 from skprune.subset.start import starting_subset
@@ -233,7 +233,8 @@ class Retraining:
         self.trainings.append(training)
         if self.on_training is not None:
             self.on_training(training)
-        return self.measure.score(fitted)
+        with seeded(seed):  # data loaders draw a seed even where nothing is random
+            return self.measure.score(fitted)
 
     def _gap(self, values: list[float], parts: list[Floats]) -> RetrainedGap:
         k = len(values)

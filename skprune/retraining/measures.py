@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import is_regressor
 from sklearn.metrics import get_scorer
 
 from skprune.containers import n_rows, plain, take_rows
@@ -169,11 +170,10 @@ def estimator_measure(
 
         return LossMeasure(errors, weights)
     if not hasattr(estimator, "predict_proba"):
-        name = type(estimator).__name__
-        kind = "has no predict_proba" if is_classifier(estimator) else "is no classifier with it"
         raise ValueError(
-            f'scoring="loss" is the cross-entropy of predict_proba, but {name} {kind}. Name a '
-            'scorer (scoring="accuracy"), or wrap the estimator in CalibratedClassifierCV.'
+            f'scoring="loss" is the cross-entropy of predict_proba, but {type(estimator).__name__} '
+            'has no predict_proba. Name a scorer (scoring="accuracy"), or wrap the estimator in '
+            "CalibratedClassifierCV."
         )
 
     def entropies(fitted: Any) -> Floats:
@@ -267,6 +267,7 @@ class _Answers:
     def _remember(self, ask: Callable[..., Any]) -> Callable[..., Any]:
         known: list[Any] = []
 
+        @wraps(ask)  # scikit-learn goes by the names of methods
         def answer(X: Any, *args: Any, **params: Any) -> Any:
             if X is not self.X or args or params:
                 return ask(X, *args, **params)

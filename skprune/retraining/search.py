@@ -22,6 +22,8 @@ RESOLUTION = 1.1
 SIZES = 8
 #: Sizes at which the gap is guessed between the largest refused and the smallest allowed one.
 CANDIDATES = 400
+#: Part of the bracket, on a log scale, that a trial may leave; else a bisection follows it.
+SLOW = 0.6
 
 
 class Guess:
@@ -114,12 +116,12 @@ def smallest_retrained(
     trials: list[RetrainedTrial] = []
     best: RetrainedTrial | None = None
     lower, upper = smallest - 1, largest  # refused, allowed
-    slow = 0  # trials in a row that left most of the bracket
+    slow = False  # whether the last trial left most of the bracket
     while upper - lower > 1 and (lower < smallest or upper / lower > resolution):
         retraining.full_scores()
         if retraining.n_trainings >= end:
             break
-        size = _next_size(curve, trials, lower, upper, smallest, max_gap, resolution, slow > 1)
+        size = _next_size(curve, trials, lower, upper, smallest, max_gap, resolution, slow)
         begin = time.perf_counter()
         rows = select(size)
         seconds = time.perf_counter() - begin
@@ -131,7 +133,7 @@ def smallest_retrained(
         else:
             lower = size
         left = math.log(upper / max(lower, smallest)) if upper > smallest else 0.0
-        slow = slow + 1 if left > 0.6 * width else 0
+        slow = left > SLOW * width
     return best, trials
 
 
@@ -148,6 +150,8 @@ def _next_size(
     """A size strictly between the refused and the allowed one."""
     low, high = lower + 1, upper - 1
     middle = round(math.sqrt(max(lower, smallest) * upper))
+    if lower < smallest and len(trials) > 1 and max(t.gap for t in trials) <= 0:
+        return smallest  # nothing costs anything so far
     if not bisect:
         sizes = np.unique(np.geomspace(low, high, CANDIDATES).round().astype(np.int64))
         expected = _expected(curve, trials, sizes.astype(np.float64))
