@@ -47,9 +47,9 @@ class Prior:
     def in_words(self) -> str:
         """Which start is in force, and what that means for other models."""
         if self.odds is None and self.name is None:
-            return "uniform within classes; the gap is this head's, measure other models"
+            return "uniform within classes; the gap is this model's, measure others"
         name = f'"{self.name}"' if self.name else "given"
-        return f"prior {name}: for this head alone, other models may do worse than random"
+        return f"prior {name}: for this model alone, others may do worse than random"
 
 
 def difficulty(score: str, problem: HeadProblem, fit: HeadFit) -> NDArray[np.float64]:

@@ -13,31 +13,34 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
 from skprune.cache import digest
+from skprune.containers import take_rows
 from skprune.curvature import CURVATURES
 from skprune.datasets import is_dataset
 from skprune.exceptions import PruningWarning
 from skprune.models.adapters import HeadSpec
 from skprune.models.encoding import HeadEncoder
 from skprune.network.adapters import Network, is_network
-from skprune.network.encoding import NetworkEncoder
+from skprune.network.encoding import NetworkEncoder, SourceRows
 from skprune.network.reading import read_rows, read_validation_rows
 from skprune.prior import Prior
 from skprune.reading import (
     Table,
     check_features,
+    hold_out,
     read_removed,
     read_table,
     read_validation,
 )
-from skprune.regimes.base import Settings, class_counts
+from skprune.regimes.base import Outcome, Settings, class_counts
 from skprune.regimes.head import prune_head
 from skprune.removal import GroupInfluence
-from skprune.subset import SOLVERS
+from skprune.retraining import Data, make_retraining
+from skprune.subset import SOLVERS, Rows
 from skprune.threads import threads
 
 
@@ -151,6 +154,8 @@ class InfluencePruner(BasePruner):
     'refit'
     """
 
+    _dataset: Any
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "max_gap": [Interval(numbers.Real, 0, None, closed="neither")],
         "keep": [None, *KEEP_CONSTRAINTS],
@@ -159,7 +164,8 @@ class InfluencePruner(BasePruner):
         "curvature": [StrOptions({"auto", *CURVATURES})],
         "solver": [StrOptions({"auto", *SOLVERS} - {"exact"})],
         "prior": [None, StrOptions({"loss", "el2n"}), "array-like"],
-        "verify": [None, StrOptions({"refit"})],
+        "verify": [None, StrOptions({"auto", "refit", "retrain"}), HasMethods(["fit"]), callable],
+        "n_seeds": [Interval(numbers.Integral, 1, None, closed="left")],
         "min_per_class": [Interval(numbers.Integral, 0, None, closed="left")],
         "validation_fraction": [Interval(numbers.Real, 0, 1, closed="neither")],
         "layers": [StrOptions({"head"})],
@@ -182,7 +188,8 @@ class InfluencePruner(BasePruner):
         curvature: str = "auto",
         solver: str = "auto",
         prior: Any = None,
-        verify: str | None = "refit",
+        verify: Any = "auto",
+        n_seeds: int = 3,
         min_per_class: int = 1,
         validation_fraction: float = 0.2,
         layers: Any = "head",
@@ -202,6 +209,7 @@ class InfluencePruner(BasePruner):
         self.solver = solver
         self.prior = prior
         self.verify = verify
+        self.n_seeds = n_seeds
         self.min_per_class = min_per_class
         self.validation_fraction = validation_fraction
         self.layers = layers
@@ -254,9 +262,77 @@ class InfluencePruner(BasePruner):
         begin = time.perf_counter()
         read = self._read_network if is_network(self.model) else self._read_table
         table, validation, subject = read(X, y, sample_weight, X_val, y_val)
+        # Rows without weight say nothing of the model: they are neither examined nor kept.
+        check_consistent_length(table.y, groups)
+        counted, whole = np.flatnonzero(table.weights > 0), table
+        if len(counted) < len(whole):
+            table = whole.take(counted)
+        seed, held_out = self._seed(table), Data(X_val, y_val)
+        inner, outer = np.arange(len(table)), None
+        if validation is None:
+            groups = None if groups is None else np.asarray(groups)[counted]
+            inner, outer = hold_out(table, self.validation_fraction, groups, seed)
+            validation = table.take(outer)
+            held_out = self._data(X, y, whole, counted[outer])
+        fixed = None
+        if self.keep is not None:
+            minima = table.minima(self.min_per_class)
+            fixed = min(len(table), resolve_size(self.keep, len(whole), minima))
+        retrained = self._retrained()
+        retraining = None
+        if retrained is not None:
+            retraining = make_retraining(
+                retrained,
+                self._data(X, y, whole, counted[inner]),
+                held_out,
+                scoring=self.scoring,
+                loss=self.loss,
+                n_seeds=self.n_seeds,
+                seed=seed,
+                device=self.device,
+                batch_size=self.batch_size,
+            )
+        settings = Settings(
+            max_gap=self.max_gap,
+            keep=self.keep,
+            fixed=fixed,
+            scoring=self.scoring,
+            curvature=self.curvature,
+            solver="swap" if self.solver == "auto" else self.solver,
+            prior=Prior(self.prior, len(whole), counted),
+            refit=self.verify is not None,
+            retraining=retraining,
+            retrained=type(retrained).__name__,
+            min_per_class=self.min_per_class,
+            inner=inner,
+            outer=outer,
+            seed=seed,
+            verbose=self.verbose,
+            begin=begin,
+        )
         with threads(self.n_jobs, len(table) * getattr(self, "n_features_in_", 1)):
-            self._fit(begin, table, validation, subject, groups)
+            found = prune_head(settings, table, self._encoder(subject, table, seed), validation)
+        self._finish(found, whole, counted)
         return self
+
+    def _retrained(self) -> Any:
+        """What is retrained to measure a gap; None if nothing is."""
+        if self.verify is None or self.verify in ("auto", "refit"):
+            return None
+        if not isinstance(self.verify, str):
+            return self.verify
+        if self.model is None or isinstance(self.model, str):
+            raise ValueError(
+                f"verify='retrain' trains the model anew, and model={self.model!r} is a head that "
+                "verify='refit' trains anew already; pass the estimator to retrain as verify."
+            )
+        return self.model
+
+    def _data(self, X: Any, y: Any, table: Table, rows: Rows) -> Data:
+        """Some rows as the user has them, or as positions in them."""
+        if isinstance(table.X, SourceRows):
+            return Data(table.X.take_rows(rows), weights=table.weights[rows])
+        return Data(take_rows(X, rows), take_rows(y, rows), table.weights[rows])
 
     def _read_table(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
@@ -282,49 +358,15 @@ class InfluencePruner(BasePruner):
             return NetworkEncoder(subject, self.device, self.batch_size, seed)
         return HeadEncoder(subject, table.classes)
 
-    def _fit(
-        self,
-        begin: float,
-        whole: Table,
-        validation: Table | None,
-        subject: HeadSpec | Network,
-        groups: Any,
-    ) -> None:
-        # Rows without weight say nothing of the model: they are neither examined nor kept.
-        check_consistent_length(whole.y, groups)
-        counted = np.flatnonzero(whole.weights > 0)
-        table = whole if len(counted) == len(whole) else whole.take(counted)
-        groups = None if groups is None else np.asarray(groups)[counted]
-        fixed = None
-        if self.keep is not None:
-            minima = table.minima(self.min_per_class)
-            fixed = min(len(table), resolve_size(self.keep, len(whole), minima))
-        seed = self._seed(table)
-        settings = Settings(
-            max_gap=self.max_gap,
-            keep=self.keep,
-            fixed=fixed,
-            scoring=self.scoring,
-            curvature=self.curvature,
-            solver="swap" if self.solver == "auto" else self.solver,
-            prior=Prior(self.prior, len(whole), counted),
-            verify=self.verify,
-            min_per_class=self.min_per_class,
-            validation_fraction=self.validation_fraction,
-            seed=seed,
-            verbose=self.verbose,
-            begin=begin,
-        )
-        found = prune_head(
-            settings, table, self._encoder(subject, table, seed), validation, groups
-        )
+    def _finish(self, found: Outcome, whole: Table, counted: Rows) -> None:
+        """Set the fitted attributes; ``counted`` are the rows of the table that were examined."""
         kept = counted[found.kept] if found.pruned else np.arange(len(whole))
         self._keep(kept, len(whole))
         self._study, self._counted = found.study, counted
         self.scores_: NDArray[np.float64] = np.zeros(len(whole))
         self.scores_[counted] = found.scores
-        if table.classes is not None:
-            self.classes_ = table.classes
+        if whole.classes is not None:
+            self.classes_ = whole.classes
         elif hasattr(self, "classes_"):  # of an earlier fit
             del self.classes_
         self.gap_ = found.gap

@@ -32,9 +32,10 @@ class PruningReport:
     n_rows, n_kept : int
     classes : tuple of ClassCount
         Empty for regression.
-    predicted, refit, random : Gap or None
-        Gap of the kept rows by a Newton step, by refitting, and of a stratified random subset of
-        the same size by refitting.
+    predicted, refit, retrained : Gap or None
+        Gap of the kept rows by a Newton step, by refitting the head, and by retraining the model.
+    random : Gap or None
+        That of a stratified random subset of the same size, by the last of these that was done.
     max_gap : float or None
         The budget; None if the size was fixed.
     prior : str
@@ -46,7 +47,7 @@ class PruningReport:
     selection_seconds : float
         All of ``fit``: examining, searching, measuring.
     full_fit_seconds, pruned_fit_seconds : float or None
-        Cold fits of this head on the ``full_fit_rows`` rows of the trial and on the
+        Cold fits of this model on the ``full_fit_rows`` rows of the trial and on the
         ``pruned_fit_rows`` it keeps.
     full_fit_rows, pruned_fit_rows : int
     notes : tuple of (str, str)
@@ -60,6 +61,7 @@ class PruningReport:
     classes: tuple[ClassCount, ...]
     predicted: Gap | None
     refit: Gap | None
+    retrained: Gap | None
     random: Gap | None
     max_gap: float | None
     prior: str
@@ -74,14 +76,14 @@ class PruningReport:
 
     @property
     def saved_seconds(self) -> float | None:
-        """Seconds that one retraining of this head saves."""
+        """Seconds that one retraining of this model saves."""
         if self.pruned_fit_seconds is None:
             return None
         return self.full_fit_seconds - self.pruned_fit_seconds
 
     @property
     def retrainings_to_pay(self) -> float | None:
-        """Retrainings of this head after which the selection has paid for itself."""
+        """Retrainings of this model after which the selection has paid for itself."""
         saved = self.saved_seconds
         if saved is None or saved <= 0:
             return None
@@ -97,10 +99,11 @@ class PruningReport:
         for name, gap in (
             ("gap, predicted", self.predicted),
             ("gap, refit", self.refit),
-            ("random, refit", self.random),
+            ("gap, retrained", self.retrained),
+            ("random", self.random),
         ):
             if gap is not None:
-                yield name, _show(gap)
+                yield name if "," in name else f"random, {gap.level}", _show(gap)
         yield "start", self.prior
         yield "model", f"{self.model}; gradient norm {self.gradient_norm:.1e}"
         yield from self.notes
@@ -117,15 +120,15 @@ class PruningReport:
         if self.saved_seconds is None:
             return "not measured (verify=None)"
         if self.retrainings_to_pay is None:
-            return "none for this head: training it on the kept rows takes as long"
+            return "none for this model: training it on the kept rows takes as long"
         return (
-            f"{self.saved_seconds:.3f} s a training of this head; the selection has paid for "
+            f"{self.saved_seconds:.3f} s a training of this model; the selection has paid for "
             f"itself after {self.retrainings_to_pay:.1f} trainings"
         )
 
     def __str__(self) -> str:
         lines = ["Pruning report"]
-        lines += [f"  {name:<15} {value}" for name, value in self.lines()]
+        lines += [f"  {name:<17} {value}" for name, value in self.lines()]
         if self.classes:
             width = max(5, *(len(str(c.label)) for c in self.classes))
             lines.append(f"  {'class':<{width}} {'rows':>9} {'kept':>9} {'share':>7}")

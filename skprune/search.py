@@ -51,6 +51,8 @@ class Trial:
         Selection and measurement, without the random baseline.
     select_seconds : float
         Selection alone.
+    retrained : Gap or None
+        By retraining the whole model on the kept rows.
     """
 
     selection: Selection
@@ -60,6 +62,7 @@ class Trial:
     fit: HeadFit | None
     seconds: float
     select_seconds: float
+    retrained: Gap | None = None
 
     @property
     def size(self) -> int:
@@ -69,6 +72,8 @@ class Trial:
     @property
     def gap(self) -> Gap:
         """The gap of the highest level reached."""
+        if self.retrained is not None:
+            return self.retrained
         return self.predicted if self.measured is None else self.measured
 
 
@@ -109,6 +114,9 @@ class Bench:
         self.problem, self.theta, self.operator = problem, theta, operator
         self.held_out, self.groups, self.minima = held_out, groups, minima
         self.solver, self.prior, self.refit, self.seed = solver, prior, refit, seed
+
+    def __len__(self) -> int:
+        return len(self.problem)
 
     @property
     def curvature(self) -> Curvature:
@@ -283,6 +291,7 @@ def path_table(
         "share": np.array([t.size / n_train for t in order]),
         "predicted_gap": column([t.predicted for t in order]),
         "refit_gap": column([t.measured for t in order]),
+        "retrained_gap": column([t.retrained for t in order]),
         "standard_error": np.array([t.gap.standard_error for t in order]),
         "random_gap": column(randoms),
         "allowed": np.array([t.gap.within(max_gap) for t in order]),

@@ -317,9 +317,8 @@ def test_ridge_gap_in_shares_of_the_variance():
 
 def fake_trial(size, gap, indices=None):
     selection = SimpleNamespace(indices=np.arange(size) if indices is None else indices)
-    return SimpleNamespace(
-        size=size, gap=gap, selection=selection, predicted=gap, measured=gap, random=None, seconds=0
-    )
+    gaps = {"gap": gap, "predicted": gap, "measured": gap, "retrained": None, "random": None}
+    return SimpleNamespace(size=size, selection=selection, seconds=0, **gaps)
 
 
 @pytest.mark.parametrize("threshold", [1, 3, 17, 260, 499, 501, 730, 940])

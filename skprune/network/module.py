@@ -72,7 +72,7 @@ class TorchModel:
                 f"{type(module).__name__} has no parameters, so there is nothing that rows could "
                 "influence; pass a trained network."
             )
-        lazy = [n for n, p in module.named_parameters() if nn.parameter.is_lazy(p)]
+        lazy = [n for n, p in module.named_parameters() if isinstance(p, nn.UninitializedParameter)]
         if lazy:
             raise ValueError(
                 f"{type(module).__name__} has parameters that were never initialised ({lazy[0]}); "

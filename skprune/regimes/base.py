@@ -14,6 +14,7 @@ from skprune.prior import Prior
 from skprune.reading import Table
 from skprune.removal import GroupInfluence
 from skprune.report import ClassCount, PruningReport
+from skprune.retraining import Retraining
 from skprune.subset import Rows
 
 
@@ -23,6 +24,9 @@ class Settings:
 
     ``fixed`` is ``keep`` as a number of rows, ``prior`` is of the rows at hand, ``seed`` follows
     from ``random_state``, and ``begin`` is when ``fit`` began, by ``time.perf_counter``.
+    ``inner`` are the rows that are examined, ``outer`` those that are held out of the table for
+    it, None if the user brings others. ``retraining`` trains on the former and measures on the
+    latter, and is ``retrained`` in words; None if ``verify`` asks for no retraining.
     """
 
     max_gap: float
@@ -32,12 +36,22 @@ class Settings:
     curvature: str
     solver: str
     prior: Prior
-    verify: Any
+    refit: bool
+    retraining: Retraining | None
     min_per_class: int
-    validation_fraction: float
+    retrained: str
+    inner: Rows
+    outer: Rows | None
     seed: int
     verbose: int
     begin: float
+
+    @property
+    def level(self) -> str:
+        """How gaps are measured."""
+        if self.retraining is not None:
+            return "retrained"
+        return "refit" if self.refit else "predicted"
 
 
 class Study(Protocol):

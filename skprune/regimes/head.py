@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from skprune.cache import ContentCache, digest
 from skprune.curvature import choose_curvature
@@ -21,11 +19,12 @@ from skprune.influence import HeadInfluence
 from skprune.models.encoding import HeadEncoder
 from skprune.models.head import HeadFit, HeadProblem, fit_head
 from skprune.models.scoring import make_scorer
-from skprune.reading import Table, hold_out
+from skprune.reading import Table
 from skprune.regimes.base import Outcome, Settings, class_counts
+from skprune.regimes.retrained import in_words, random_gap, search
 from skprune.removal import GroupInfluence, group_influence, leave_one_out
 from skprune.report import PruningReport
-from skprune.search import Bench, Trial, carry_over, outcome, path_table, smallest_size
+from skprune.search import Bench, Trial, carry_over, outcome, path_table
 from skprune.subset import Rows
 
 #: Examinations kept in memory, shared by all pruners of this process.
@@ -55,7 +54,7 @@ class HeadStudy:
 
 
 def prune_head(
-    settings: Settings, table: Table, encoder: HeadEncoder, validation: Table | None, groups: Any
+    settings: Settings, table: Table, encoder: HeadEncoder, validation: Table
 ) -> Outcome:
     """Find the rows of ``table`` to keep.
 
@@ -66,22 +65,16 @@ def prune_head(
         Rows that have a weight.
     encoder : HeadEncoder
         Not fitted yet.
-    validation : Table or None
-        Rows to measure on; None holds out some of the table's.
-    groups : ndarray of shape (n,) or None
-        Rows of one group are held out together.
+    validation : Table
+        Rows to measure on.
     """
-    n, minima, seed = len(table), table.minima(settings.min_per_class), settings.seed
-    if validation is None:
-        inner, outer = hold_out(table, settings.validation_fraction, groups, seed)
-        train, validation = table.take(inner), table.take(outer)
-    else:
-        inner, outer, train = np.arange(n), None, table
+    n, inner, outer, seed = len(table), settings.inner, settings.outer, settings.seed
+    train = table if outer is None else table.take(inner)
     encoder.fit(train.X, train.y, train.weights)
     problem = encoder.problem(train.X, train.y, train.weights)
     held_out = _held_out(settings, encoder, problem, validation)
     examination = _examine(settings.curvature, problem)
-    refit = settings.verify is not None
+    refit = settings.refit
     bench = Bench(
         problem,
         examination.fit.theta,
@@ -94,7 +87,13 @@ def prune_head(
         refit=refit,
         seed=seed,
     )
-    best, trials = _search(settings, bench, n)
+    n_train, smallest = len(problem), max(1, int(bench.minima.sum()))
+    if problem.penalty.strength == 0.0:  # fewer rows do not determine the head
+        smallest = min(n_train, max(smallest, problem.theta_shape[0]))
+    fixed = None
+    if settings.fixed is not None:
+        fixed = min(n_train, max(smallest, round(settings.fixed / n * n_train)))
+    best, trials = search(settings, bench, fixed, smallest)
 
     if outer is None:
         everything, final, operator = problem, examination.fit, bench.operator
@@ -109,15 +108,16 @@ def prune_head(
             operator,
             held_out,
             groups=table.codes,
-            minima=minima,
+            minima=table.minima(settings.min_per_class),
             solver=settings.solver,
             prior=settings.prior.of(everything, final, np.arange(n)),
             refit=refit,
             seed=seed,
         )
-        best, indices = carry_over(
-            bench, whole, inner, best, trials, settings.fixed, settings.max_gap
-        )
+        size = settings.fixed
+        if settings.retraining is not None and best is not None:
+            size = round(best.size / n_train * n)
+        best, indices = carry_over(bench, whole, inner, best, trials, size, settings.max_gap)
     scores = leave_one_out(
         everything,
         final.theta,
@@ -127,10 +127,11 @@ def prune_head(
         None if outer is None else torch.from_numpy(outer),
     )
     random = None if best is None else best.random
-    if best is not None and refit and random is None:
+    if best is not None and settings.retraining is not None:
+        random = random_gap(settings, bench, best.size)
+    elif best is not None and refit and random is None:
         random = bench.random_gap(best.size)
-    level = "refit" if refit else "predicted"
-    nothing = Gap(0.0, 0.0, level, held_out.scoring, len(held_out.problem))
+    nothing = Gap(0.0, 0.0, settings.level, held_out.scoring, len(held_out.problem))
     return Outcome(
         kept=indices,
         pruned=best is not None,
@@ -180,27 +181,6 @@ def _examine(curvature: str, problem: HeadProblem) -> Examination:
     return result
 
 
-def _search(settings: Settings, bench: Bench, n: int) -> tuple[Trial | None, list[Trial]]:
-    """The trial of the fixed size, or the smallest allowed one."""
-    n_train = len(bench.problem)
-    smallest = max(1, int(bench.minima.sum()))
-    if bench.problem.penalty.strength == 0.0:  # fewer rows do not determine the head
-        smallest = min(n_train, max(smallest, bench.problem.theta_shape[0]))
-    if settings.fixed is not None:
-        size = min(n_train, max(smallest, round(settings.fixed / n * n_train)))
-        trial = bench.trial(size)
-        return trial, [trial]
-    with tqdm(desc="skprune", unit=" sizes", disable=not settings.verbose) as bar:
-
-        def attempt(size: int, warm: Rows | None, with_random: bool) -> Trial:
-            trial = bench.trial(size, warm, with_random=with_random)
-            bar.set_postfix(rows=size, gap=f"{float(trial.gap):+.4f}")
-            bar.update()
-            return trial
-
-        return smallest_size(attempt, largest=n_train, smallest=smallest, max_gap=settings.max_gap)
-
-
 def _report(
     settings: Settings,
     table: Table,
@@ -214,29 +194,37 @@ def _report(
 ) -> PruningReport:
     selection_seconds = time.perf_counter() - settings.begin
     problem, pruned_seconds = bench.problem, None
-    if best is not None and bench.refit:
+    if best is not None and bench.refit and settings.retraining is None:
         rows = torch.from_numpy(best.selection.indices)
         pruned_seconds = cold_fit(problem.subset(rows))[1]
     D, K = problem.theta_shape
     curvature = type(examination.curvature).__name__.removesuffix("Curvature").lower()
-    level = "refit" if bench.refit else "predicted"
+    full_seconds, n_train = examination.fit_seconds, len(problem)
+    notes = encoder.notes(problem, examination.fit)
+    retraining = settings.retraining
+    if retraining is not None:
+        notes += in_words(retraining, settings.retrained)
+        full_seconds = retraining.seconds_per_training(n_train)
+        if best is not None:
+            pruned_seconds = retraining.seconds_per_training(best.size)
     return PruningReport(
-        status=outcome(settings.keep, settings.max_gap, level, best, trials),
+        status=outcome(settings.keep, settings.max_gap, settings.level, best, trials),
         met=settings.keep is not None or best is not None,
         n_rows=len(table),
         n_kept=len(kept),
         classes=class_counts(table, kept),
         predicted=None if best is None else best.predicted,
         refit=None if best is None else best.measured,
+        retrained=None if best is None else best.retrained,
         random=random,
         max_gap=settings.max_gap if settings.keep is None else None,
         prior=settings.prior.in_words(),
-        notes=encoder.notes(problem, examination.fit),
+        notes=notes,
         model=f"{encoder.spec.loss} head, {D} x {K} parameters, {curvature} curvature",
         gradient_norm=examination.fit.gradient_norm,
         selection_seconds=selection_seconds,
-        full_fit_seconds=examination.fit_seconds,
+        full_fit_seconds=full_seconds,
         pruned_fit_seconds=pruned_seconds,
-        full_fit_rows=len(problem),
-        pruned_fit_rows=len(problem) if best is None else best.size,
+        full_fit_rows=n_train,
+        pruned_fit_rows=n_train if best is None else best.size,
     )
