@@ -108,6 +108,7 @@ class NetworkProblem:
             self.theta = torch.cat(flat)
         self.net = _Outputs(model, loss)
         self._forward_mode: bool | None = None
+        self._n_outputs: int | None = None
         self._set_rows(rows, targets, weights)
 
     def _set_rows(self, rows: RowSource, targets: Tensor, weights: Tensor | None) -> None:
@@ -129,6 +130,15 @@ class NetworkProblem:
         other = copy.copy(self)
         other._set_rows(rows, targets, weights)
         return other
+
+    @property
+    def n_outputs(self) -> int:
+        """K."""
+        if self._n_outputs is None:
+            with torch.no_grad():
+                batch = next(iter(self.batches(np.arange(1))))
+                self._n_outputs = self.outputs(batch.inputs).shape[1]
+        return self._n_outputs
 
     def batches(self, indices: Tensor | NDArray[np.int64] | None = None) -> Iterator[Batch]:
         """The rows, or those at ``indices`` in their order, batch after batch on the device."""

@@ -157,3 +157,18 @@ def estimate_mean_eigenvalue(problem: NetworkProblem, probes: int = 16) -> float
     signs = torch.randint(0, 2, (probes, problem.dim), generator=generator)
     V = (2.0 * signs - 1.0).to(problem.theta)
     return float((V * problem.gauss_newton(V)).sum() / (probes * problem.dim * problem.total))
+
+
+def largest_eigenvalue(problem: NetworkProblem, iterations: int = 20) -> float:
+    """The largest eigenvalue of the Gauss-Newton matrix by power iteration, from below."""
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(1, problem.dim, generator=generator).to(problem.theta)
+    largest = 0.0
+    for _ in range(iterations):
+        v = v / v.norm()
+        moved = problem.gauss_newton(v) / problem.total
+        largest = float(moved.norm())
+        if largest == 0.0:
+            break
+        v = moved
+    return largest

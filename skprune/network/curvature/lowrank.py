@@ -1,0 +1,80 @@
+"""A few eigenvectors of the Gauss-Newton matrix, and the damping in all other directions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skprune.network.curvature.base import (
+    CurvatureError,
+    WhiteningCurvature,
+    estimate_mean_eigenvalue,
+)
+from skprune.network.layers import Treatment
+
+#: Eigenvectors that are looked for.
+RANK = 200
+
+
+class LowRankCurvature(WhiteningCurvature):
+    """M ~ U diag(l) U' with at most 200 eigenvectors, by the Lanczos method.
+
+    In the complement of U the matrix is (lam + damping) I: dropping it, as some do, would declare
+    that no row moves the parameters there. It takes whatever these directions curve for nothing.
+
+    Cost: 200 products with the Gauss-Newton matrix, 200 p numbers.
+    """
+
+    name = "lowrank"
+
+    def _fit(self) -> None:
+        problem = self.problem
+        self.mean_eigenvalue = estimate_mean_eigenvalue(problem)
+        self._l, self._U = self._lanczos(min(RANK, problem.dim))
+        self.treatments = [Treatment(n, f"rank {len(self._l)}") for n in problem.slices]
+
+    def _lanczos(self, rank: int) -> tuple[Tensor, Tensor]:
+        """Ritz values (r,) and vectors (r, p) of M."""
+        problem = self.problem
+        generator = torch.Generator().manual_seed(0)
+        q = torch.randn(self.dim, generator=generator).to(problem.theta)
+        Q = problem.theta.new_empty(rank, self.dim)
+        T = torch.zeros(rank, rank, dtype=torch.float64)
+        q /= q.norm()
+        for j in range(rank):
+            Q[j] = q
+            moved = problem.gauss_newton(q[None])[0] / problem.total
+            T[j, j] = float(q @ moved)
+            for _ in range(2):  # once leaves rounding errors that grow
+                moved = moved - Q[: j + 1].T @ (Q[: j + 1] @ moved)
+            length = float(moved.norm())
+            if not torch.isfinite(torch.tensor(length)):
+                raise CurvatureError(
+                    "The Gauss-Newton matrix has entries that are not finite; run the module in "
+                    "float64 and look for huge values in the rows."
+                )
+            if j + 1 == rank or length <= 1e-7 * max(float(T.diagonal().max()), 1e-300):
+                rank = j + 1
+                break
+            T[j, j + 1] = T[j + 1, j] = length
+            q = moved / length
+        values, vectors = torch.linalg.eigh(T[:rank, :rank])
+        U = vectors.T.to(Q) @ Q[:rank]
+        return values.clamp_min(0.0).to(Q), U
+
+    def nbytes(self) -> int:
+        return self._U.nbytes
+
+    def solve(self, V: Tensor) -> Tensor:
+        return self._power(V, -1.0)
+
+    def whiten(self, V: Tensor) -> Tensor:
+        return self._power(V, -0.5)
+
+    def unwhiten(self, D: Tensor) -> Tensor:
+        return self._power(D, -0.5)  # the symmetric root
+
+    def _power(self, V: Tensor, power: float) -> Tensor:
+        rest = self.ridge**power
+        inner = (V @ self._U.T) * ((self._l + self.ridge).pow(power) - rest)
+        return rest * V + inner @ self._U
