@@ -64,7 +64,7 @@ class Rows:
         rows = rows.toarray() if sp.issparse(rows) else np.asarray(rows)
         dtype = np.dtype(_SIGNED.get(rows.dtype.name, rows.dtype)).newbyteorder("=")
         # Rows taken by number are a copy already; a slice shares the user's memory.
-        return torch.from_numpy(np.array(rows, dtype, copy=isinstance(key, slice) or None))
+        return torch.from_numpy(rows.astype(dtype, order="C", copy=isinstance(key, slice)))
 
     def fingerprint(self) -> str:
         """A digest of the content, read in pieces."""

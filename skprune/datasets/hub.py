@@ -52,8 +52,9 @@ def stored_labels(dataset: Any, column: str | None) -> NDArray[Any] | None:
     """The label column, or None if there is none or the user's transform makes it."""
     if column is None or has_transform(dataset):
         return None
+    missing = dataset.with_format("arrow", columns=[column])[:][column].null_count
     found = dataset.with_format("numpy", columns=[column])[:][column]
-    if found.dtype == object and not isinstance(found[0], str):
+    if missing or (found.dtype == object and not isinstance(found[0], str)):
         raise ValueError(
             f"Column {column!r} holds missing values or lists of differing length. Remove those "
             "rows, or give the targets as y."

@@ -176,7 +176,9 @@ def to_device(inputs: Any, device: torch.device | str, dtype: torch.dtype | None
     """
     if isinstance(inputs, torch.Tensor):
         cast = dtype if inputs.is_floating_point() else None
-        return inputs.to(device=device, dtype=cast, non_blocking=True)
+        # From pinned memory to a GPU only: a copy to the CPU would be read before it is there.
+        ahead = torch.device(device).type == "cuda"
+        return inputs.to(device=device, dtype=cast, non_blocking=ahead)
     if isinstance(inputs, Mapping):
         return {key: to_device(value, device, dtype) for key, value in inputs.items()}
     if isinstance(inputs, tuple) and hasattr(inputs, "_fields"):
