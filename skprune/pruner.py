@@ -21,6 +21,7 @@ from skprune.cache import digest
 from skprune.containers import take_rows
 from skprune.curvature import CURVATURES
 from skprune.datasets import is_dataset
+from skprune.devices import choose_device
 from skprune.exceptions import PruningWarning
 from skprune.models.adapters import HeadSpec
 from skprune.models.encoding import HeadEncoder
@@ -307,6 +308,7 @@ class InfluencePruner(BasePruner):
             inner=inner,
             outer=outer,
             seed=seed,
+            device=choose_device(self.device, len(table) * getattr(self, "n_features_in_", 1)),
             verbose=self.verbose,
             begin=begin,
         )

@@ -15,7 +15,7 @@ from skprune.datasets import RowSource
 from skprune.losses import Loss
 from skprune.models.adapters import DEFAULT_STRENGTH, HeadSpec
 from skprune.models.encoding import HeadEncoder
-from skprune.models.features import DenseFeatures
+from skprune.models.features import DenseFeatures, row_chunks
 from skprune.models.head import HeadFit, HeadProblem, Penalty
 from skprune.network.adapters import Network
 from skprune.network.batches import for_batches
@@ -102,8 +102,7 @@ class NetworkEncoder(HeadEncoder):
         if self.row_loss.kind == "squared":
             scale = float(np.std(y))
             self.target_scale = scale if scale > 1e-14 * float(np.abs(y).max()) else 1.0
-        features = self._all_features(X.source)[torch.from_numpy(X.positions)]
-        self._mask = self._penalised(features.std(0, correction=0).double())
+        self._mask = self._penalised(self._spread(X))
         decay = DEFAULT_STRENGTH if self.network.weight_decay is None else self.network.weight_decay
         self.spec = HeadSpec(
             "regression" if self.row_loss.kind == "squared" else "classification",
@@ -121,18 +120,24 @@ class NetworkEncoder(HeadEncoder):
         """The loss of a row."""
         return self._head_loss
 
-    def problem(self, X: SourceRows, y: NDArray[Any], weights: NDArray[np.float64]) -> HeadProblem:
-        """The objective of the layer on the given rows; ``weights`` are sample weights (n,)."""
-        n_outputs = self.head.layer.out_features
-        features = self._all_features(X.source)[torch.from_numpy(X.positions)].double()
-        if self.spec.fit_intercept:
-            features = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
-        targets, factor = self.row_loss.soft_targets(y, n_outputs)
-        w = torch.from_numpy(np.ascontiguousarray(weights)) * factor
-        penalty = Penalty(self.spec.strength, self._mask, w)
-        return HeadProblem(
-            DenseFeatures(features), targets / self.target_scale, w, self.loss, penalty
-        )
+    def problem(
+        self,
+        X: Any,
+        y: NDArray[Any],
+        weights: NDArray[np.float64],
+        device: torch.device | str = "cpu",
+    ) -> HeadProblem:
+        """The objective of the layer on the rows ``X``, SourceRows; the rest as in the parent."""
+        features = DenseFeatures(
+            self._all_features(X.source),
+            torch.from_numpy(X.positions),
+            ones=self.spec.fit_intercept,
+        ).to(torch.device(device))
+        targets, factor = self.row_loss.soft_targets(y, self.head.layer.out_features)
+        w = (torch.from_numpy(np.ascontiguousarray(weights)) * factor).to(device)
+        penalty = Penalty(self.spec.strength, self._mask.to(device), w)
+        targets = (targets / self.target_scale).to(device)
+        return HeadProblem(features, targets, w, self.loss, penalty)
 
     def predict(self, Z: Tensor) -> NDArray[Any]:
         """Class numbers, (n, L) zeros and ones of several labels, or targets in their unit."""
@@ -152,11 +157,12 @@ class NetworkEncoder(HeadEncoder):
 
     def notes(self, problem: HeadProblem, fit: HeadFit) -> tuple[tuple[str, str], ...]:
         """How far the layer was from the optimum at which it is examined."""
-        outputs = problem.features.forward(self.given)
+        given = self.given.to(fit.theta)
+        outputs = problem.features.forward(given)
         total, unit = float(problem.weights.sum()), self.loss_unit(problem)
         before = unit * float(problem.weights @ problem.loss.value(outputs, problem.targets))
         after = unit * float(problem.weights @ problem.loss.value(fit.outputs, problem.targets))
-        distance = float((self.given - fit.theta).norm()) / max(float(self.given.norm()), 1e-300)
+        distance = float((given - fit.theta).norm()) / max(float(given.norm()), 1e-300)
         text = (
             f"{self.head.name or 'the module'}, polished to its optimum: mean loss "
             f"{before / total:.4f} as given, {after / total:.4f} there; weights moved by "
@@ -166,6 +172,16 @@ class NetworkEncoder(HeadEncoder):
             same = (outputs.argmax(1) == fit.outputs.argmax(1)).double().mean()
             text += f"; {float(same):.1%} of the predictions stay"
         return (("layer", text),)
+
+    def _spread(self, X: SourceRows) -> Tensor:
+        """Standard deviation of every input of the layer, (D,)."""
+        matrix, rows = self._all_features(X.source), torch.from_numpy(X.positions)
+        total = torch.zeros(2, matrix.shape[1], dtype=torch.float64)
+        for part in row_chunks(len(rows), matrix.shape[1]):
+            block = matrix[rows[part]].double()
+            total += torch.stack([block.sum(0), block.square().sum(0)])
+        mean, square = total / len(rows)
+        return (square - mean.square()).clamp_min(0.0).sqrt()
 
     def _penalised(self, spread: Tensor) -> Tensor:
         """P's diagonal: torch's weight decay takes all weights alike, the default scales them."""

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skprune.devices import check_device
+
 #: What a last activation makes of the outputs of the linear layer before it.
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda Z: Z,
@@ -91,13 +93,7 @@ class TorchModel:
         if str(device) == "auto":
             use_cuda = home.type == "cpu" and torch.cuda.is_available()
             return torch.device("cuda") if use_cuda else home
-        chosen = torch.device(device)
-        if chosen.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(
-                f"device={str(device)!r}, but torch sees no CUDA device here; use device='auto' or "
-                "'cpu'."
-            )
-        return chosen
+        return check_device(device)
 
     @contextmanager
     def frozen(self) -> Iterator[TorchModel]:

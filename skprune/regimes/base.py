@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from skprune.gap import Gap
@@ -43,6 +44,7 @@ class Settings:
     inner: Rows
     outer: Rows | None
     seed: int
+    device: torch.device
     verbose: int
     begin: float
 

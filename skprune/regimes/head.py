@@ -71,7 +71,7 @@ def prune_head(
     n, inner, outer, seed = len(table), settings.inner, settings.outer, settings.seed
     train = table if outer is None else table.take(inner)
     encoder.fit(train.X, train.y, train.weights)
-    problem = encoder.problem(train.X, train.y, train.weights)
+    problem = encoder.problem(train.X, train.y, train.weights, settings.device)
     held_out = _held_out(settings, encoder, problem, validation)
     examination = _examine(settings.curvature, problem)
     refit = settings.refit
@@ -99,7 +99,7 @@ def prune_head(
         everything, final, operator = problem, examination.fit, bench.operator
         indices = np.arange(n) if best is None else best.selection.indices
     else:
-        everything = encoder.problem(table.X, table.y, table.weights)
+        everything = encoder.problem(table.X, table.y, table.weights, settings.device)
         final = fit_head(everything, examination.curvature.solve, start=examination.fit.theta)
         operator = HeadInfluence(everything, final.theta, final.outputs, examination.curvature)
         whole = Bench(
@@ -150,18 +150,17 @@ def _held_out(
     if settings.scoring != "loss":
         scorer = make_scorer(settings.scoring, encoder, rows.X, rows.y)
         name = settings.scoring if isinstance(settings.scoring, str) else "callable"
-    held = encoder.problem(rows.X, rows.y, rows.weights)
+    held = encoder.problem(rows.X, rows.y, rows.weights, settings.device)
     return HeldOut(held, encoder.loss_unit(problem), name, scorer)
 
 
 def _examine(curvature: str, problem: HeadProblem) -> Examination:
     """The examination of these rows, from memory if they were examined before."""
     name = choose_curvature(problem) if curvature == "auto" else curvature
-    features = getattr(problem.features, "matrix", None)
     penalty = problem.penalty
     key = digest(
         name,
-        features,
+        problem.features.content(),
         problem.targets,
         problem.weights,
         type(problem.loss).__name__,
