@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from scipy import stats
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
@@ -378,11 +379,31 @@ def test_predictions_are_made_once_for_all_parts_of_the_jackknife():
         gap = retraining.trial(np.arange(100)).gap
         assert calls == 2 * per_model
         assert 0 < gap.standard_error < 0.1
-        # The jackknife of a mean is its plain standard error, up to the noise of 20 groups.
-        models = [DecisionTreeClassifier(max_depth=2).fit(X[:m], y[:m]) for m in (300, 100)]
-        right = [m.predict(X[300:]) == y[300:] for m in models]
-        plain = (right[0].astype(float) - right[1]).std(ddof=1) / np.sqrt(269)
-        assert gap.standard_error == pytest.approx(plain, rel=0.6)
+
+
+def test_jackknife_of_few_rows_is_their_plain_standard_error():
+    X, y = digits(300)
+    X[200:] += np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32)
+    model = LogisticRegression()
+    models = [clone(model).fit(X[:m], y[:m]) for m in (200, 40)]
+    # With at most 20 rows every group is one of them.
+    for stop in (217, 220):
+        held_out = Data(X[200:stop], y[200:stop])
+        retraining = make_retraining(
+            model, Data(X[:200], y[:200]), held_out, scoring="accuracy", n_seeds=1
+        )
+        gap = retraining.trial(np.arange(40)).gap
+        right = [(m.predict(X[200:stop]) == y[200:stop]).astype(float) for m in models]
+        difference = right[0] - right[1]
+        assert difference.std() > 0
+        assert float(gap) == pytest.approx(difference.mean())
+        plain = difference.std(ddof=1) / np.sqrt(stop - 200)
+        assert gap.standard_error == pytest.approx(plain)
+        assert gap.freedom == stop - 201
+    one = Data(X[200:201], y[200:201])
+    gap = make_retraining(model, Data(X[:200], y[:200]), one).trial(np.arange(40)).gap
+    assert gap.standard_error == math.inf
+    assert not gap.within(1e9)
 
 
 # Networks
@@ -644,6 +665,13 @@ def test_standard_error_by_its_formula():
     assert isinstance(copy, RetrainedGap)
     assert (float(copy), copy.__dict__) == (float(gap), gap.__dict__)
     assert "retrained, loss, 400 held-out rows, 4 seeds" in repr(gap)
+    # What is known of the seeds grows with every set of rows.
+    d = np.array([curve.fit(np.arange(20), s) for s in child_seeds(0, 4)]) - losses[0]
+    over_seeds = (over_seeds * 4 * 6 + 3 * d.mean(1).var(ddof=1)) / 9 / 4
+    second = retraining.trial(np.arange(20)).gap
+    expected = np.sqrt(d.mean(0).var(ddof=1) / 400 + over_seeds)
+    assert second.standard_error == pytest.approx(expected)
+    d = losses[1] - losses[0]
     # One seed: the held-out rows alone, and nothing is known of the seeds.
     one = curve.retraining(n_seeds=1).trial(np.arange(50)).gap
     assert one.standard_error == pytest.approx(d[0].std(ddof=1) / 20)
@@ -689,6 +717,21 @@ def test_seeds_are_spent_only_while_they_could_change_the_answer():
     assert close.mean() > 3
     assert spent(0.5, 0.005, None).min() == 5
     assert spent(0.1, 0.005, 0.1, max_trainings=2).max() == 2
+    # Seed by seed: would what is left move the answer by more than t standard deviations?
+    for draw in range(15):
+        curve = Curve(100, lambda m: 0.1, seeds=0.01, draw=draw)
+        L = [[curve.fit(np.arange(m), s) for s in child_seeds(draw, 5)] for m in (100, 50)]
+        losses = np.array(L)
+        for k in range(1, 6):
+            d = (losses[1] - losses[0])[:k]
+            squares = 2 * 4 * losses[0].mean(1).var(ddof=1) + k * d.mean(1).var()
+            V = squares / (4 + k - 1)
+            error = np.sqrt(d.mean(0).var(ddof=1) / 400 + V / 5)
+            left = stats.t.ppf(0.975, 4 + k - 1) * np.sqrt(V * (1 / k - 1 / 5))
+            if abs(0.12 - d.mean() - error) > left:
+                break
+        gap = curve.retraining(n_seeds=5).trial(np.arange(50), limit=0.12).gap
+        assert gap.n_seeds == k
     # Where it stopped, it would have ended the same way with all seeds.
     agree = []
     for draw in range(60):

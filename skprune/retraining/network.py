@@ -95,8 +95,10 @@ class Outputs:
             pass
         Z = Z.double()
         if not bool(((Z >= 0) & (Z <= 1)).all()):
-            return "log_softmax" if _is_one(Z.exp().sum(1)) else "identity"
-        return "softmax" if Z.shape[1] > 1 and _is_one(Z.sum(1)) else "sigmoid"
+            return "identity"  # or log_softmax, of which the cross-entropy is the same
+        sums = Z.sum(1)
+        is_one = torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+        return "softmax" if Z.shape[1] > 1 and is_one else "sigmoid"
 
 
 class _Predictor(BaseEstimator):
@@ -175,7 +177,3 @@ def skorch_measure(scoring: str | Callable[..., float], outputs: Outputs) -> Mea
 def _array(values: Tensor) -> NDArray[Any]:
     result: NDArray[Any] = values.detach().to("cpu", torch.float64).numpy()
     return result
-
-
-def _is_one(sums: Tensor) -> bool:
-    return bool(torch.allclose(sums, torch.ones_like(sums), atol=1e-4))
