@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,13 +36,22 @@ class Prior:
             raise ValueError("prior must be finite and non-negative, and positive somewhere.")
         self.odds = self.odds[counted]
 
-    def of(self, problem: HeadProblem, fit: HeadFit, rows: Rows) -> NDArray[np.float64] | None:
-        """Odds of the rows of ``problem``, which are ``rows`` of the table; None is uniform."""
+    def of(
+        self, rows: Rows, difficulty_by: Callable[[str], NDArray[np.float64]]
+    ) -> NDArray[np.float64] | None:
+        """Odds of these rows of the table; None is uniform.
+
+        Parameters
+        ----------
+        rows : ndarray of int64
+        difficulty_by : callable
+            Their difficulty, (len(rows),), by the score of that name.
+        """
         if self.odds is not None:
             return np.asarray(self.odds[rows])
         if self.name is None:
             return None
-        hardness = difficulty(self.name, problem, fit)
+        hardness = difficulty_by(self.name)
         return np.sqrt(hardness) if self.name == "loss" else hardness
 
     def in_words(self) -> str:
@@ -61,4 +71,4 @@ def difficulty(score: str, problem: HeadProblem, fit: HeadFit) -> NDArray[np.flo
         values = problem.loss.value(fit.outputs, problem.targets)
     else:
         values = problem.loss.residual(fit.outputs, problem.targets).norm(dim=1)
-    return values.numpy()
+    return values.cpu().numpy()

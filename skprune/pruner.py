@@ -26,6 +26,7 @@ from skprune.exceptions import PruningWarning
 from skprune.models.adapters import HeadSpec
 from skprune.models.encoding import HeadEncoder
 from skprune.network.adapters import Network, is_network
+from skprune.network.curvature import CURVATURES as NETWORK_CURVATURES
 from skprune.network.encoding import NetworkEncoder, SourceRows
 from skprune.network.reading import read_rows, read_validation_rows
 from skprune.prior import Prior
@@ -39,6 +40,7 @@ from skprune.reading import (
 )
 from skprune.regimes.base import Outcome, Settings, class_counts
 from skprune.regimes.head import prune_head
+from skprune.regimes.network import prune_network
 from skprune.removal import GroupInfluence
 from skprune.retraining import Data, make_retraining
 from skprune.subset import SOLVERS, Rows
@@ -162,14 +164,14 @@ class InfluencePruner(BasePruner):
         "keep": [None, *KEEP_CONSTRAINTS],
         "model": "no_validation",
         "scoring": [str, callable],
-        "curvature": [StrOptions({"auto", *CURVATURES})],
+        "curvature": [StrOptions({"auto", *CURVATURES, *NETWORK_CURVATURES})],
         "solver": [StrOptions({"auto", *SOLVERS} - {"exact"})],
         "prior": [None, StrOptions({"loss", "el2n"}), "array-like"],
         "verify": [None, StrOptions({"auto", "refit", "retrain"}), HasMethods(["fit"]), callable],
         "n_seeds": [Interval(numbers.Integral, 1, None, closed="left")],
         "min_per_class": [Interval(numbers.Integral, 0, None, closed="left")],
         "validation_fraction": [Interval(numbers.Real, 0, 1, closed="neither")],
-        "layers": [StrOptions({"head"})],
+        "layers": [StrOptions({"head", "all"}), list, tuple],
         "loss": [None, callable],
         "weight_decay": [None, Interval(numbers.Real, 0, None, closed="left")],
         "device": [str, torch.device],
@@ -261,6 +263,9 @@ class InfluencePruner(BasePruner):
         """
         self._validate_params()
         begin = time.perf_counter()
+        head_only = self.layers == "head" or not is_network(self.model)
+        if not head_only:
+            self._check_network_budget()
         read = self._read_network if is_network(self.model) else self._read_table
         table, validation, subject = read(X, y, sample_weight, X_val, y_val)
         # Rows without weight say nothing of the model: they are neither examined nor kept.
@@ -301,7 +306,7 @@ class InfluencePruner(BasePruner):
             curvature=self.curvature,
             solver="swap" if self.solver == "auto" else self.solver,
             prior=Prior(self.prior, len(whole), counted),
-            refit=self.verify is not None,
+            refit=head_only and self.verify is not None,
             retraining=retraining,
             retrained=type(retrained).__name__,
             min_per_class=self.min_per_class,
@@ -309,13 +314,38 @@ class InfluencePruner(BasePruner):
             outer=outer,
             seed=seed,
             device=choose_device(self.device, len(table) * getattr(self, "n_features_in_", 1)),
+            network_device=self.device,
+            batch_size=self.batch_size,
             verbose=self.verbose,
             begin=begin,
         )
         with threads(self.n_jobs, len(table) * getattr(self, "n_features_in_", 1)):
-            found = prune_head(settings, table, self._encoder(subject, table, seed), validation)
+            if isinstance(subject, Network) and not head_only:
+                found = prune_network(settings, table, subject, self.layers, validation)
+            else:
+                encoder = self._encoder(subject, table, seed)
+                found = prune_head(settings, table, encoder, validation)
         self._finish(found, whole, counted)
         return self
+
+    def _check_network_budget(self) -> None:
+        """Refuse what cannot be known of a whole network without training it."""
+        if self.verify == "refit":
+            raise ValueError(
+                "verify='refit' fits a head anew; for other layers use verify='retrain', or None."
+            )
+        if self.keep is None and self._retrained() is None:
+            raise ValueError(
+                "Without retraining the gap of a whole network is a prediction, good for comparing "
+                "subsets but no ground to choose a size on. Fix the size with keep=..., give "
+                "verify='retrain' with a model that can be trained (a skorch net or a callable "
+                "train(dataset, seed)), or examine the last layer with layers='head'."
+            )
+        if self.scoring != "loss" and self._retrained() is None:
+            raise ValueError(
+                f"scoring={self.scoring!r} of a whole network is not predicted, only the loss is; "
+                "use scoring='loss', verify='retrain', or layers='head'."
+            )
 
     def _retrained(self) -> Any:
         """What is retrained to measure a gap; None if nothing is."""

@@ -47,7 +47,7 @@ class PruningReport:
     selection_seconds : float
         All of ``fit``: examining, searching, measuring.
     full_fit_seconds, pruned_fit_seconds : float or None
-        Cold fits of this model on the ``full_fit_rows`` rows of the trial and on the
+        Trainings or cold fits of this model on the ``full_fit_rows`` rows of the trial and on the
         ``pruned_fit_rows`` it keeps.
     full_fit_rows, pruned_fit_rows : int
     notes : tuple of (str, str)
@@ -68,7 +68,7 @@ class PruningReport:
     model: str
     gradient_norm: float
     selection_seconds: float
-    full_fit_seconds: float
+    full_fit_seconds: float | None
     pruned_fit_seconds: float | None
     full_fit_rows: int
     pruned_fit_rows: int
@@ -77,7 +77,7 @@ class PruningReport:
     @property
     def saved_seconds(self) -> float | None:
         """Seconds that one retraining of this model saves."""
-        if self.pruned_fit_seconds is None:
+        if self.pruned_fit_seconds is None or self.full_fit_seconds is None:
             return None
         return self.full_fit_seconds - self.pruned_fit_seconds
 
@@ -108,17 +108,18 @@ class PruningReport:
         yield "model", f"{self.model}; gradient norm {self.gradient_norm:.1e}"
         yield from self.notes
         yield "selection", f"{self.selection_seconds:.2f} s, all of fit"
-        fits = f"{self.full_fit_seconds:.3f} s on {self.full_fit_rows:,} rows"
-        if self.pruned_fit_seconds is not None:
-            fits += f", {self.pruned_fit_seconds:.3f} s on the {self.pruned_fit_rows:,} kept"
-        yield "one training", fits
+        if self.full_fit_seconds is not None:
+            fits = f"{self.full_fit_seconds:.3f} s on {self.full_fit_rows:,} rows"
+            if self.pruned_fit_seconds is not None:
+                fits += f", {self.pruned_fit_seconds:.3f} s on the {self.pruned_fit_rows:,} kept"
+            yield "one training", fits
         yield "net saving", self._saving()
 
     def _saving(self) -> str:
         if self.n_kept == self.n_rows:
             return "none: no row was removed"
         if self.saved_seconds is None:
-            return "not measured (verify=None)"
+            return "not measured: nothing was trained on the kept rows"
         if self.retrainings_to_pay is None:
             return "none for this model: training it on the kept rows takes as long"
         return (

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -75,6 +75,18 @@ class Trial:
         if self.retrained is not None:
             return self.retrained
         return self.predicted if self.measured is None else self.measured
+
+
+class Trials(Protocol):
+    """What chooses subsets and says what it thinks of them: the bench of a regime."""
+
+    groups: Rows
+    minima: Rows
+
+    def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
+        """Choose ``size`` rows, starting within the rows ``warm``, and measure their gap."""
+
+    def __len__(self) -> int: ...
 
 
 class Bench:
@@ -223,8 +235,8 @@ def smallest_size(
 
 
 def carry_over(
-    bench: Bench,
-    whole: Bench,
+    bench: Trials,
+    whole: Trials,
     inner: Rows,
     best: Trial | None,
     trials: list[Trial],
@@ -239,7 +251,7 @@ def carry_over(
 
     Parameters
     ----------
-    bench, whole : Bench
+    bench, whole : Trials
         Of the trial, and of all rows.
     inner : ndarray
         Rows of the trial among all rows.
@@ -258,7 +270,7 @@ def carry_over(
     indices : ndarray
         The kept rows.
     """
-    n, n_train = len(whole.problem), len(bench.problem)
+    n, n_train = len(whole), len(bench)
     while best is not None:
         size = fixed or round(best.size / n_train * n)
         carried = whole.trial(

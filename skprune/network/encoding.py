@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,16 @@ class SourceRows:
     def take_rows(self, indices: NDArray[np.int64]) -> SourceRows:
         """Some of these rows."""
         return SourceRows(self.source, self.positions[indices])
+
+    def batches(
+        self, size: int, indices: NDArray[np.int64] | None = None
+    ) -> Iterator[tuple[Any, NDArray[np.int64]]]:
+        """Inputs, and their places among these rows, batch after batch."""
+        places = np.arange(len(self)) if indices is None else np.asarray(indices)
+        done = 0
+        for inputs, found in self.source.batches(size, self.positions[places]):
+            yield inputs, places[done : done + len(found)]
+            done += len(found)
 
 
 class NetworkEncoder(HeadEncoder):

@@ -86,6 +86,12 @@ class RowLoss:
             return outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log()
         return torch.logit(outputs, eps=1e-7) if self.link == "sigmoid" else outputs
 
+    def mean(self, logits: Tensor) -> Tensor:
+        """What the model predicts: probabilities, or the outputs themselves."""
+        if self.kind == "cross_entropy":
+            return torch.softmax(logits, dim=1)
+        return torch.sigmoid(logits) if self.kind == "binary" else logits
+
     @property
     def head_loss(self) -> Loss | None:
         """The same loss for a linear head; None for the caller's own."""

@@ -190,6 +190,14 @@ class TorchModel:
         )
 
 
+def find_link(model: TorchModel, inputs: Any) -> str:
+    """What the module does to the outputs of its last layer, as far as it can be seen."""
+    try:
+        return model.find_head(inputs).link
+    except ValueError:
+        return "identity"
+
+
 def as_outputs(returned: Any, name: str) -> Tensor:
     """The (b, K) tensor in what a module returned.
 

@@ -19,6 +19,7 @@ from skprune.influence import HeadInfluence
 from skprune.models.encoding import HeadEncoder
 from skprune.models.head import HeadFit, HeadProblem, fit_head
 from skprune.models.scoring import make_scorer
+from skprune.prior import difficulty
 from skprune.reading import Table
 from skprune.regimes.base import Outcome, Settings, class_counts
 from skprune.regimes.retrained import in_words, random_gap, search
@@ -83,7 +84,7 @@ def prune_head(
         groups=train.codes,
         minima=train.minima(settings.min_per_class),
         solver=settings.solver,
-        prior=settings.prior.of(problem, examination.fit, inner),
+        prior=settings.prior.of(inner, lambda score: difficulty(score, problem, examination.fit)),
         refit=refit,
         seed=seed,
     )
@@ -110,7 +111,9 @@ def prune_head(
             groups=table.codes,
             minima=table.minima(settings.min_per_class),
             solver=settings.solver,
-            prior=settings.prior.of(everything, final, np.arange(n)),
+            prior=settings.prior.of(
+                np.arange(n), lambda score: difficulty(score, everything, final)
+            ),
             refit=refit,
             seed=seed,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -12,20 +11,8 @@ from tqdm.auto import tqdm
 from skprune.gap import Gap
 from skprune.regimes.base import Settings
 from skprune.retraining import Retraining, smallest_retrained
-from skprune.search import Trial, smallest_size
+from skprune.search import Trial, Trials, smallest_size
 from skprune.subset import Rows
-
-
-class Trials(Protocol):
-    """What chooses subsets and says what it thinks of them: the bench of a regime."""
-
-    groups: Rows
-    minima: Rows
-
-    def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
-        """Choose ``size`` rows and measure their gap."""
-
-    def __len__(self) -> int: ...
 
 
 def search(

@@ -1,0 +1,132 @@
+"""Chooses subsets of the rows of a network, and predicts their gap."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skprune.gap import Gap
+from skprune.network.curvature import NetworkCurvature, WhiteningCurvature
+from skprune.network.influence import network_influence
+from skprune.network.problem import NetworkProblem
+from skprune.network.removal import predict_removal, row_scores
+from skprune.search import Trial
+from skprune.subset import Rows, select_rows
+from skprune.subset.start import starting_subset
+
+
+@dataclass(frozen=True)
+class HeldOutRows:
+    """Rows to predict the gap on.
+
+    Attributes
+    ----------
+    problem : NetworkProblem
+        The network on them.
+    unit : float
+        Factor from the network's loss to the reported one.
+    """
+
+    problem: NetworkProblem
+    unit: float
+
+
+class NetworkBench:
+    """Selects subsets of any size and predicts their gap.
+
+    Works within ``model.frozen()`` only.
+
+    Parameters
+    ----------
+    selector : WhiteningCurvature
+        In whose metric the influence vectors cancel.
+    predictor : NetworkCurvature
+        Whose Newton steps predict the gap; may be the same.
+    held_out : HeldOutRows
+    groups, minima, solver, prior, seed
+        As in ``skprune.search.Bench``.
+    """
+
+    def __init__(
+        self,
+        selector: WhiteningCurvature,
+        predictor: NetworkCurvature,
+        held_out: HeldOutRows,
+        *,
+        groups: Rows,
+        minima: Rows,
+        solver: str,
+        prior: NDArray[np.float64] | None,
+        seed: int,
+    ) -> None:
+        self.predictor, self.held_out = predictor, held_out
+        self.operator = network_influence(selector)
+        self.groups, self.minima, self.solver = groups, minima, solver
+        self.prior, self.seed = prior, seed
+
+    def __len__(self) -> int:
+        return self.operator.n_rows
+
+    def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
+        """Select ``size`` rows, starting within the rows ``warm``, and predict their gap."""
+        begin = time.perf_counter()
+        selection = select_rows(
+            self.operator,
+            size,
+            solver=self.solver,
+            groups=self.groups,
+            minima=self.minima,
+            rng=np.random.default_rng([self.seed, size]),
+            prior=self.prior,
+            start=warm,
+            thorough=False,
+        )
+        select_seconds = time.perf_counter() - begin
+        predicted = self.gap(selection.indices)
+        seconds = time.perf_counter() - begin
+        random = self.random_gap(size) if with_random else None
+        return Trial(selection, predicted, None, random, None, seconds, select_seconds)
+
+    def random_gap(self, size: int) -> Gap:
+        """The predicted gap of a stratified random subset of ``size`` rows."""
+        rng = np.random.default_rng([self.seed, size, 1])
+        return self.gap(starting_subset(size, self.groups, self.minima, rng))
+
+    def gap(self, kept: Rows) -> Gap:
+        """The predicted gap of keeping some rows, with the standard error over held-out rows."""
+        held, unit = self.held_out.problem, self.held_out.unit
+        if len(kept) == len(self):
+            return Gap(0.0, 0.0, "predicted", "loss", len(held))
+        changes = predict_removal(self.predictor, self._without(kept), held).losses[0].double()
+        weights = held.weights.double() / held.weights.double().sum()
+        mean = float(weights @ changes)
+        largest = float(weights.square().sum())  # 1 / h for equal weights
+        error = float((weights * (changes - mean)).norm())
+        error = error / (1.0 - largest) ** 0.5 if largest < 1 - 1e-6 else float("inf")
+        return Gap(unit * mean, unit * error, "predicted", "loss", len(held))
+
+    def scores(self, own: Tensor | None) -> Tensor:
+        """Predicted change of the mean held-out loss if one row is removed, for all rows (n,).
+
+        ``own`` are the positions of the held-out rows if they are among these; such a row is
+        scored on the others, or it would be paid for fitting itself.
+        """
+        held = self.held_out.problem
+        scores = row_scores(self.predictor, held).double()
+        if own is not None:
+            weights = held.weights.double()
+            rest = weights.sum() - weights
+            squares = self.operator.squared_norms()[own].double()
+            corrected = (weights.sum() * scores[own] - squares) / rest.clamp_min(1e-300)
+            scores[own] = torch.where(rest > 0, corrected, 0.0)
+        return self.held_out.unit * scores
+
+    def _without(self, kept: Rows) -> Tensor:
+        removed = torch.ones(1, len(self), dtype=torch.bool)
+        removed[0, torch.from_numpy(kept)] = False
+        return removed.to(self.predictor.problem.theta.device)
