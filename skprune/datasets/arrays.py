@@ -187,7 +187,8 @@ def _numbers(data: Any) -> NDArray[Any]:
     if array.dtype.kind in "biuf":
         return array
     try:  # frames of mixed columns and of missing values come as objects
-        return array.astype(np.float64)
+        # pandas knows what its own missing values are as floats.
+        return np.asarray((data if hasattr(data, "iloc") else array).astype(np.float64))
     except (TypeError, ValueError) as exc:
         raise ValueError(
             f"The {type(data).__name__} holds {array.dtype}, not numbers. Encode it first; text "

@@ -30,7 +30,7 @@ def is_text(value: Any) -> bool:
         return len(value) > 0 and is_text(value[0])
     dtype = getattr(value, "dtype", None)
     if isinstance(dtype, np.dtype):
-        first = value.flat[0] if dtype.kind == "O" and isinstance(value, np.ndarray) else None
+        first = np.asarray(value).flat[0] if dtype.kind == "O" and np.size(value) else None
         return dtype.kind in "US" or isinstance(first, (str, bytes))
     if dtype is not None:  # of pandas and polars
         return str(dtype).lower().startswith(("str", "utf8"))
