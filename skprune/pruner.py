@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -50,11 +51,12 @@ from skprune.threads import threads
 class InfluencePruner(BasePruner):
     """Keep the fewest rows on which retraining costs at most ``max_gap`` on held-out rows.
 
-    The rows are examined by a convex head (softmax or ridge regression on the columns, or the
-    linear model given as ``model``). Rows are chosen so that the influence vectors of what is
-    removed cancel: then the optimum on the kept rows is the optimum on all of them. How many can
-    go is found by refitting the head on the kept rows and measuring its loss on rows that took
-    no part in fitting or selecting.
+    The rows are examined by a convex head (softmax or ridge regression on the columns, the
+    linear model given as ``model``, or the last layer of a torch network), or by all layers of a
+    network. Rows are chosen so that the influence vectors of what is removed cancel: then the
+    optimum on the kept rows is the optimum on all of them. How many can go is found by refitting
+    the head on the kept rows, or by retraining a whole model, and measuring its loss on rows that
+    took no part in fitting or selecting.
 
     Parameters
     ----------
@@ -64,7 +66,8 @@ class InfluencePruner(BasePruner):
     keep : float in (0, 1], int or None, default=None
         Share (float) or number (int) of rows to keep. If given, ``max_gap`` is not used: the best
         subset of that size is chosen, and its gap measured and reported.
-    model : None, "softmax", "ridge", or a scikit-learn linear model or Pipeline, default=None
+    model : None, "softmax", "ridge", scikit-learn linear model or Pipeline, or torch model, \
+            default=None
         What examines the rows. None is a softmax head for classes and a ridge head for numbers,
         on standardised columns, with 1e-3 of ridge penalty per row; "softmax" and "ridge" say
         which if y leaves doubt (whole numbers are classes if they have at most 30 values or are
@@ -73,12 +76,18 @@ class InfluencePruner(BasePruner):
         or ``SGDRegressor`` is read (not fitted): its own penalty and the way it scales with the
         number of rows are respected. A Pipeline that ends in one may encode raw columns; it is
         fitted without the held-out rows, so let encoders ignore unknown categories.
+        Torch models are a trained ``nn.Module``, which comes back as it was, a skorch net, or a
+        callable ``train(dataset, seed) -> nn.Module``. The last two, unless the net is fitted,
+        are trained here without the held-out rows; a module has mostly seen them.
     scoring : str or callable, default="loss"
         "loss": cross-entropy in nats, or squared error in units of the variance of y. Or any
         scikit-learn scorer, which counts all held-out rows alike, whatever their weight.
-    curvature : {"auto", "dense", "ekfac", "diagonal"}, default="auto"
+    curvature : {"auto", "dense", "ekfac", "diagonal", "hessian", "cg", "kfac", "lissa", \
+            "lowrank"}, default="auto"
         The Hessian: exact, its Kronecker-factored eigenbasis, or its diagonal. "auto" takes the
-        first that is affordable for the number of parameters.
+        first that is affordable for the number of parameters. The others are for whole networks,
+        where "dense" is the Gauss-Newton matrix; with "cg" and "lissa", which have no root, rows
+        are chosen by "ekfac" and gaps predicted by the one that is named.
     solver : {"auto", "swap", "anneal", "relax", "balance"}, default="auto"
         How the subset is searched: batched one-swap search ("auto"), the paper's simulated
         annealing, its convex relaxation followed by swaps, or one pass in blocks.
@@ -87,13 +96,41 @@ class InfluencePruner(BasePruner):
         class, the safe choice when another model is trained on the kept rows. "loss" (the square
         root of a row's loss) and "el2n" (the norm of its error p - y) prefer hard rows: right
         only where the trained model is the examining head itself.
-    verify : {"refit", None}, default="refit"
-        Measure gaps by refitting the head, or only predict them by one Newton step.
+    verify : {"auto", "refit", "retrain", None}, estimator or callable, default="auto"
+        How gaps are measured. "refit" fits the head anew, None only predicts by one Newton step;
+        "auto" is the first for a head and the second for whole networks. "retrain" trains
+        ``model`` anew on the kept rows; an estimator, a skorch net or a callable
+        ``train(dataset, seed)`` is trained instead of it, so that a forest, say, can judge rows
+        that a head has chosen.
+    n_seeds : int, default=3
+        Retrainings of every set of rows, if the model's result depends on its seed.
     min_per_class : int, default=1
         Rows that every class keeps at least (or all it has).
     validation_fraction : float, default=0.2
         Rows held out to measure the gap when ``fit`` is given no ``X_val``. The size is found
         without them; then all rows are examined and that share of them is kept.
+    layers : "head", "all" or list of str or nn.Module, default="head"
+        Of a torch model: the last linear layer, whose optimum is found first, so that the theory
+        holds; all parameters that are trained; or the layers or parameters of these names.
+        Without retraining, the gap of other layers than the head is only predicted, and ``keep``
+        must be given.
+    loss : nn.Module or callable, default=None
+        What a torch model was trained with: ``nn.CrossEntropyLoss`` (with label smoothing and
+        class weights), ``nn.NLLLoss``, ``nn.BCEWithLogitsLoss``, ``nn.BCELoss``, ``nn.MSELoss``,
+        or ``loss(outputs, targets)`` with one value a row (not for ``layers="head"``). None takes
+        the criterion of a skorch net, or tells by the targets.
+    weight_decay : float, default=None
+        lam of a torch model, lam/2 |theta|^2 beside the mean loss. None takes that of a skorch
+        net's optimizer; else a head is penalised as the package's own are, by 1e-3 on features of
+        unit spread, and other layers not at all.
+    device : str or torch.device, default="auto"
+        Where a network runs and the head's products are made. "auto" is CUDA if there is one and
+        the rows are worth it.
+    batch_size : int or "auto", default="auto"
+        Rows that go through a network together; halved where memory runs out.
+    cache_dir : str or path-like, default=None
+        Folder in which the features of a network's rows are kept between processes, by the
+        content of rows and network. An extraction that is killed goes on where it stopped.
     random_state : int, RandomState instance or None, default=None
         None derives the seed from y: the same data gives the same rows.
     n_jobs : int or None, default=None
@@ -114,13 +151,15 @@ class InfluencePruner(BasePruner):
         the other held-out rows.
     gap_ : Gap
         The gap at the chosen size: a float that knows its standard error and whether it was
-        predicted or refit.
+        predicted, refit or retrained.
     path_ : dict of ndarray
         Every size tried: ``n_kept``, ``share``, ``predicted_gap``, ``refit_gap``,
-        ``standard_error``, ``random_gap``, ``allowed``, ``seconds``. Sizes are of the trial, in
+        ``retrained_gap``, ``standard_error``, ``random_gap``, ``allowed``, ``seconds``. Sizes are of the trial, in
         which the held-out rows are not available; ``share`` carries over.
     report_ : PruningReport
         All of this in words; prints, and shows as a table in notebooks.
+    subset_ : dataset
+        After ``fit(dataset)``: a torch ``Subset`` of the kept rows, or a Hugging Face dataset.
     classes_ : ndarray of shape (n_classes,)
         Labels, for classification only.
     n_features_in_ : int
@@ -176,6 +215,7 @@ class InfluencePruner(BasePruner):
         "weight_decay": [None, Interval(numbers.Real, 0, None, closed="left")],
         "device": [str, torch.device],
         "batch_size": [StrOptions({"auto"}), Interval(numbers.Integral, 1, None, closed="left")],
+        "cache_dir": [None, str, os.PathLike],
         "random_state": ["random_state"],
         "n_jobs": [None, numbers.Integral],
         "verbose": ["verbose"],
@@ -200,6 +240,7 @@ class InfluencePruner(BasePruner):
         weight_decay: float | None = None,
         device: Any = "auto",
         batch_size: int | str = "auto",
+        cache_dir: Any = None,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -220,6 +261,7 @@ class InfluencePruner(BasePruner):
         self.weight_decay = weight_decay
         self.device = device
         self.batch_size = batch_size
+        self.cache_dir = cache_dir
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -238,9 +280,12 @@ class InfluencePruner(BasePruner):
         Parameters
         ----------
         X : array-like, DataFrame, sparse matrix or tensor with n rows
-            Blocks of rows (images) are flattened for the examination.
+            Blocks of rows (images) are flattened for the examination by a head on columns. For
+            torch models also a dict or tuple of arrays, a torch ``Dataset`` or ``DataLoader``
+            (its dataset is what counts, in its order), or a Hugging Face dataset.
         y : array-like of shape (n,)
-            Labels, or numbers for regression.
+            Labels, or numbers for regression; (n, L) for several outputs of a torch model. A
+            dataset may hold its own.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows in the head's objective; kept rows keep theirs, and rows of
             weight 0 are not kept.
@@ -387,7 +432,7 @@ class InfluencePruner(BasePruner):
 
     def _encoder(self, subject: HeadSpec | Network, table: Table, seed: int) -> HeadEncoder:
         if isinstance(subject, Network):
-            return NetworkEncoder(subject, self.device, self.batch_size, seed)
+            return NetworkEncoder(subject, self.device, self.batch_size, seed, self.cache_dir)
         return HeadEncoder(subject, table.classes)
 
     def _finish(self, found: Outcome, whole: Table, counted: Rows) -> None:

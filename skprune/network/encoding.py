@@ -16,12 +16,13 @@ from skprune.datasets import RowSource
 from skprune.losses import Loss
 from skprune.models.adapters import DEFAULT_STRENGTH, HeadSpec
 from skprune.models.encoding import HeadEncoder
-from skprune.models.features import DenseFeatures, row_chunks
+from skprune.models.features import DenseFeatures, row_chunks, shared_tensor
 from skprune.models.head import HeadFit, HeadProblem, Penalty
 from skprune.network.adapters import Network
 from skprune.network.batches import for_batches
 from skprune.network.losses import RowLoss, read_loss
 from skprune.network.module import LinearHead, TorchModel
+from skprune.store import FeatureStore
 
 #: Features kept in memory, shared by all pruners of this process.
 FEATURES = ContentCache(max_bytes=2**30)
@@ -62,7 +63,7 @@ class NetworkEncoder(HeadEncoder):
     network : Network
         Without a known ``weight_decay`` the penalty per row is 1e-3 on features of unit spread,
         without the bias; with one it is on all weights of the layer.
-    device, batch_size
+    device, batch_size, cache_dir
         As in ``InfluencePruner``.
     seed : int
         For the training of a network that is not trained yet.
@@ -86,9 +87,11 @@ class NetworkEncoder(HeadEncoder):
         device: Any,
         batch_size: int | str,
         seed: int,
+        cache_dir: Any = None,
     ) -> None:
         super().__init__(HeadSpec("classification", "softmax", 0.0, "weight"), None)
         self.network, self.device, self.batch_size, self.seed = network, device, batch_size, seed
+        self._store = None if cache_dir is None else FeatureStore(cache_dir)
         self._features_of: dict[int, Tensor] = {}
 
     def fit(
@@ -206,21 +209,35 @@ class NetworkEncoder(HeadEncoder):
     def _all_features(self, source: RowSource) -> Tensor:
         """Inputs of the layer for all rows of ``source``, (n, D), in the module's precision."""
         if id(source) not in self._features_of:
-            fingerprint = source.fingerprint()
-            if fingerprint is None:
-                self._features_of[id(source)] = self._extract(source)
-            else:
-                state = self.model.module.state_dict()
-                key = digest(fingerprint, self.head.name, *state, *state.values())
-                self._features_of[id(source)] = FEATURES.get(
-                    key, lambda: self._extract(source), lambda features: features.nbytes
-                )
+            self._features_of[id(source)] = self._find_features(source)
         return self._features_of[id(source)]
 
-    def _extract(self, source: RowSource) -> Tensor:
-        n, width = len(source), self.head.layer.in_features
-        dtype = self.model.dtype if self.model.dtype.is_floating_point else torch.float32
-        features = torch.empty(n, width, dtype=dtype)
+    def _find_features(self, source: RowSource) -> Tensor:
+        fingerprint = source.fingerprint()
+        if fingerprint is None:  # nobody can say whether kept features would be those of the rows
+            if self._store is not None:
+                raise ValueError(
+                    f"cache_dir keeps features by the content of the rows, which a "
+                    f"{type(source.original).__name__} does not tell; leave cache_dir=None, or "
+                    "give arrays, a TensorDataset or a Hugging Face dataset."
+                )
+            return self._extract(source, 0, len(source))
+        state = self.model.module.state_dict()
+        key = digest(fingerprint, self.head.name, *state, *state.values())
+        if self._store is None:
+            return FEATURES.get(
+                key, lambda: self._extract(source, 0, len(source)), lambda kept: kept.nbytes
+            )
+        shape = (len(source), self.head.layer.in_features)
+        dtype = "float64" if self.model.dtype == torch.float64 else "float32"
+        return shared_tensor(
+            self._store.array(key, shape, dtype, lambda a, b: self._extract(source, a, b))
+        )
+
+    def _extract(self, source: RowSource, start: int, stop: int) -> Tensor:
+        """The inputs of the layer for the rows from ``start`` to ``stop``."""
+        dtype = torch.float64 if self.model.dtype == torch.float64 else torch.float32
+        features = torch.empty(stop - start, self.head.layer.in_features, dtype=dtype)
         seen: list[Tensor] = []
 
         def keep(layer: nn.Module, args: tuple[Any, ...]) -> None:
@@ -234,12 +251,14 @@ class NetworkEncoder(HeadEncoder):
         with self.model.frozen(), torch.no_grad():
             hook = self.head.layer.register_forward_pre_hook(keep)
             try:
-                for_batches(source, np.arange(n), self.batch_size, work, self.model.device)
+                for_batches(
+                    source, np.arange(start, stop), self.batch_size, work, self.model.device
+                )
             finally:
                 hook.remove()
         finite = torch.isfinite(features).all(1)
         if not bool(finite.all()):
-            row = int(torch.nonzero(~finite)[0])
+            row = start + int(torch.nonzero(~finite)[0])
             raise ValueError(
                 f"The inputs of the layer {self.head.name!r} hold NaN or infinity, first in row "
                 f"{row}; look for it in that row, or in the weights before the layer."
