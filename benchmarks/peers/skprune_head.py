@@ -1,0 +1,64 @@
+"""skprune on a convex head: influence of groups, Newton on the kept rows, scores of single rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from benchmarks.peers.task import Answer, Clock, Task, run
+from skprune import removal
+from skprune.curvature import build_curvature
+from skprune.gap import HeldOut
+from skprune.influence import HeadInfluence
+from skprune.losses import Softmax
+from skprune.models.features import DenseFeatures
+from skprune.models.head import HeadProblem, Penalty, solve_hessian
+
+
+def head_problem(task: Task, X: np.ndarray, y: np.ndarray) -> HeadProblem:
+    """The task's objective, its intercept a column of ones that is penalised as the rest."""
+    device = torch.device(task.device)
+    features = DenseFeatures(torch.from_numpy(X).to(device), ones=True).held()
+    labels = torch.from_numpy(y).to(device)
+    targets = torch.nn.functional.one_hot(labels, int(task.y.max()) + 1).double()
+    weights = torch.ones(len(y), dtype=torch.float64, device=device)
+    mask = torch.ones(features.shape[1], 1, dtype=torch.float64, device=device)
+    return HeadProblem(features, targets, weights, Softmax(), Penalty(task.l2, mask, weights))
+
+
+def method(variant: str, task: Task, clock: Clock) -> Answer:
+    """``variant``: CURVATURE-METHOD, such as 'ekfac-newton'; the curvature preconditions."""
+    curvature, kind = variant.split("-")
+    state = [torch.from_numpy(v).double() for v in task.state.values()]
+    theta = torch.cat([state[0].T, state[1][None]]).to(task.device)
+    with clock("fit"):
+        problem = head_problem(task, task.X, task.y)
+        held_out = HeldOut(head_problem(task, task.X_val, task.y_val), 1.0, "loss", None)
+        outputs = problem.features.forward(theta)
+        fitted = build_curvature(curvature, problem, outputs)
+    with clock("rows"):
+        operator = HeadInfluence(problem, theta, outputs, fitted)
+        rows = removal.leave_one_out(problem, theta, operator, held_out, theta, None)
+    kept = ~torch.from_numpy(task.groups).to(task.device)
+    with clock("score"):
+        before = held_out.losses(held_out.outputs(theta))
+        if kind == "newton":
+            steps = removal.newton_steps(problem, theta, fitted, kept)
+        else:
+            steps = influence_steps(problem, theta, outputs, fitted.solve, ~kept)
+        changes = [held_out.losses(held_out.outputs(theta + step)) - before for step in steps]
+    predicted = torch.stack(changes).cpu().numpy()
+    return Answer(predicted, rows.cpu().numpy(), {"parameters": int(theta.numel())})
+
+
+def influence_steps(problem, theta, outputs, precondition, removed):  # type: ignore[no-untyped-def]
+    """H^-1 sum_T a_i for every group, with the exact Hessian of all rows."""
+    E = problem.loss.residual(outputs, problem.targets)
+    pull = problem.penalty.strength * problem.penalty.mask.square() * theta
+    for gone in removed.to(E.dtype):
+        total = problem.features.adjoint(E * gone[:, None]) + float(gone.sum()) * pull
+        yield solve_hessian(problem, outputs, total, precondition, rtol=removal.SOLVE_TOLERANCE)
+
+
+if __name__ == "__main__":
+    run(method, ("skprune",))

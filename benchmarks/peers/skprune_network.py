@@ -1,0 +1,52 @@
+"""skprune on every layer of a network: each curvature, sum of influences or Newton on kept rows."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks.peers.task import Answer, Clock, Task, run
+from skprune.datasets import as_source
+from skprune.network.curvature import build_curvature
+from skprune.network.layers import RowGradients
+from skprune.network.losses import RowLoss
+from skprune.network.module import TorchModel
+from skprune.network.problem import NetworkProblem
+from skprune.network.removal import predict_removal, row_scores
+
+
+def method(variant: str, task: Task, clock: Clock) -> Answer:
+    """``variant``: CURVATURE-METHOD[-last][-auto], such as 'ekfac-newton'.
+
+    'last' studies the last layer only, 'auto' takes the default damping instead of none beyond
+    the penalty.
+    """
+    curvature, kind, *more = variant.split("-")
+    model = TorchModel(task.model(), task.device)
+    layers = [str(len(model.module) - 1)] if "last" in more else "all"
+    n = len(task.y)
+    with model.frozen():
+        with clock("fit"):
+            problem = NetworkProblem(
+                model,
+                RowLoss("cross_entropy"),
+                as_source(task.X, task.y),
+                torch.from_numpy(task.y),
+                penalty=task.l2,
+                layers=layers,
+                batch_size=min(n, 1024),
+            )
+            held_out = problem.on(as_source(task.X_val, task.y_val), torch.from_numpy(task.y_val))
+            damping = "auto" if "auto" in more else 0.0
+            fitted = build_curvature(curvature, RowGradients(problem), damping)
+        removed = torch.from_numpy(task.groups)
+        with clock("score"):
+            change = predict_removal(fitted, removed, held_out, kind)
+        with clock("rows"):
+            rows = row_scores(fitted, held_out)
+    facts = {"damping": float(fitted.damping), "parameters": problem.dim}
+    arrays = (t.double().cpu().numpy() for t in (change.losses, rows, change.linear))
+    return Answer(*arrays, facts)
+
+
+if __name__ == "__main__":
+    run(method, ("skprune",))

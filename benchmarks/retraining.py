@@ -1,0 +1,290 @@
+"""The truth of benchmarks/influence.py: every network retrained without every group.
+
+All retrainings of a block run side by side: one batched L-BFGS over a stack of parameter vectors,
+each with its own weights on the rows, started from the network trained on all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+from torch.nn.functional import cross_entropy
+
+from benchmarks.peers.task import Task, build
+
+CACHE = Path(__file__).parent / ".cache"
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class Flat:
+    """A network as a function of one flat vector of parameters."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.shapes = {name: p.shape for name, p in model.named_parameters()}
+        self.sizes = [p.numel() for p in model.parameters()]
+
+    def vector(self) -> Tensor:
+        """The parameters it has."""
+        return torch.cat([p.detach().reshape(-1) for p in self.model.parameters()])
+
+    def named(self, vector: Tensor) -> dict[str, Tensor]:
+        """The parameters of a vector."""
+        parts = vector.split(self.sizes)
+        return {n: v.reshape(s) for (n, s), v in zip(self.shapes.items(), parts, strict=True)}
+
+    def losses(self, vector: Tensor, X: Tensor, y: Tensor) -> Tensor:
+        """Cross-entropy of every row."""
+        return cross_entropy(
+            functional_call(self.model, self.named(vector), X), y, reduction="none"
+        )
+
+
+def objective(flat: Flat, X: Tensor, y: Tensor, l2: float, stacked: bool) -> Objective:
+    """Values (G,) and gradients (G, p) of the weighted objective at G parameter vectors.
+
+    `stacked` evaluates the G networks in one call, which pays on a GPU and where they share a
+    product with all rows (a head). One by one, rows without weight are left out.
+    """
+
+    def one(vector: Tensor, weights: Tensor) -> Tensor:
+        mean = (weights * flat.losses(vector, X, y)).sum() / weights.sum()
+        return mean + 0.5 * l2 * vector.square().sum()
+
+    single = grad_and_value(one)
+    if stacked:
+        many = vmap(single)
+
+        def together(vectors: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+            gradients, values = many(vectors, weights)
+            return values.detach(), gradients.detach()
+
+        return together
+
+    def in_turn(vectors: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        values, gradients = [], []
+        for vector, w in zip(vectors, weights, strict=True):
+            kept = w > 0  # rows without weight cost time
+            leaf = vector.clone().requires_grad_()
+            mean = (w[kept] * flat.losses(leaf, X[kept], y[kept])).sum() / w.sum()
+            value = mean + 0.5 * l2 * leaf.square().sum()
+            gradients.append(torch.autograd.grad(value, leaf)[0])
+            values.append(value.detach())
+        return torch.stack(values), torch.stack(gradients)
+
+    return in_turn
+
+
+def minimise(
+    function: Objective,
+    start: Tensor,
+    weights: Tensor,
+    tol: float,
+    max_iter: int,
+    precondition: Callable[[Tensor], Tensor] | None = None,
+    memory: int = 20,
+) -> tuple[Tensor, Tensor, int]:
+    """L-BFGS on G objectives side by side, each with its own step length.
+
+    Parameters
+    ----------
+    function : callable
+        See `objective`.
+    start : Tensor (G, p)
+    weights : Tensor (G, n)
+    tol : float
+        Gradient norm at which one of them stands still.
+    max_iter : int
+    precondition : callable, optional
+        Multiplies (G, p) by the start of the inverse Hessian; it decides how fast, not where.
+    memory : int
+
+    Returns
+    -------
+    vectors (G, p), gradient norms (G,), iterations
+    """
+    x = start.clone()
+    f, g = function(x, weights)
+    pairs: list[tuple[Tensor, ...]] = []
+    scale = 1.0 / g.norm(dim=1, keepdim=True).clamp_min(1.0)
+    stuck = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    iteration = 0
+    for iteration in range(max_iter):  # noqa: B007 it is returned
+        active = torch.nonzero((g.norm(dim=1) > tol) & ~stuck).reshape(-1)
+        if len(active) == 0:
+            break
+        every = len(active) == len(x)
+        chosen = pairs if every else [tuple(t[active] for t in p) for p in pairs]
+        d = -_two_loops(g[active], chosen, precondition or scale[active].mul)
+        slope = (d * g[active]).sum(1)
+        uphill = slope >= 0
+        d[uphill], slope[uphill] = -g[active][uphill], -g[active][uphill].square().sum(1)
+        length = torch.ones_like(slope)
+        todo = torch.arange(len(active), device=x.device)
+        new_x, new_f, new_g = x[active].clone(), f[active].clone(), g[active].clone()
+        for _ in range(25):
+            rows = active[todo]
+            trial = x[rows] + length[todo, None] * d[todo]
+            tf, tg = function(trial, weights[rows])
+            fine = tf <= f[rows] + 1e-4 * length[todo] * slope[todo] + 1e-14 * f[rows].abs()
+            took = todo[fine]
+            new_x[took], new_f[took], new_g[took] = trial[fine], tf[fine], tg[fine]
+            todo = todo[~fine]
+            if len(todo) == 0:
+                break
+            length[todo] *= 0.4
+        stuck[active[todo]] = True  # no step lowers the value any more: rounding, or a kink
+        s, t = torch.zeros_like(x), torch.zeros_like(x)
+        s[active], t[active] = new_x - x[active], new_g - g[active]
+        x[active], f[active], g[active] = new_x, new_f, new_g
+        st, tt = (s * t).sum(1, keepdim=True), t.square().sum(1, keepdim=True)
+        good = st > 1e-10 * s.norm(dim=1, keepdim=True) * t.norm(dim=1, keepdim=True)
+        good &= tt > 0
+        # A pair without positive curvature counts for nothing: its rho is zero.
+        pairs.append((s, t, torch.where(good, 1.0 / st, 0.0)))
+        pairs = pairs[-memory:]
+        scale = torch.where(good, st / tt, scale)
+    return x, g.norm(dim=1), iteration
+
+
+def _two_loops(
+    g: Tensor, pairs: list[tuple[Tensor, ...]], middle: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """The inverse Hessian of L-BFGS times g, for each row."""
+    q, alphas = g.clone(), []
+    for s, t, rho in reversed(pairs):
+        alphas.append(rho * (s * q).sum(1, keepdim=True))
+        q -= alphas[-1] * t
+    q = middle(q)
+    for (s, t, rho), alpha in zip(pairs, reversed(alphas), strict=True):
+        q += s * (alpha - rho * (t * q).sum(1, keepdim=True))
+    return q
+
+
+def inverse_curvature(
+    flat: Flat, vector: Tensor, X: Tensor, l2: float, chunk: int = 128
+) -> Callable[[Tensor], Tensor]:
+    """Multiplication by the inverse of the Gauss-Newton matrix at a vector, in single precision.
+
+    A preconditioner only, so that a few thousand rows are enough.
+    """
+    model, vector, X = flat.model.float(), vector.float(), X[:3000].float()
+    H = torch.zeros(len(vector), len(vector), device=X.device)
+
+    def outputs(v: Tensor, row: Tensor) -> Tensor:
+        return functional_call(model, flat.named(v), row[None])[0]
+
+    jacobian = vmap(torch.func.jacrev(outputs), in_dims=(None, 0))
+    for rows in X.split(chunk):
+        p = functional_call(model, flat.named(vector), rows).detach().softmax(1)
+        # diag(p) - p p' = R R'
+        root = torch.diag_embed(p.sqrt()) - p[:, :, None] * p.sqrt()[:, None, :]
+        A = torch.einsum("bkc,bkp->bcp", root, jacobian(vector, rows)).reshape(-1, len(vector))
+        H.addmm_(A.T, A)
+    H.div_(len(X)).diagonal().add_(l2)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(H))
+    flat.model.double()
+    return lambda G: (G.float() @ inverse).to(G.dtype)
+
+
+def train(
+    task: Task, steps: int = 1500, rounds: int = 4, max_iter: int = 200, tol: float = 1e-8
+) -> dict[str, float]:
+    """Train a network on all rows, Adam and then L-BFGS in float64; sets ``task.state``."""
+    torch.manual_seed(task.seed)
+    model = build(task.kind, task.X.shape[1], int(task.y.max()) + 1)
+    model = model.to(task.device, torch.float64)
+    X, y, _, _ = tensors(task)
+    if task.kind != "head":
+        optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+        draw = torch.Generator().manual_seed(task.seed)
+        for step in range(steps):
+            if step == 2 * steps // 3:
+                optimiser.param_groups[0]["lr"] = 3e-4
+            rows = torch.randint(len(y), (256,), generator=draw).to(y.device)
+            penalty = sum(p.square().sum() for p in model.parameters())
+            loss = cross_entropy(model(X[rows]), y[rows]) + 0.5 * task.l2 * penalty
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    flat = Flat(model)
+    function = objective(flat, X, y, task.l2, stacked=False)
+    weights = torch.ones(1, len(y), dtype=X.dtype, device=X.device)
+    vector, n_iter = flat.vector()[None], 0
+    for _ in range(rounds):
+        inverse = inverse_curvature(flat, vector[0], X, task.l2)
+        vector, norm, used = minimise(function, vector, weights, tol, max_iter, inverse)
+        n_iter += used
+        if float(norm[0]) <= tol:
+            break
+    # Rounded to single precision: the network that every method is given.
+    task.state = {k: v.float().cpu().numpy() for k, v in flat.named(vector[0]).items()}
+    return {"gradient_norm": float(norm[0]), "iterations": n_iter}
+
+
+def tensors(task: Task) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``X, y, X_val, y_val`` on the device, in float64."""
+    X, X_val = (torch.from_numpy(a).to(task.device, torch.float64) for a in (task.X, task.X_val))
+    y, y_val = (torch.from_numpy(a).to(task.device) for a in (task.y, task.y_val))
+    return X, y, X_val, y_val
+
+
+def retrain(
+    task: Task, tol: float, max_iter: int, block: int = 40, label: str = ""
+) -> dict[str, np.ndarray]:
+    """Actual change of the loss of every held-out row without every group, cached on disk.
+
+    Returns
+    -------
+    dict
+        ``actual`` (G, V), ``gradient_norm`` (G,), ``seconds``. Blocks that are done are kept, so
+        that a run that was stopped goes on where it was.
+    """
+    model = task.model(torch.float64)
+    flat, (X, y, X_val, y_val) = Flat(model), tensors(task)
+    theta = flat.vector()
+    function = objective(flat, X, y, task.l2, stacked=task.kind == "head" or X.is_cuda)
+    inverse = inverse_curvature(flat, theta, X, task.l2)
+    before = flat.losses(theta, X_val, y_val).detach()
+    done: list[dict[str, np.ndarray]] = []
+    for first in range(0, len(task.groups), block):
+        removed = task.groups[first : first + block]
+        path = CACHE / f"retrained_{task.kind}_{_digest(task, removed, tol, max_iter)}.npz"
+        if not path.exists():
+            begin = time.perf_counter()
+            weights = torch.from_numpy(~removed).to(X)
+            start = theta.expand(len(removed), -1)
+            vectors, norms, n_iter = minimise(function, start, weights, tol, max_iter, inverse)
+            after = torch.stack([flat.losses(v, X_val, y_val).detach() for v in vectors])
+            seconds = time.perf_counter() - begin
+            arrays = {"actual": after - before, "gradient_norm": norms}
+            CACHE.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_suffix(".partial.npz")
+            np.savez(unfinished, seconds=seconds, **{k: v.cpu().numpy() for k, v in arrays.items()})
+            unfinished.replace(path)
+            worst = float(norms.max())
+            print(
+                f"{label} retrained {first + len(removed)} of {len(task.groups)}: {n_iter} "
+                f"iterations, {seconds:.0f} s, largest gradient {worst:.1e}",
+                flush=True,
+            )
+        with np.load(path) as z:
+            done.append({name: z[name] for name in z.files})
+    merged = {k: np.concatenate([d[k] for d in done]) for k in ("actual", "gradient_norm")}
+    return merged | {"seconds": np.array(sum(float(d["seconds"]) for d in done))}
+
+
+def _digest(task: Task, removed: np.ndarray, tol: float, max_iter: int) -> str:
+    key = hashlib.sha256(json.dumps([task.kind, task.l2, tol, max_iter]).encode())
+    arrays = (task.X, task.y, task.X_val, task.y_val, removed, *task.state.values())
+    for array in arrays:
+        key.update(np.ascontiguousarray(array).tobytes())
+    return key.hexdigest()[:16]
