@@ -87,22 +87,28 @@ class RowGradients:
 
     def _examine(self) -> None:
         problem = self.problem
-        rows = torch.arange(min(CHECKED_ROWS, len(problem)))
+        rows = torch.linspace(0, len(problem) - 1, min(CHECKED_ROWS, len(problem))).long()
         batch = next(iter(problem.batches(rows)))
+        self._check_independence(rows, batch)
         truth, C = _one_by_one(problem, batch)
         bad = True
         while bad:
             self._set_others()
             try:
-                found = self._factors(Trace(problem, self._layers, batch), batch, C, last=True)
+                trace = Trace(problem, self._layers, batch)
             except NotByRowError as error:
                 self._layers.remove(error.layer)
                 continue
+            found = self._factors(trace, batch, C, last=True)
             bad = False
-            for block, factor in list(zip(self.blocks, found, strict=True)):
-                if _agree(factor.rows(), block.take(truth)):
+            layers = {layer.block.name: layer for layer in self._layers}
+            for block, factor in zip(self.blocks, found, strict=True):
+                layer = layers.get(block.name)
+                expected = block.take(truth)
+                # Where all gradients vanish any form agrees: then none is believed.
+                silent = layer in trace.called and not bool(expected.any())
+                if _agree(factor.rows(), expected) and not silent:
                     continue
-                layer = next((la for la in self._layers if la.block is block), None)
                 if layer is not None:
                     self._layers.remove(layer)
                 elif not self._by_loop:
@@ -110,10 +116,25 @@ class RowGradients:
                 else:
                     raise ValueError(
                         f"The gradient of parameter {block.name!r} cannot be computed row by row: "
-                        "the rows of a batch influence each other (normalisation by batch "
-                        "statistics?), or the module does not read it when it is called."
+                        "the module does not use its current value when it is called. Name the "
+                        "layers to be studied without it."
                     )
                 bad = True
+
+    def _check_independence(self, rows: Tensor, batch: Batch) -> None:
+        with torch.no_grad():
+            together = self.problem.outputs(batch.inputs)
+            alone = [
+                self.problem.outputs(single.inputs)
+                for row in rows
+                for single in self.problem.batches(row[None])
+            ]
+        if not _agree(torch.cat(alone), together):
+            raise ValueError(
+                "The outputs of a row depend on the other rows of its batch, so that no row has a "
+                "gradient of its own: look for normalisation by batch statistics "
+                "(track_running_stats=False) or operations across the first dimension."
+            )
 
     def _set_others(self) -> None:
         covered = {s.start for layer in self._layers for s in layer.block.slices}

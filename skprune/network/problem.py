@@ -10,6 +10,8 @@ Row i contributes a_i = w_i (g_i + lam theta), its gradient with its share of th
 from __future__ import annotations
 
 import copy
+import functools
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -236,6 +238,7 @@ class NetworkProblem:
             return _each(lambda c: adjoint(c)[0], C)
 
         if self._forward_mode is None:
+            _load_forward_mode()
             self._forward_mode = not self._pads() and self._adjoint(outputs, push, pull)
         return outputs, push if self._forward_mode else push_by_reverse, pull
 
@@ -468,6 +471,14 @@ def check_finite(parameters: dict[str, nn.Parameter]) -> None:
                 f"Parameter {name!r} holds values that are not finite: the training diverged. "
                 "Train the network again with a smaller learning rate."
             )
+
+
+@functools.cache
+def _load_forward_mode() -> None:
+    """Let torch load its forward mode, which warns of a deprecation of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        jvp(torch.sin, (torch.zeros(1),), (torch.zeros(1),))
 
 
 def _each(product: Callable[[Tensor], Tensor], V: Tensor) -> Tensor:

@@ -211,11 +211,16 @@ class Trace:
     """
 
     def __init__(self, problem: NetworkProblem, layers: list[Layer], batch: Batch) -> None:
-        self._layers, self._b = layers, len(batch)
+        self._layers, self._b = list(layers), len(batch)
         self._inputs: list[list[Tensor]] = [[] for _ in layers]
         self._made: list[list[Tensor]] = [[] for _ in layers]
         with _hooked(self, layers), torch.enable_grad():
             self.outputs = problem.outputs(batch.inputs)
+
+    @property
+    def called(self) -> set[Layer]:
+        """The layers that the network used."""
+        return {layer for layer, made in zip(self._layers, self._made, strict=True) if made}
 
     def record(self, k: int, x: Any, made: Any) -> Any:
         """Note one call of layer k; returns what the network goes on with."""

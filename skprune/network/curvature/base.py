@@ -15,7 +15,7 @@ from skprune.network.layers import RowGradients, Treatment
 from skprune.network.problem import NetworkProblem
 
 #: Default damping, as a share of the mean eigenvalue of the undamped matrix.
-DAMPING_SHARE = 0.1
+DAMPING_SHARE = 0.5
 #: Gradients of rows at full width are made for so many numbers at a time.
 CHUNK_NUMBERS = 1 << 25
 

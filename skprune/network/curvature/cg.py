@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 
 from skprune.network.curvature.base import CurvatureError, NetworkCurvature
-from skprune.network.curvature.diagonal import DiagonalCurvature
 from skprune.network.curvature.ekfac import EKFACCurvature
+from skprune.network.curvature.lowrank import LowRankCurvature
 from skprune.network.layers import Treatment
 
 #: Relative residual at which a solve stops, and its bound on the iterations.
-TOLERANCE = 1e-3
+TOLERANCE = 1e-2
 MAX_ITERATIONS = 200
+#: Eigenvectors of the preconditioner, and the numbers that they may hold.
+RANK = 128
+EIGENVECTOR_NUMBERS = 1 << 27
 #: Systems that are solved side by side.
 SYSTEMS = 32
 
@@ -22,17 +25,23 @@ SYSTEMS = 32
 class CGCurvature(NetworkCurvature):
     """M = (1 / W) sum_i w_i J_i' h_i J_i, exact and never formed.
 
-    Solves by conjugate gradients, preconditioned by EK-FAC at the same damping. On kept rows it
-    solves with the Gauss-Newton matrix of just these rows.
+    Solves by conjugate gradients, preconditioned at the same damping by the leading eigenvectors of
+    M, or by EK-FAC where these do not fit into memory. On kept rows it solves with the
+    Gauss-Newton matrix of just these rows.
 
-    Cost: the fit of EK-FAC, and an iteration one forward- and one reverse-mode product a system.
+    Cost: the fit of the preconditioner (128 products, or EK-FAC), and an iteration one forward- and
+    one reverse-mode product a system: 10 to 20 iterations with eigenvectors, about 70 with EK-FAC.
     """
 
     name = "cg"
     tolerance = TOLERANCE
 
     def _fit(self) -> None:
-        self._preconditioner: EKFACCurvature | DiagonalCurvature = EKFACCurvature(self.gradients)
+        self._preconditioner: NetworkCurvature = (
+            LowRankCurvature(self.gradients, rank=RANK)
+            if RANK * self.dim <= EIGENVECTOR_NUMBERS
+            else EKFACCurvature(self.gradients)
+        )
         self.mean_eigenvalue = self._preconditioner.mean_eigenvalue
         self.treatments = [Treatment(name, "exact products") for name in self.problem.slices]
 

@@ -10,31 +10,48 @@ from skprune.network.curvature.base import (
     WhiteningCurvature,
     estimate_mean_eigenvalue,
 )
-from skprune.network.layers import Treatment
+from skprune.network.layers import RowGradients, Treatment
 
 #: Eigenvectors that are looked for.
 RANK = 200
+#: Relative residual at which an eigenvector counts as found.
+CONVERGED = 0.1
+#: Curvature of the complement, as a share of the smallest eigenvalue that was found.
+UNRESOLVED = 0.5
 
 
 class LowRankCurvature(WhiteningCurvature):
-    """M ~ U diag(l) U' with at most 200 eigenvectors, by the Lanczos method.
+    """M ~ U diag(l) U' with a few eigenvectors, by the Lanczos method.
 
-    In the complement of U the matrix is (lam + damping) I: dropping it, as some do, would declare
-    that no row moves the parameters there. It takes whatever these directions curve for nothing.
+    In the complement of U the matrix is (c + lam + damping) I: dropping it, as some do, would declare
+    that no row moves the parameters there. c is half the smallest eigenvalue that was found, since
+    the directions in which the rows say most of the rest curve about as much.
 
-    Cost: 200 products with the Gauss-Newton matrix, 200 p numbers.
+    Cost: ``rank`` products with the Gauss-Newton matrix, ``rank`` times p numbers.
+
+    Parameters
+    ----------
+    gradients : RowGradients
+    damping : float or "auto"
+    rank : int, default=200
     """
 
     name = "lowrank"
 
+    def __init__(
+        self, gradients: RowGradients, damping: float | str = "auto", rank: int = RANK
+    ) -> None:
+        self.rank = rank
+        super().__init__(gradients, damping)
+
     def _fit(self) -> None:
         problem = self.problem
         self.mean_eigenvalue = estimate_mean_eigenvalue(problem)
-        self._l, self._U = self._lanczos(min(RANK, problem.dim))
+        self._l, self._U, self._floor = self._lanczos(min(self.rank, problem.dim))
         self.treatments = [Treatment(n, f"rank {len(self._l)}") for n in problem.slices]
 
-    def _lanczos(self, rank: int) -> tuple[Tensor, Tensor]:
-        """Ritz values (r,) and vectors (r, p) of M."""
+    def _lanczos(self, rank: int) -> tuple[Tensor, Tensor, float]:
+        """Eigenvalues (r,) and vectors (r, p) of M that have converged, and the rest's level."""
         problem = self.problem
         generator = torch.Generator().manual_seed(0)
         q = torch.randn(self.dim, generator=generator).to(problem.theta)
@@ -53,14 +70,20 @@ class LowRankCurvature(WhiteningCurvature):
                     "The Gauss-Newton matrix has entries that are not finite; run the module in "
                     "float64 and look for huge values in the rows."
                 )
-            if j + 1 == rank or length <= 1e-7 * max(float(T.diagonal().max()), 1e-300):
+            tiny = 1e-7 * max(float(T.diagonal().max()), 1e-300)
+            if j + 1 == rank or length <= tiny:
                 rank = j + 1
                 break
             T[j, j + 1] = T[j + 1, j] = length
             q = moved / length
         values, vectors = torch.linalg.eigh(T[:rank, :rank])
-        U = vectors.T.to(Q) @ Q[:rank]
-        return values.clamp_min(0.0).to(Q), U
+        exact = length <= tiny  # the vectors span all that M does not send to zero
+        found = exact | (length * vectors[-1].abs() <= CONVERGED * values)
+        if not bool(found.any()):
+            found[-1] = True
+        floor = 0.0 if exact or rank == problem.dim else UNRESOLVED * float(values[found].min())
+        U = vectors.T[found].to(Q) @ Q[:rank]
+        return values[found].clamp_min(0.0).to(Q), U, floor
 
     def nbytes(self) -> int:
         return self._U.nbytes
@@ -75,6 +98,6 @@ class LowRankCurvature(WhiteningCurvature):
         return self._power(D, -0.5)  # the symmetric root
 
     def _power(self, V: Tensor, power: float) -> Tensor:
-        rest = self.ridge**power
+        rest = (self._floor + self.ridge) ** power
         inner = (V @ self._U.T) * ((self._l + self.ridge).pow(power) - rest)
         return rest * V + inner @ self._U
