@@ -168,6 +168,7 @@ CURVES = {
     "root": lambda m: 2 * (m**-0.5 - 5000**-0.5),
     "late": lambda m: max(0.0, 0.03 * math.log(2000 / m)),
     "step": lambda m: 0.0 if m > 700 else 1.0,
+    "flat": lambda m: 0.019 if m > 1500 else 0.021,
 }
 KNOWN = np.array([60, 120, 250, 500, 1000, 2000, 4000])
 GUESSES = {
@@ -220,7 +221,9 @@ def test_search_without_noise_finds_the_crossing(shape, guess):
     assert crossing <= best.size <= 1.1 * crossing + 1
     assert retraining.deterministic
     assert retraining.n_trainings == len(trials) + 2
-    assert len(trials) <= (11 if shape == "step" or guess == "wrong" else 7)
+    # Where the measured gaps lead nowhere, bisection would take 6 sizes, and the detour a few.
+    most = {"step": 11, "flat": 9}.get(shape, 7)
+    assert len(trials) <= (11 if guess == "wrong" else most)
 
 
 @pytest.mark.parametrize("shape", ["inverse", "root", "late"])

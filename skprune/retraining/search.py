@@ -22,14 +22,15 @@ RESOLUTION = 1.1
 SIZES = 8
 #: Sizes at which the gap is guessed between the largest refused and the smallest allowed one.
 CANDIDATES = 400
-#: Part of the bracket, on a log scale, that a trial may leave; else a bisection follows it.
+#: Part of the bracket, on a log scale, that a trial may leave; after two that left more of it, the
+#: bracket is bisected.
 SLOW = 0.6
 
 
 class Guess:
     """A curve of gaps over sizes, by which the measured ones are interpolated.
 
-    Only its shape matters: measured gaps are taken for a monotone function of the guessed one.
+    Only its shape matters: measured gaps are taken for a function of the guessed one.
 
     Parameters
     ----------
@@ -84,8 +85,9 @@ def smallest_retrained(
     """The smallest size whose retrained gap, with one standard error, is allowed.
 
     The answer lies between the largest size that was refused and the smallest that was allowed.
-    Where in between the next one is tried is read off the gaps measured so far, as a monotone
-    function of the guessed ones; a guess that keeps failing gives way to bisection on a log scale.
+    Where in between the next one is tried is read off the gaps measured so far, as a function of
+    the guessed ones that is monotone between any two; where that keeps failing, the bracket is
+    bisected on a log scale.
 
     Parameters
     ----------
@@ -116,12 +118,12 @@ def smallest_retrained(
     trials: list[RetrainedTrial] = []
     best: RetrainedTrial | None = None
     lower, upper = smallest - 1, largest  # refused, allowed
-    slow = False  # whether the last trial left most of the bracket
+    slow = 0  # trials in a row that left most of the bracket
     while upper - lower > 1 and (lower < smallest or upper / lower > resolution):
         retraining.full_scores()
         if retraining.n_trainings >= end:
             break
-        size = _next_size(curve, trials, lower, upper, smallest, max_gap, resolution, slow)
+        size = _next_size(curve, trials, lower, upper, smallest, max_gap, resolution, slow > 1)
         begin = time.perf_counter()
         rows = select(size)
         seconds = time.perf_counter() - begin
@@ -133,7 +135,7 @@ def smallest_retrained(
         else:
             lower = size
         left = math.log(upper / max(lower, smallest)) if upper > smallest else 0.0
-        slow = left > SLOW * width
+        slow = slow + 1 if left > SLOW * width else 0
     return best, trials
 
 
@@ -180,7 +182,6 @@ def _expected(
     y = np.array([float(t.gap) + t.gap.standard_error for t in known])
     order = np.argsort(x)
     x, y = np.append(0.0, x[order]), np.append(0.0, np.maximum(y[order], 0.0))
-    y = isotonic_regression(y)
     keep = np.append(True, np.diff(x) > 0)
     x, y = x[keep], y[keep]
     if y[-1] == 0:  # no gap anywhere yet
