@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -20,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
 from skprune.cache import digest
 from skprune.containers import take_rows
+from skprune.cost import CostEstimate, head_cost
 from skprune.curvature import CURVATURES
 from skprune.datasets import is_dataset
 from skprune.devices import choose_device
@@ -29,6 +31,8 @@ from skprune.models.encoding import HeadEncoder
 from skprune.network.adapters import Network, is_network
 from skprune.network.curvature import CURVATURES as NETWORK_CURVATURES
 from skprune.network.encoding import NetworkEncoder, SourceRows
+from skprune.network.module import TorchModel
+from skprune.network.probe import probe_network
 from skprune.network.reading import read_rows, read_validation_rows
 from skprune.prior import Prior
 from skprune.reading import (
@@ -46,6 +50,9 @@ from skprune.removal import GroupInfluence
 from skprune.retraining import Data, make_retraining
 from skprune.subset import SOLVERS, Rows
 from skprune.threads import threads
+
+#: Rows that are encoded to learn how many features there will be.
+ENCODED_ROWS = 2000
 
 
 class InfluencePruner(BasePruner):
@@ -154,8 +161,8 @@ class InfluencePruner(BasePruner):
         predicted, refit or retrained.
     path_ : dict of ndarray
         Every size tried: ``n_kept``, ``share``, ``predicted_gap``, ``refit_gap``,
-        ``retrained_gap``, ``standard_error``, ``random_gap``, ``allowed``, ``seconds``. Sizes are of the trial, in
-        which the held-out rows are not available; ``share`` carries over.
+        ``retrained_gap``, ``standard_error``, ``random_gap``, ``allowed``, ``seconds``. Sizes are
+        of the trial, in which the held-out rows are not available; ``share`` carries over.
     report_ : PruningReport
         All of this in words; prints, and shows as a table in notebooks.
     subset_ : dataset
@@ -466,6 +473,58 @@ class InfluencePruner(BasePruner):
                 "subset_ is there after fit(dataset); for arrays use fit_transform(X, y) or take."
             )
         return self.take(self._dataset)
+
+    def estimate_cost(self, X: Any, y: Any = None) -> CostEstimate:
+        """What ``fit`` would take, from the shapes of the rows and a probe of the machine.
+
+        Trainings (``verify="retrain"``, or of a model that is not trained yet) are not counted.
+
+        Parameters
+        ----------
+        X, y : as in ``fit``
+
+        Returns
+        -------
+        CostEstimate
+            Seconds, step by step, and bytes; right to a factor of about three.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skprune import InfluencePruner
+        >>> X = np.random.default_rng(0).normal(size=(1000, 20))
+        >>> InfluencePruner().estimate_cost(X, X[:, 0] > 0).bytes > 0
+        True
+        """
+        self._validate_params()
+        if is_network(self.model):
+            return self._estimate_network(X, y)
+        table, spec = read_table(clone(self), X, y, None, self.model)
+        first = np.unique(table.codes, return_index=True)[1]
+        few = table.take(np.union1d(first, np.arange(min(len(table), ENCODED_ROWS))))
+        problem = (
+            HeadEncoder(spec, table.classes)
+            .fit(few.X, few.y, few.weights)
+            .problem(few.X, few.y, few.weights)
+        )
+        return self._estimate_head(len(table), *problem.theta_shape)
+
+    def _estimate_head(self, n: int, D: int, K: int) -> CostEstimate:
+        fixed, device = self.keep is not None, choose_device(self.device, n * D)
+        with threads(self.n_jobs, n * D):
+            return head_cost(n, D, K, 8, fixed=fixed, device=device)
+
+    def _estimate_network(self, X: Any, y: Any) -> CostEstimate:
+        network = Network(self.model, self.loss, self.weight_decay)
+        if network.trains:
+            raise ValueError(
+                "estimate_cost runs a few rows through the network, but this model is trained by "
+                "fit; give a trained module or net."
+            )
+        table = read_rows(X, y, None, network.loss)
+        module = network.module(table.X.source, table.X.positions, 0)
+        model = TorchModel(module, self.device)
+        return probe_network(model, table.X, self.layers, self._estimate_head)
 
     def group_influence(self, rows: Any) -> GroupInfluence:
         """Predict what removing a set of rows does, without retraining.

@@ -1,0 +1,120 @@
+"""What a pruning will take, before it is begun: operations counted, the machine's speed probed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from skprune.curvature import DENSE_COST, DENSE_PARAMETERS
+from skprune.models.features import CHUNK_NUMBERS, HELD_NUMBERS
+
+#: Products with all rows, from both sides, of one cold and of one warm fit of a head, of the
+#: choice of one subset, and of what is measured of it. Counted on the benchmarks' problems.
+COLD_FIT, WARM_FIT, CHOICE, MEASURE = 40, 15, 40, 12
+#: Sizes that are tried for a budget, and for a fixed size.
+BUDGET_SIZES, FIXED_SIZES = 9, 1
+#: Seconds that the interpreter takes for one size, whatever there is to multiply.
+SIZE_SECONDS = 0.05
+#: Passes through a network, forward and backward, of an examination beside those for every output,
+#: and of the choice of one subset.
+EXAMINATION, NETWORK_CHOICE = 12, 40
+#: A backward pass takes about twice as long as a forward pass.
+FORWARD_AND_BACKWARD = 3.0
+#: Numbers that a probe multiplies, and how often.
+PROBE_NUMBERS, PROBES = 2**20, 3
+
+
+@dataclass(frozen=True)
+class CostEstimate:
+    """Expected cost of ``fit``, right to a factor of about three.
+
+    Attributes
+    ----------
+    steps : dict of str to float
+        Seconds of every step.
+    bytes : int
+        Memory beyond what holds the rows already.
+    """
+
+    steps: dict[str, float]
+    bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps."""
+        return sum(self.steps.values())
+
+    def __str__(self) -> str:
+        steps = ", ".join(f"{name} {seconds:.2g} s" for name, seconds in self.steps.items())
+        return f"about {self.seconds:.2g} s ({steps}) and {self.bytes / 2**20:,.0f} MiB"
+
+
+def head_cost(
+    n: int, D: int, K: int, itemsize: int, *, fixed: bool, device: torch.device
+) -> CostEstimate:
+    """Cost of pruning for a head of D x K parameters on n rows.
+
+    Parameters
+    ----------
+    n, D, K : int
+    itemsize : int
+        Bytes of a stored number.
+    fixed : bool
+        Whether the size is given, or looked for.
+    device : torch.device
+    """
+    p, numbers = D * K, n * D
+    rows = max(1, min(n, PROBE_NUMBERS // D))
+    block = torch.rand(rows, D, dtype=torch.float64, device=device)
+    thin = torch.rand(D, K, dtype=torch.float64, device=device)
+    # Seconds for all rows of a product from both sides, and of a product with D columns.
+    both = n / rows * (_seconds(lambda: block @ thin) + _seconds(lambda: block.T @ (block @ thin)))
+    wide = n / rows * _seconds(lambda: block.T @ block)
+    dense = p <= DENSE_PARAMETERS and n * p**2 <= DENSE_COST
+    curvature = wide * (K * (K + 1) / 2 if dense else 3)
+    sizes = FIXED_SIZES if fixed else BUDGET_SIZES
+    steps = {
+        "examine": (COLD_FIT + WARM_FIT) * both + 2 * curvature,
+        # One choice more, when the share is carried over to all rows.
+        "search": (sizes + 1) * ((CHOICE + MEASURE) * both + SIZE_SECONDS),
+        "report": COLD_FIT * both,
+    }
+    held = 8 * numbers if numbers <= HELD_NUMBERS else 0
+    matrices = 3 * p**2 if dense else 4 * D**2
+    memory = 2 * held + 8 * (matrices + 12 * n * K + 2 * CHUNK_NUMBERS)
+    return CostEstimate(steps, memory + (itemsize * numbers if itemsize < 8 else 0))
+
+
+def features_cost(n: int, D: int, seconds_per_row: float) -> CostEstimate:
+    """Cost of running n rows through a network once and keeping D float32 numbers of each."""
+    return CostEstimate({"features": n * seconds_per_row}, 4 * n * D)
+
+
+def network_cost(n: int, p: int, K: int, seconds_per_row: float) -> CostEstimate:
+    """Cost of choosing rows by p parameters of a network with K outputs.
+
+    ``seconds_per_row`` are those of a forward pass.
+    """
+    one = n * seconds_per_row * FORWARD_AND_BACKWARD
+    steps = {"examine": 2 * (EXAMINATION + K) * one, "search": 2 * NETWORK_CHOICE * one}
+    return CostEstimate(steps, 4 * (20 * p + 40 * n))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The least time that ``work`` took."""
+    best = float("inf")
+    for _ in range(PROBES):
+        start = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def seconds_per_row(forward: Callable[[], object], rows: int) -> float:
+    """Of ``forward``, which takes that many rows through a network."""
+    return _seconds(forward) / rows
