@@ -8,6 +8,7 @@ not depend on the budget is computed once: the key is a digest of the numbers th
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
+
+from skprune.models.features import row_chunks
 
 
 def digest(*parts: Any) -> str:
@@ -28,14 +31,25 @@ def digest(*parts: Any) -> str:
             total.update(digest(*part).encode())
             continue
         if isinstance(part, torch.Tensor):
-            part = part.detach().cpu().numpy()
-        if isinstance(part, np.ndarray) and part.dtype != object:
-            total.update(f"{part.dtype}{part.shape}".encode())
-            total.update(np.ascontiguousarray(part).data)
+            _update(total, part.detach())
+        elif isinstance(part, np.ndarray) and part.dtype != object:
+            _update(total, part)
         else:
             total.update(repr(part.tolist() if isinstance(part, np.ndarray) else part).encode())
         total.update(b"|")
     return total.hexdigest()
+
+
+def _update(total: hashlib.blake2b, array: Any) -> None:
+    """Digest type, shape and numbers, a few rows at a time: no second copy of a large matrix."""
+    total.update(f"{array.dtype}{tuple(array.shape)}".encode())
+    rows = array.reshape(1) if array.ndim == 0 else array
+    for part in row_chunks(len(rows), math.prod(rows.shape[1:])):
+        chunk = rows[part]
+        if isinstance(chunk, torch.Tensor):
+            bits = chunk.view(torch.int16) if chunk.dtype == torch.bfloat16 else chunk
+            chunk = bits.cpu().numpy()
+        total.update(np.ascontiguousarray(chunk).data)
 
 
 class ContentCache:

@@ -125,7 +125,7 @@ class HeldOut:
 
     def _jackknife(self, scorer: Scorer, Z_full: Tensor, Z_pruned: Tensor) -> tuple[float, float]:
         def difference(rows: NDArray[np.int64]) -> float:
-            index = torch.from_numpy(rows)
+            index = torch.from_numpy(rows).to(Z_full.device)
             return scorer(Z_full[index], rows) - scorer(Z_pruned[index], rows)
 
         rows = np.arange(len(Z_full))

@@ -163,6 +163,7 @@ class HeadInfluence(InfluenceOperator):
 
     def in_metric_of(self, kept: Tensor) -> HeadInfluence:
         """The same rows, whitened by the curvature of some of them."""
+        kept = kept.to(self._outputs.device)
         curvature = type(self.curvature)(self._problem.subset(kept), self._outputs[kept])
         return HeadInfluence(self._problem, self._theta, self._outputs, curvature)
 

@@ -119,9 +119,9 @@ def _read_numbers(y: NDArray[Any], name: str) -> NDArray[np.float64]:
         ) from error
 
 
-def _check_magnitude(values: NDArray[np.float64], name: str) -> None:
+def _check_magnitude(values: NDArray[Any], name: str) -> None:
     """Refuse numbers whose fourth powers would overflow."""
-    largest = max(values.max(initial=0.0), -values.min(initial=0.0))
+    largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
     if largest > LARGEST:
         raise ValueError(
             f"{name} holds numbers as large as {largest:.1e}, more than the {LARGEST:.0e} that can "

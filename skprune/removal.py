@@ -12,6 +12,7 @@ from torch import Tensor
 from skprune.curvature import Curvature
 from skprune.gap import HeldOut
 from skprune.influence import HeadInfluence
+from skprune.models.features import CHUNK_NUMBERS
 from skprune.models.head import HeadProblem, solve_hessian
 
 #: Relative residual of the solves behind scores and behind the influence of a group.
@@ -94,6 +95,8 @@ def leave_one_out(
         Position in ``problem`` of every held-out row if they are among its rows. Such a row is
         scored on the other held-out rows only, or it would be paid for fitting itself.
     """
+    if self_rows is not None:
+        self_rows = self_rows.to(theta.device)
     gradient = held_out.gradient(at)
     outputs = problem.features.forward(theta)
     precondition = operator.curvature.solve
@@ -125,9 +128,10 @@ def group_influence(
     target_scale: float = 1.0,
 ) -> GroupInfluence:
     """Effect of removing the rows where the mask ``removed`` (n,) is True."""
-    newton = newton_steps(problem, theta, curvature, ~removed[None], rtol=1e-4)[0]
+    kept = ~removed[None].to(theta.device)
+    newton = newton_steps(problem, theta, curvature, kept, rtol=1e-4)[0]
     outputs = problem.features.forward(theta)
-    gradient = _kept_gradients(problem, theta, outputs, ~removed[None])[0]
+    gradient = _kept_gradients(problem, theta, outputs, kept)[0]
     influence = solve_hessian(problem, outputs, -gradient, curvature.solve, rtol=SOLVE_TOLERANCE)
     before = held_out.outputs(theta)
     return GroupInfluence(
@@ -166,8 +170,9 @@ def newton_steps(
     """
     outputs = problem.features.forward(theta)
     P = problem.loss.mean(outputs)
+    block = min(BLOCK, max(1, CHUNK_NUMBERS // P.numel()))
     return torch.cat(
-        [_solve_together(problem, theta, outputs, P, curvature, k, rtol) for k in kept.split(BLOCK)]
+        [_solve_together(problem, theta, outputs, P, curvature, k, rtol) for k in kept.split(block)]
     )
 
 
@@ -248,7 +253,7 @@ def _change(
     weights = held_out.problem.weights / held_out.problem.weights.sum()
     mean = held_out.problem.loss.mean
     return Change(
-        parameters=(target_scale * step).numpy(),
-        predictions=(target_scale * (weights @ (mean(after) - mean(before)))).numpy(),
+        parameters=(target_scale * step).cpu().numpy(),
+        predictions=(target_scale * (weights @ (mean(after) - mean(before)))).cpu().numpy(),
         loss=float(weights @ (held_out.losses(after) - held_out.losses(before))),
     )

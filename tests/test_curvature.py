@@ -240,7 +240,7 @@ class _Shape(Features):
     def _refuse(self, *args):
         raise AssertionError("choosing a curvature needs no product")
 
-    forward = adjoint = take = rows = gram = _refuse
+    forward = adjoint = take = rows = gram = to = content = _refuse
     adjoint_squared = forward_squared = _refuse
 
 

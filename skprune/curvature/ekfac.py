@@ -32,10 +32,12 @@ class EKFACCurvature(Curvature):
         weights, loss, features = problem.weights, problem.loss, problem.features
         P = loss.mean(outputs)
         identity = torch.eye(K, dtype=outputs.dtype, device=outputs.device)
-        columns = [loss.hessian_product(P, row.expand_as(P)) for row in identity]
-        A = torch.stack([weights @ column for column in columns])
+        A, trace = torch.zeros_like(identity), torch.zeros_like(weights)
+        for k, row in enumerate(identity):
+            column = loss.hessian_product(P, row.expand_as(P))
+            A[k] = weights @ column
+            trace += weights * column[:, k]
         penalty = problem.penalty.total() * problem.penalty.mask.square().reshape(-1)
-        trace = weights * sum(column[:, k] for k, column in enumerate(columns))
         B = features.gram(trace / K) + torch.diag(penalty)
         self._U_A: Tensor = torch.linalg.eigh(A).eigenvectors
         self._U_B: Tensor = torch.linalg.eigh(B).eigenvectors

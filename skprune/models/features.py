@@ -1,34 +1,54 @@
 """The feature matrix of a head: what multiplies, dense or sparse, and nothing else.
 
-The matrix includes the column of ones of the intercept. Rows are never copied to another
-form: a sparse matrix stays sparse, a dense one stays one block of memory.
+Rows are not copied to another form: a sparse matrix stays sparse, a dense one stays where it is
+and in the precision it came in, be it a memory map. Products are exact for the numbers as stored:
+a few rows at a time are converted to float64, standardised and multiplied, while they are in the
+processor's cache, which takes little longer than reading a float64 copy from memory would.
 """
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 #: Numbers held at once by a temporary copy of rows (64 MiB of float64).
 CHUNK_NUMBERS = 2**23
+#: A dense matrix of no more numbers is held in float64 (256 MiB), ready to multiply.
+HELD_NUMBERS = 2**25
+#: Numbers that are converted at once to be multiplied: for a thread of a processor what its
+#: cache holds (4 MiB), for an accelerator enough to be busy with (128 MiB).
+BLOCK_NUMBERS, DEVICE_BLOCK_NUMBERS = 2**19, 2**24
 
 
-def row_chunks(n: int, width: int) -> Iterator[slice]:
-    """Slices over n rows, so that (rows x width) stays within ``CHUNK_NUMBERS``."""
-    size = max(1, CHUNK_NUMBERS // max(1, width))
+def row_chunks(n: int, width: int, numbers: int | None = None) -> Iterator[slice]:
+    """Slices over n rows, so that (rows x width) stays within ``numbers`` (``CHUNK_NUMBERS``)."""
+    size = max(1, (numbers or CHUNK_NUMBERS) // max(1, width))
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
 
 
+def shared_tensor(array: NDArray[Any]) -> Tensor:
+    """A tensor in the memory of ``array``, which nothing here writes to."""
+    if min(array.strides, default=0) < 0:  # torch has no such views
+        array = array.copy()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
 class Features(ABC):
-    """An (n, D) matrix Phi of float64 that multiplies from both sides."""
+    """An (n, D) matrix Phi that multiplies from both sides, in float64 on its ``device``."""
 
     shape: tuple[int, int]
+    device: torch.device
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -61,73 +81,212 @@ class Features(ABC):
     def forward_squared(self, theta: Tensor) -> Tensor:
         """(Phi o Phi) @ theta with elementwise squares, for theta (D, K), shape (n, K)."""
 
+    @abstractmethod
+    def to(self, device: torch.device) -> Features:
+        """The same matrix, multiplying on another device."""
+
+    @abstractmethod
+    def content(self) -> tuple[Any, ...]:
+        """What the matrix is made of: equal contents are equal matrices (for a digest)."""
+
     def chunks(self, width: int | None = None) -> Iterator[slice]:
         """Slices over the rows, so that (rows x width) stays within ``CHUNK_NUMBERS``."""
         return row_chunks(len(self), width or self.shape[1])
 
 
 class DenseFeatures(Features):
-    """A dense (n, D) tensor, on any device."""
+    """Rows of a matrix that somebody else holds: Phi = [(matrix[index] - mean) / scale, 1].
 
-    def __init__(self, matrix: Tensor) -> None:
-        self.matrix = matrix
-        self.shape = (matrix.shape[0], matrix.shape[1])
+    Parameters
+    ----------
+    matrix : Tensor of shape (N, d)
+        float16, bfloat16, float32 or float64, on any device.
+    index : Tensor of shape (n,), int64, optional
+        Rows of the matrix; default: all of them.
+    mean, scale : Tensor of shape (d,), float64, optional
+        Of the columns; default: 0 and 1.
+    ones : bool
+        Whether a column of ones, that of the intercept, is the last.
+    device : torch.device, optional
+        Where products are made; default: where the matrix is. On another device blocks of rows
+        are brought there one by one.
+    """
+
+    def __init__(
+        self,
+        matrix: Tensor,
+        index: Tensor | None = None,
+        *,
+        mean: Tensor | None = None,
+        scale: Tensor | None = None,
+        ones: bool = False,
+        device: torch.device | None = None,
+    ) -> None:
+        self.matrix, self.index = matrix, index
+        self.mean, self.scale, self.ones = mean, scale, ones
+        self.device = device or matrix.device
+        n = len(matrix) if index is None else len(index)
+        self.shape = (n, matrix.shape[1] + int(ones))
+        self._is_bare = mean is None and scale is None and not ones
+        is_ready = matrix.dtype == torch.float64 and matrix.device == self.device
+        self._is_plain = is_ready and self._is_bare and index is None
+
+    def held(self) -> DenseFeatures:
+        """The same matrix in one block of float64 if that is small, else itself."""
+        large = self.shape[0] * self.shape[1] > HELD_NUMBERS
+        return self if large or self._is_plain else DenseFeatures(self.rows(slice(0, len(self))))
 
     def forward(self, theta: Tensor) -> Tensor:
-        return self.matrix @ theta
+        if self._is_plain:
+            return self.matrix @ theta
+        theta = self._per_scale(theta)
+        Z = theta.new_empty(len(self), theta.shape[1])
+        for part, block in self._blocks():
+            torch.mm(block, theta, out=Z[part])
+        return Z
 
     def adjoint(self, E: Tensor) -> Tensor:
-        return self.matrix.T @ E
+        if self._is_plain:
+            return self.matrix.T @ E
+        total = E.new_zeros(self.shape[1], E.shape[1])
+        for part, block in self._blocks():
+            total.addmm_(block.T, E[part])
+        return self._per_scale(total)
 
     def take(self, indices: Tensor) -> DenseFeatures:
-        return DenseFeatures(self.matrix[indices])
+        indices = indices.to(self.matrix.device)
+        index = indices if self.index is None else self.index[indices]
+        return self._replace(index=index).held()
 
     def rows(self, indices: Tensor | slice) -> Tensor:
-        return self.matrix[indices]
+        numbers = self._stored(indices)
+        if self._is_bare:
+            return numbers.to(self.device, torch.float64)
+        block = torch.ones(len(numbers), self.shape[1], dtype=torch.float64, device=self.device)
+        columns = self._fill(block, numbers)
+        if self.scale is not None:
+            columns.div_(self.scale)
+        return block
 
     def gram(self, weights: Tensor) -> Tensor:
-        total = self.matrix.new_zeros(self.shape[1], self.shape[1])
-        for part in self.chunks():
-            block = self.matrix[part]
+        total = weights.new_zeros(self.shape[1], self.shape[1])
+        for part, block in self._blocks():
             total.addmm_(block.T, block * weights[part, None])
-        return total
+        return self._per_scale(self._per_scale(total).T)
 
     def adjoint_squared(self, E: Tensor) -> Tensor:
-        total = self.matrix.new_zeros(self.shape[1], E.shape[1])
-        for part in self.chunks():
-            total.addmm_(self.matrix[part].square().T, E[part])
-        return total
+        total = E.new_zeros(self.shape[1], E.shape[1])
+        for part, block in self._blocks():
+            total.addmm_(block.square().T, E[part])
+        return self._per_scale(self._per_scale(total))
 
     def forward_squared(self, theta: Tensor) -> Tensor:
-        return torch.cat([self.matrix[part].square() @ theta for part in self.chunks()])
+        theta = self._per_scale(self._per_scale(theta))
+        return torch.cat([block.square() @ theta for _, block in self._blocks()])
+
+    def to(self, device: torch.device) -> DenseFeatures:
+        """The same matrix, multiplying on another device.
+
+        The rows move there in their own precision if they take at most half of its free memory;
+        otherwise they stay, and every product brings them there block by block.
+        """
+        device = torch.empty(0, device=device).device  # "cuda" is the current one
+        if device == self.device:
+            return self.held()
+        mean, scale = (None if v is None else v.to(device) for v in (self.mean, self.scale))
+        moved = self._replace(mean=mean, scale=scale, device=device)
+        if _fits(len(self) * self.matrix.shape[1] * self.matrix.element_size(), device):
+            matrix = self.matrix.new_empty(len(self), self.matrix.shape[1], device=device)
+            for part in self.chunks():
+                matrix[part] = self._stored(part).to(device)
+            moved = moved._replace(matrix=matrix, index=None)
+        return moved.held()
+
+    def content(self) -> tuple[Any, ...]:
+        return (self.matrix, self.index, self.mean, self.scale, self.ones)
+
+    def _replace(self, **changes: Any) -> DenseFeatures:
+        names = ("matrix", "index", "mean", "scale", "ones", "device")
+        return DenseFeatures(**{**{name: getattr(self, name) for name in names}, **changes})
+
+    def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """All rows of Phi before the division by ``scale``; a block is overwritten by the next."""
+        if self._is_plain:
+            for part in self.chunks():
+                yield part, self.matrix[part]
+            return
+        on_cpu = self.device.type == "cpu"
+        numbers = BLOCK_NUMBERS * torch.get_num_threads() if on_cpu else DEVICE_BLOCK_NUMBERS
+        buffer: Tensor | None = None
+        for part in row_chunks(len(self), self.shape[1], numbers):
+            size = part.stop - part.start
+            if buffer is None:
+                width = self.shape[1]
+                buffer = torch.ones(size, width, dtype=torch.float64, device=self.device)
+            self._fill(buffer[:size], self._stored(part))
+            yield part, buffer[:size]
+
+    def _stored(self, positions: Tensor | slice) -> Tensor:
+        """The numbers of some rows as they are held, shape (b, d)."""
+        if self.index is not None:
+            return self.matrix.index_select(0, self.index[positions])
+        return self.matrix[positions]
+
+    def _fill(self, block: Tensor, numbers: Tensor) -> Tensor:
+        """Write centred rows into a block whose entries are ones; returns their columns."""
+        columns = block[:, : numbers.shape[1]]
+        if self.mean is None:
+            return columns.copy_(numbers)
+        return torch.sub(numbers.to(self.device), self.mean, out=columns)
+
+    def _per_scale(self, V: Tensor) -> Tensor:
+        """V (D, K) with the rows of the matrix's columns divided by ``scale``."""
+        if self.scale is None:
+            return V
+        return torch.cat([V[: len(self.scale)] / self.scale[:, None], V[len(self.scale) :]])
+
+
+def _fits(nbytes: int, device: torch.device) -> bool:
+    """Whether a matrix of that size is to lie on the device."""
+    return device.type != "cuda" or 2 * nbytes <= torch.cuda.mem_get_info(device)[0]
 
 
 class SparseFeatures(Features):
-    """A scipy CSR matrix; products come back as dense CPU tensors."""
+    """A scipy CSR matrix of float64. It stays on the CPU; products go to ``device``."""
 
-    def __init__(self, matrix: sp.csr_matrix) -> None:
+    def __init__(self, matrix: sp.csr_matrix, device: torch.device | None = None) -> None:
         self.matrix = matrix
         self.shape = (matrix.shape[0], matrix.shape[1])
+        self.device = device or torch.device("cpu")
 
     def forward(self, theta: Tensor) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self.matrix @ theta.numpy()))
+        return self._tensor(self.matrix @ theta.cpu().numpy())
 
     def adjoint(self, E: Tensor) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self.matrix.T @ E.numpy()))
+        return self._tensor(self.matrix.T @ E.cpu().numpy())
 
     def take(self, indices: Tensor) -> SparseFeatures:
-        return SparseFeatures(self.matrix[indices.numpy()])
+        return SparseFeatures(self.matrix[indices.cpu().numpy()], self.device)
 
     def rows(self, indices: Tensor | slice) -> Tensor:
-        index = indices if isinstance(indices, slice) else indices.numpy()
-        return torch.from_numpy(self.matrix[index].toarray())
+        index = indices if isinstance(indices, slice) else indices.cpu().numpy()
+        return self._tensor(self.matrix[index].toarray())
 
     def gram(self, weights: Tensor) -> Tensor:
-        weighted = self.matrix.multiply(weights.numpy()[:, None]).tocsr()
-        return torch.from_numpy((self.matrix.T @ weighted).toarray())
+        weighted = self.matrix.multiply(weights.cpu().numpy()[:, None]).tocsr()
+        return self._tensor((self.matrix.T @ weighted).toarray())
 
     def adjoint_squared(self, E: Tensor) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self.matrix.power(2).T @ E.numpy()))
+        return self._tensor(self.matrix.power(2).T @ E.cpu().numpy())
 
     def forward_squared(self, theta: Tensor) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self.matrix.power(2) @ theta.numpy()))
+        return self._tensor(self.matrix.power(2) @ theta.cpu().numpy())
+
+    def to(self, device: torch.device) -> SparseFeatures:
+        return SparseFeatures(self.matrix, device)
+
+    def content(self) -> tuple[Any, ...]:
+        return (self.matrix,)
+
+    def _tensor(self, product: NDArray[np.float64]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(product)).to(self.device)

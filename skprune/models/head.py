@@ -87,6 +87,7 @@ class HeadProblem:
 
     def subset(self, indices: Tensor) -> HeadProblem:
         """The same objective on some of the rows."""
+        indices = indices.to(self.targets.device)
         shares = self.penalty.shares
         return replace(
             self,

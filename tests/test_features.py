@@ -1,0 +1,219 @@
+"""Products with rows in the owner's memory and precision, against a dense float64 matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from pretended_device import DEVICE, PretendedDevice
+from sklearn.preprocessing import StandardScaler
+
+import skprune.models.features as module
+from skprune import InfluencePruner
+from skprune.cache import digest
+from skprune.curvature import CURVATURES, build_curvature
+from skprune.gap import HeldOut
+from skprune.influence import HeadInfluence
+from skprune.models.adapters import read_model
+from skprune.models.encoding import HeadEncoder, MatrixRows, column_moments
+from skprune.models.features import DenseFeatures, SparseFeatures
+from skprune.models.head import fit_head
+from skprune.removal import group_influence, leave_one_out
+from skprune.subset import select_rows
+
+DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+PRODUCTS = ["forward", "adjoint", "gram", "adjoint_squared", "forward_squared"]
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Nothing is held in float64, and a block has few rows."""
+    monkeypatch.setattr(module, "HELD_NUMBERS", 0)
+    monkeypatch.setattr(module, "BLOCK_NUMBERS", 40)
+    monkeypatch.setattr(module, "DEVICE_BLOCK_NUMBERS", 40)
+
+
+def make_matrix(rng, dtype, n=57, d=6):
+    X = rng.normal(size=(n, d)) * np.linspace(0.5, 3.0, d) + np.linspace(0.0, 20.0, d)
+    return torch.from_numpy(X).to(dtype)
+
+
+def multiply(features, product, rng):
+    n, D = features.shape
+    vector = {"gram": (n,), "forward": (D, 3), "forward_squared": (D, 3)}.get(product, (n, 3))
+    operand = torch.from_numpy(rng.normal(size=vector)).to(features.device)
+    return getattr(features, product)(operand).cpu()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_are_those_of_the_stored_values(dtype, product, device, rng, small_blocks):
+    matrix = make_matrix(rng, dtype)
+    index = torch.from_numpy(rng.permutation(57)[:41])
+    mean, scale = (torch.from_numpy(rng.uniform(0.5, 2.0, 6)) for _ in range(2))
+    lazy = DenseFeatures(matrix, index, mean=mean, scale=scale, ones=True).to(torch.device(device))
+    dense = torch.ones(41, 7, dtype=torch.float64)
+    dense[:, :6] = (matrix.double()[index] - mean) / scale
+    state = rng.bit_generator.state
+    found = multiply(lazy, product, rng)
+    rng.bit_generator.state = state
+    expected = multiply(DenseFeatures(dense), product, rng)
+    assert found.dtype == torch.float64
+    assert float((found - expected).norm() / expected.norm()) < 1e-12
+    rows = torch.tensor([3, 0, 40])
+    torch.testing.assert_close(lazy.take(rows).rows(slice(0, 3)).cpu(), dense[rows])
+
+
+def test_no_copy_is_made_of_a_large_matrix(rng, small_blocks, tmp_path):
+    path = tmp_path / "X.npy"
+    np.save(path, rng.normal(size=(57, 6)).astype(np.float32))
+    X = np.load(path, mmap_mode="r")
+    features = MatrixRows(X).take_rows(np.arange(0, 57, 2)).features(ones=True)
+    assert features.matrix.data_ptr() == X.ctypes.data
+    assert features.take(torch.arange(5)).matrix.data_ptr() == X.ctypes.data
+    dense = torch.from_numpy(np.array(X, dtype=np.float64)[::2])
+    torch.testing.assert_close(features.rows(slice(0, 29))[:, :-1], dense, rtol=0, atol=0)
+
+
+def test_small_matrices_are_held_ready_to_multiply(rng):
+    features = DenseFeatures(make_matrix(rng, torch.float32), ones=True)
+    held = features.held()
+    assert held.matrix.dtype == torch.float64
+    assert held.matrix.shape == (57, 7)
+    assert held.held() is held
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_moments_are_those_of_standard_scaler(weighted, rng, small_blocks):
+    X = make_matrix(rng, torch.float64).numpy()
+    X[:, 2], X[:, 3] = 7.1, X[:, 3] * 1e-9 + 1e6
+    w = rng.uniform(0.0, 2.0, 57) if weighted else None
+    scaler = StandardScaler().fit(X, sample_weight=w)
+    moments = column_moments(MatrixRows(X), w)
+    np.testing.assert_allclose(moments["mean"], scaler.mean_, rtol=1e-13)
+    np.testing.assert_allclose(moments["scale"], scaler.scale_, rtol=1e-6)
+    np.testing.assert_allclose(moments["scale"][[0, 1, 4, 5]], scaler.scale_[[0, 1, 4, 5]], 1e-13)
+    assert moments["scale"][2] == 1.0
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, "memmap"])
+def test_the_pruner_finds_the_same_whatever_holds_the_values(kind, rng, tmp_path):
+    X = rng.normal(size=(300, 5)).astype(np.float16 if kind == np.float16 else np.float32)
+    y = (X @ rng.normal(size=(5, 3)) + rng.gumbel(size=(300, 3))).argmax(1)
+    given = X
+    if kind == "memmap":
+        np.save(tmp_path / "X.npy", X)
+        given = np.load(tmp_path / "X.npy", mmap_mode="r")
+    expected = InfluencePruner(keep=0.3, random_state=0).fit(X.astype(np.float64), y)
+    found = InfluencePruner(keep=0.3, random_state=0).fit(given, y)
+    np.testing.assert_array_equal(found.sample_indices_, expected.sample_indices_)
+    np.testing.assert_allclose(found.scores_, expected.scores_, rtol=1e-9)
+    assert found.transform(given).dtype == X.dtype
+
+
+def test_the_pruner_finds_the_same_by_blocks(rng, monkeypatch):
+    X = rng.normal(size=(300, 5)).astype(np.float32)
+    y = (X @ rng.normal(size=(5, 3)) + rng.gumbel(size=(300, 3))).argmax(1)
+    expected = InfluencePruner(keep=0.3, random_state=0).fit(X, y)
+    monkeypatch.setattr(module, "HELD_NUMBERS", 0)
+    monkeypatch.setattr(module, "BLOCK_NUMBERS", 100)
+    found = InfluencePruner(keep=0.3, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(found.sample_indices_, expected.sample_indices_)
+    np.testing.assert_allclose(found.scores_, expected.scores_, rtol=1e-6, atol=1e-12)
+
+
+def test_digests_tell_contents_apart_and_not_their_holders(rng):
+    X = make_matrix(rng, torch.float64)
+    index, mean = torch.arange(3), torch.ones(6, dtype=torch.float64)
+    contents = [
+        DenseFeatures(X),
+        DenseFeatures(X, ones=True),
+        DenseFeatures(X, index),
+        DenseFeatures(X, index + 1),
+        DenseFeatures(X, mean=mean),
+        DenseFeatures(X.float()),
+        DenseFeatures(X.bfloat16()),
+        SparseFeatures(sp.csr_matrix(X.numpy())),
+    ]
+    assert len({digest(*features.content()) for features in contents}) == len(contents)
+    assert digest(X) == digest(X.T.contiguous().T)
+    assert digest(X.numpy()) == digest(np.asfortranarray(X.numpy()))
+
+
+def study(X, y, device, name):
+    """All that is computed of a head on ``device``, as CPU tensors and arrays."""
+    spec = read_model(None, "classification")
+    encoder = HeadEncoder(spec, np.unique(y)).fit(X, y, np.ones(len(y)))
+    w = np.linspace(0.5, 1.5, len(y))
+    problem = encoder.problem(X, y, w, device=device)
+    outer = np.arange(0, len(y), 3)
+    rows = X[outer]
+    validation = encoder.problem(rows, y[outer], w[outer], device=device)
+    held_out = HeldOut(validation, encoder.loss_unit(problem), "loss", None)
+    at_zero = build_curvature("diagonal", problem, problem.features.forward(problem.zeros()))
+    fit = fit_head(problem, at_zero.solve)
+    curvature = build_curvature(name, problem, fit.outputs)
+    operator = HeadInfluence(problem, fit.theta, fit.outputs, curvature)
+    groups = y.astype(np.int64)
+    selection = select_rows(
+        operator,
+        len(y) // 3,
+        solver="swap",
+        groups=groups,
+        minima=np.ones(3, dtype=np.int64),
+        rng=np.random.default_rng(0),
+        prior=None,
+        start=None,
+        thorough=True,
+    )
+    kept = torch.from_numpy(selection.indices)
+    refit = fit_head(problem.subset(kept), curvature.solve, start=fit.theta)
+    mask = torch.zeros(len(y), dtype=torch.bool)
+    mask[kept] = True
+    removal = group_influence(problem, fit.theta, curvature, held_out, ~mask)
+    at = torch.from_numpy(outer)
+    tensors = [
+        fit.theta,
+        operator.squared_norms(),
+        operator.leverages(),
+        operator.in_metric_of(kept).squared_norms(),
+        leave_one_out(problem, fit.theta, operator, held_out, fit.theta, at),
+        refit.theta,
+    ]
+    assert all(t.device.type == torch.device(device).type for t in tensors)
+    gap = held_out.gap(fit.theta, refit.theta, "refit")
+    arrays = [selection.indices, removal.newton.parameters, removal.newton.predictions, gap]
+    arrays += [encoder.predict(fit.outputs), encoder.predict_proba(fit.outputs)]
+    return [t.cpu().numpy() for t in tensors] + arrays
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("name", sorted(CURVATURES))
+def test_nothing_is_on_the_wrong_device(name, sparse, rng, small_blocks):
+    X = rng.normal(size=(90, 4)).astype(np.float32)
+    y = (X @ rng.normal(size=(4, 3)) + rng.gumbel(size=(90, 3))).argmax(1)
+    X = sp.csr_matrix(X.astype(np.float64)) if sparse else X
+    expected = study(X, y, "cpu", name)
+    with PretendedDevice():
+        found = study(X, y, DEVICE, name)
+    for device in DEVICES[1:]:
+        for a, b in zip(study(X, y, device, name), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_rows_that_do_not_fit_stay_where_they_are(rng, small_blocks, monkeypatch):
+    monkeypatch.setattr(module, "_fits", lambda nbytes, device: False)
+    matrix = make_matrix(rng, torch.float32)
+    theta = torch.from_numpy(rng.normal(size=(7, 2)))
+    expected = DenseFeatures(matrix, ones=True).forward(theta)
+    with PretendedDevice():
+        features = DenseFeatures(matrix, ones=True).to(DEVICE)
+        assert features.matrix.device.type == "cpu"
+        found = features.forward(theta.to(DEVICE))
+        assert found.device == DEVICE
+        torch.testing.assert_close(found.cpu(), expected)
