@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import StackDataset, TensorDataset
 
 from skprune.containers import is_row_wise
 from skprune.datasets import RowSource, is_dataset
@@ -87,19 +89,35 @@ def is_network(model: Any) -> bool:
 
 
 def fit_skorch(net: Any, source: RowSource, rows: NDArray[np.int64]) -> Any:
-    """Fit a skorch net on some rows, in the container that the caller has."""
-    given = source.take(rows)
-    if is_dataset(source.original):
-        return net.fit(given, y=None)
-    y = source.targets()[rows]
+    """Fit a skorch net on some rows, in the container that the caller has.
+
+    Arrays in double precision become the module's own, as they do for a net that is fitted.
+    """
+    given, y = source.take(rows), source.targets()[rows]
+    if isinstance(given, np.ndarray) and given.dtype == np.float64:
+        with torch.random.fork_rng():  # to look at the module takes no random numbers of the fit
+            parameters = clone(net).set_params(verbose=0).initialize().module_.parameters()
+        if all(p.dtype == torch.float32 for p in parameters):
+            given = given.astype(np.float32)
+    # A dataset's own targets are what is fitted; the net learns its classes of y.
     return net.fit(given, y.astype(np.int64) if y.dtype.kind in "iub" else y)
 
 
 def as_dataset(source: RowSource, rows: NDArray[np.int64]) -> Any:
-    """Some rows as a torch Dataset of (inputs, target)."""
+    """Some rows as a torch Dataset of (inputs, target), or of (inputs, ..., target)."""
     given = source.take(rows)
     if is_dataset(source.original):
         return given
-    inputs = given if isinstance(given, tuple) and not is_row_wise(given, len(rows)) else (given,)
     targets = torch.from_numpy(np.ascontiguousarray(source.targets()[rows]))
-    return TensorDataset(*(torch.as_tensor(np.asarray(part)) for part in inputs), targets)
+    if isinstance(given, Mapping):
+        named: dict[str, Any] = {name: _tensor(part) for name, part in given.items()}
+        pair: tuple[Any, Any] = (StackDataset(**named), targets)
+        return StackDataset(*pair)
+    inputs = given if isinstance(given, tuple) and not is_row_wise(given, len(rows)) else (given,)
+    return TensorDataset(*(_tensor(part) for part in inputs), targets)
+
+
+def _tensor(part: Any) -> torch.Tensor:
+    if isinstance(part, torch.Tensor):
+        return part
+    return torch.as_tensor(part.toarray() if sp.issparse(part) else np.asarray(part))

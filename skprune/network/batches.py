@@ -15,6 +15,38 @@ from skprune.datasets import RowSource
 CPU_BATCH, ACCELERATOR_BATCH = 256, 1024
 
 
+def first_size(batch_size: int | str, device: torch.device) -> int:
+    """Rows of the first batch that is tried; ``batch_size`` unless that is "auto"."""
+    if not isinstance(batch_size, str):
+        return batch_size
+    return CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH
+
+
+def smaller(size: int, error: Exception, device: torch.device) -> int:
+    """The size to try where ``size`` rows do not fit.
+
+    Raises
+    ------
+    MemoryError
+        If a single row is too much.
+    Exception
+        The error itself, if it is not about memory.
+    """
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    short = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
+    # The CPU allocator of torch says so in words only.
+    if not short and not any(said in str(error) for said in words):
+        raise error
+    if size == 1:
+        raise MemoryError(
+            f"One row alone does not fit into the memory of {device}; use another device or a "
+            "smaller model."
+        ) from error
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return (size + 1) // 2
+
+
 def for_batches(
     source: RowSource,
     indices: NDArray[np.int64],
@@ -42,31 +74,11 @@ def for_batches(
     MemoryError
         If a single row is too much.
     """
-    if isinstance(batch_size, str):
-        size = CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH
-    else:
-        size = batch_size
-    done = 0
+    size, done = first_size(batch_size, device), 0
     while done < len(indices):
         try:
             for inputs, positions in source.batches(size, indices[done:]):
                 work(inputs, np.arange(done, done + len(positions)))
                 done += len(positions)
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            if size == 1:
-                raise MemoryError(
-                    f"One row alone does not fit into the memory of {device}; use another device "
-                    "or a smaller model."
-                ) from error
-            size = (size + 1) // 2
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; the CPU allocator of torch says so in words only."""
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    return "out of memory" in str(error) or "can't allocate memory" in str(error)
+            size = smaller(size, error, device)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.gap import Gap
-from skprune.network.curvature import NetworkCurvature, WhiteningCurvature
+from skprune.network.curvature.base import NetworkCurvature, WhiteningCurvature
 from skprune.network.influence import network_influence
 from skprune.network.problem import NetworkProblem
 from skprune.network.removal import predict_removal, row_scores

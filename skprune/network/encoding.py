@@ -21,7 +21,8 @@ from skprune.models.head import HeadFit, HeadProblem, Penalty
 from skprune.network.adapters import Network
 from skprune.network.batches import for_batches
 from skprune.network.losses import RowLoss, read_loss
-from skprune.network.module import LinearHead, TorchModel
+from skprune.network.module import LinearHead, TorchModel, first_input
+from skprune.network.problem import check_finite
 from skprune.store import FeatureStore
 
 #: Features kept in memory, shared by all pruners of this process.
@@ -99,6 +100,7 @@ class NetworkEncoder(HeadEncoder):
     ) -> NetworkEncoder:
         """Train the network if need be, and find its last layer, its loss and its penalty."""
         module = self.network.module(X.source, X.positions, self.seed)
+        check_finite(dict(module.named_parameters()))
         self.model = TorchModel(module, self.device)
         inputs, _ = next(X.source.batches(min(8, len(X)), X.positions[:8]))
         with self.model.frozen():
@@ -110,6 +112,14 @@ class NetworkEncoder(HeadEncoder):
             raise ValueError(
                 "layers='head' knows cross-entropy, binary cross-entropy and the squared error; "
                 f"with a loss of your own, name the layer: layers=[{self.head.name!r}]."
+            )
+        undone = self.row_loss.link
+        if undone != self.head.link and (undone, self.head.link) != ("identity", "log_softmax"):
+            raise ValueError(
+                f"The module ends in a {self.head.link} of its last layer {self.head.name!r}, "
+                f"and its loss, {self.row_loss}, is not one of that layer's outputs then. Was it "
+                f"trained with another (loss=...)? Else name the layer: "
+                f"layers=[{self.head.name!r}]."
             )
         self._head_loss = loss
         self.classes = self.row_loss.classes(n_outputs)
@@ -147,11 +157,13 @@ class NetworkEncoder(HeadEncoder):
             torch.from_numpy(X.positions),
             ones=self.spec.fit_intercept,
         ).to(torch.device(device))
-        targets, factor = self.row_loss.soft_targets(y, self.head.layer.out_features)
-        w = (torch.from_numpy(np.ascontiguousarray(weights)) * factor).to(device)
-        penalty = Penalty(self.spec.strength, self._mask.to(device), w)
+        n_outputs, w = self.head.layer.out_features, torch.from_numpy(np.ascontiguousarray(weights))
+        targets, factor = self.row_loss.soft_targets(y, n_outputs)
+        # torch's penalty stands beside a mean, which counts a row by its share.
+        shares = (w * self.row_loss.shares(y, n_outputs)).to(device)
+        penalty = Penalty(self.spec.strength, self._mask.to(device), shares)
         targets = (targets / self.target_scale).to(device)
-        return HeadProblem(features, targets, w, self.loss, penalty)
+        return HeadProblem(features, targets, (w * factor).to(device), self.loss, penalty)
 
     def predict(self, Z: Tensor) -> NDArray[Any]:
         """Class numbers, (n, L) zeros and ones of several labels, or targets in their unit."""
@@ -163,11 +175,20 @@ class NetworkEncoder(HeadEncoder):
         numbers = outputs * self.target_scale
         return numbers[:, 0] if numbers.shape[1] == 1 else numbers
 
+    def predict_proba(self, Z: Tensor) -> NDArray[np.float64]:
+        """Class probabilities (n, C), or that of every label (n, L)."""
+        if self.classes is None:
+            probabilities: NDArray[np.float64] = self.loss.mean(Z).cpu().numpy()
+            return probabilities
+        return super().predict_proba(Z)
+
     def loss_unit(self, problem: HeadProblem) -> float:
         """Factor from the head's loss to the reported one: nats, or the share of Var(y)."""
         if self.row_loss.kind == "squared":
             return super().loss_unit(problem)
-        return self.row_loss.scale(self.head.layer.out_features)
+        assert problem.penalty.shares is not None
+        in_mean = float(problem.weights.sum() / problem.penalty.shares.sum())
+        return self.row_loss.scale(self.head.layer.out_features) * in_mean
 
     def notes(self, problem: HeadProblem, fit: HeadFit) -> tuple[tuple[str, str], ...]:
         """How far the layer was from the optimum at which it is examined."""
@@ -182,7 +203,7 @@ class NetworkEncoder(HeadEncoder):
             f"{before / total:.4f} as given, {after / total:.4f} there; weights moved by "
             f"{distance:.0%} of their norm"
         )
-        if problem.loss.mean(outputs).shape[1] > 1:
+        if self.row_loss.kind == "cross_entropy":
             same = (outputs.argmax(1) == fit.outputs.argmax(1)).double().mean()
             text += f"; {float(same):.1%} of the predictions stay"
         return (("layer", text),)
@@ -222,8 +243,7 @@ class NetworkEncoder(HeadEncoder):
                     "give arrays, a TensorDataset or a Hugging Face dataset."
                 )
             return self._extract(source, 0, len(source))
-        state = self.model.module.state_dict()
-        key = digest(fingerprint, self.head.name, *state, *state.values())
+        key = digest(fingerprint, self.head.name, *_content(self.model.module))
         if self._store is None:
             return FEATURES.get(
                 key, lambda: self._extract(source, 0, len(source)), lambda kept: kept.nbytes
@@ -240,8 +260,8 @@ class NetworkEncoder(HeadEncoder):
         features = torch.empty(stop - start, self.head.layer.in_features, dtype=dtype)
         seen: list[Tensor] = []
 
-        def keep(layer: nn.Module, args: tuple[Any, ...]) -> None:
-            seen.append(args[0].detach())
+        def keep(layer: nn.Module, args: Any, kwargs: Any) -> None:
+            seen.append(first_input(args, kwargs).detach())
 
         def work(inputs: Any, places: NDArray[np.int64]) -> None:
             seen.clear()
@@ -249,7 +269,7 @@ class NetworkEncoder(HeadEncoder):
             features[torch.from_numpy(places)] = seen[-1].to("cpu", dtype)
 
         with self.model.frozen(), torch.no_grad():
-            hook = self.head.layer.register_forward_pre_hook(keep)
+            hook = self.head.layer.register_forward_pre_hook(keep, with_kwargs=True)
             try:
                 for_batches(
                     source, np.arange(start, stop), self.batch_size, work, self.model.device
@@ -264,3 +284,29 @@ class NetworkEncoder(HeadEncoder):
                 f"{row}; look for it in that row, or in the weights before the layer."
             )
         return features
+
+
+def _content(module: nn.Module) -> Iterator[Any]:
+    """What the outputs of a module depend on: its layers, their options and code, its numbers."""
+    for name, m in module.named_modules():
+        # Plain attributes only: others have no repr that is the same in another process.
+        options = {k: v for k, v in sorted(vars(m).items()) if _is_plain(v) and k != "training"}
+        hooks = [m._forward_hooks, m._forward_pre_hooks]
+        code = [_code(f) for f in (m.forward, *(h for kind in hooks for h in kind.values()))]
+        yield (name, type(m).__module__, type(m).__qualname__, m.extra_repr(), str(options), *code)
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        yield (name, tensor)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _code(function: Any) -> str:
+    """A digest of what a function does, as far as its own lines say it."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is None:
+        return type(function).__qualname__
+    return digest(code.co_code, code.co_names, *(c for c in code.co_consts if _is_plain(c)))

@@ -59,7 +59,7 @@ class RowLoss:
         """Loss of every row, shape (b,), differentiable in ``outputs`` (b, K)."""
         if self.kind == "own":
             assert self.own is not None
-            return _per_row(self.own(outputs, targets), len(outputs))
+            return _per_row(self.own(outputs, targets), outputs, targets)
         Z = self.logits(outputs)
         if self.kind == "cross_entropy":
             return functional.cross_entropy(
@@ -92,6 +92,10 @@ class RowLoss:
             return torch.softmax(logits, dim=1)
         return torch.sigmoid(logits) if self.kind == "binary" else logits
 
+    def __str__(self) -> str:
+        named = {"cross_entropy": "cross-entropy", "binary": "binary cross-entropy"}
+        return named.get(self.kind, "the squared error" if self.kind == "squared" else "your own")
+
     @property
     def head_loss(self) -> Loss | None:
         """The same loss for a linear head; None for the caller's own."""
@@ -107,7 +111,7 @@ class RowLoss:
         return {"cross_entropy": 1.0, "squared": 2.0 / n_outputs}.get(self.kind, 1.0 / n_outputs)
 
     def encode(self, y: NDArray[Any], n_outputs: int) -> Tensor:
-        """Targets as the loss takes them: (n,) int64 for classes, (n, K) float32 for numbers.
+        """Targets as the loss takes them: (n,) int64 for classes, (n, K) float64 for numbers.
 
         Raises
         ------
@@ -118,7 +122,7 @@ class RowLoss:
             return self._encode_classes(y, n_outputs)
         if self.kind == "own":
             return torch.from_numpy(np.ascontiguousarray(y))
-        numbers = np.asarray(y, dtype=np.float32).reshape(len(y), -1)
+        numbers = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         if numbers.shape[1] != n_outputs:
             raise ValueError(
                 f"The targets have {numbers.shape[1]} column(s) and the model {n_outputs} "
@@ -141,7 +145,8 @@ class RowLoss:
         """Targets (n, K) of ``head_loss`` and a factor (n,) on the rows' weights, float64.
 
         With the class weights c and the smoothing s, cross-entropy is
-        -sum_k c_k ((1 - s) [k = y] + s / K) log p_k: its factors sum to the row's weight.
+        -sum_k c_k ((1 - s) [k = y] + s / K) log p_k: its factors sum to the row's weight. With
+        the weight p of the positives, so is -p y log p_1 - (1 - y) log (1 - p_1).
 
         Raises
         ------
@@ -153,25 +158,46 @@ class RowLoss:
             T = functional.one_hot(targets, n_outputs).double()
             T = T * (1.0 - self.label_smoothing) + self.label_smoothing / n_outputs
             if self.class_weight is not None:
-                T = T * self.class_weight.detach().to("cpu", torch.float64)
+                T = T * _plain(self.class_weight)
             factor = T.sum(1)
             return T / factor.clamp_min(torch.finfo(T.dtype).tiny)[:, None], factor
-        T = targets.double()
-        weighted = self.class_weight is not None or self.pos_weight is not None
-        if not weighted:
-            return T, T.new_ones(len(T))
+        T, factor = targets, targets.new_ones(len(targets))
+        if self.class_weight is None and self.pos_weight is None:
+            return T, factor
         if n_outputs > 1:
             raise ValueError(
                 "weight and pos_weight of several outputs weigh a row differently in every one, "
                 "which a head cannot; name the layer (layers=[...]) or leave them out."
             )
-        factor = T.new_ones(len(T))
         if self.pos_weight is not None:
-            factor = 1.0 + T[:, 0] * (float(self.pos_weight) - 1.0)
-        return T, factor if self.class_weight is None else factor * float(self.class_weight)
+            positive = T * _plain(self.pos_weight)
+            factor = (positive + 1.0 - T)[:, 0]
+            T = positive / factor[:, None]
+        return T, factor if self.class_weight is None else factor * _plain(self.class_weight)
+
+    def shares(self, y: NDArray[Any], n_outputs: int) -> Tensor:
+        """What every row counts in torch's mean, by which the loss is divided, (n,) float64.
+
+        Ones, but for cross-entropy the weight of the row's class.
+        """
+        if self.kind != "cross_entropy" or self.class_weight is None:
+            return torch.ones(len(y), dtype=torch.float64)
+        return _plain(self.class_weight)[self.encode(y, n_outputs)]
 
     def _encode_classes(self, y: NDArray[Any], n_outputs: int) -> Tensor:
-        codes = np.asarray(y, dtype=np.int64)
+        given = np.asarray(y)
+        if given.shape[1:] not in ((), (1,)) or given.dtype.kind not in "biuf":
+            raise ValueError(
+                f"Cross-entropy takes one class number a row; got targets of shape {given.shape} "
+                f"and type {given.dtype}. For tables of zeros and ones, give loss="
+                "nn.BCEWithLogitsLoss()."
+            )
+        codes = given.reshape(len(given)).astype(np.int64)
+        if given.dtype.kind == "f" and bool((codes != given.reshape(len(given))).any()):
+            raise ValueError(
+                "Cross-entropy takes class numbers, and y holds others; for regression give "
+                "loss=nn.MSELoss()."
+            )
         if codes.min() < 0 or codes.max() >= n_outputs:
             raise ValueError(
                 f"y holds class numbers from {codes.min()} to {codes.max()}, but the model has "
@@ -232,21 +258,34 @@ def read_loss(loss: Any, link: str, y: NDArray[Any], n_outputs: int) -> RowLoss:
 def _guess(link: str, y: NDArray[Any], n_outputs: int) -> RowLoss:
     binary = y.dtype.kind in "iubf" and bool(np.isin(y, (0, 1)).all())
     if n_outputs > 1 and y.ndim == 1 and (y.dtype.kind in "iub" or binary):
+        if link == "sigmoid":
+            raise ValueError(
+                f"The module ends in a sigmoid of {n_outputs} outputs, and y holds class numbers, "
+                "which go with no loss that is known here; say what it was trained with: loss=..."
+            )
         return RowLoss("cross_entropy", link=link)
     if binary and (y.ndim == 2 or n_outputs == 1):
         return RowLoss("binary", link=link)
     return RowLoss("squared")
 
 
-def _per_row(values: Tensor, n: int) -> Tensor:
+def _per_row(values: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
     """One value a row of a caller's own loss."""
-    if values.ndim == 0 or len(values) != n:
+    n, shape = len(outputs), tuple(values.shape)
+    if shape == (n,):
+        return values
+    if shape[:1] != (n,) or shape[1:] not in (tuple(outputs.shape[1:]), tuple(targets.shape[1:])):
         raise ValueError(
-            f"loss(output, target) returned shape {tuple(values.shape)} for {n} rows; it must "
-            'return one value a row (reduction="none").'
+            f"loss(output, target) returned shape {shape} for outputs {tuple(outputs.shape)} and "
+            f"targets {tuple(targets.shape)}; it must return one value a row "
+            '(reduction="none"). Targets like the outputs come of y with shape (n, 1).'
         )
     return values.reshape(n, -1).sum(1)
 
 
 def _on(weight: Tensor | None, Z: Tensor) -> Tensor | None:
     return None if weight is None else weight.to(Z)
+
+
+def _plain(weight: Tensor) -> Tensor:
+    return weight.detach().to("cpu", torch.float64)

@@ -83,7 +83,6 @@ class TorchModel:
         self._homes = {p.device for p in parameters}
         self.device = self._choose(device)
         self.dtype = next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
-        #: Integers are indices to a module that embeds them, and numbers to any other.
         self._embeds = any(isinstance(m, (nn.Embedding, nn.EmbeddingBag)) for m in module.modules())
 
     def _choose(self, device: str | torch.device) -> torch.device:
@@ -105,21 +104,27 @@ class TorchModel:
         """
         modes = [(m, m.training) for m in self.module.modules()]
         wanted = [(p, p.requires_grad, p.grad) for p in self.module.parameters()]
-        moved = len(self._homes) == 1 and self.device != next(iter(self._homes))
         home = next(iter(self._homes))
-        if moved:
-            self.module.to(self.device)
-        buffers = [(b, b.clone()) for b in self.module.buffers()]
-        self.module.eval()
-        for parameter, _, _ in wanted:
-            parameter.grad = None
+        moved = len(self._homes) == 1 and self.device != home
+        buffers: list[tuple[nn.Module, str, Tensor, Tensor]] = []
         try:
+            for parameter, _, _ in wanted:
+                parameter.grad = None  # or it would move as well
+            if moved:
+                self.module.to(self.device)
+            for m in self.module.modules():
+                held = m.named_buffers(recurse=False)
+                buffers += [(m, name, buffer, buffer.detach().clone()) for name, buffer in held]
+            self.module.eval()
             yield self
         finally:
             for mode_module, training in modes:
                 mode_module.training = training
-            for buffer, before in buffers:
-                buffer.copy_(before)
+            with torch.no_grad():
+                for m, name, buffer, before in buffers:
+                    if not torch.equal(buffer, before):  # what is written to no graph may use
+                        buffer.copy_(before)
+                    setattr(m, name, buffer)
             if moved:
                 self.module.to(home)
             for parameter, requires_grad, grad in wanted:
@@ -127,18 +132,24 @@ class TorchModel:
                 parameter.grad = grad
 
     def prepare(self, inputs: Any) -> Any:
-        """Inputs of one batch on the device, numbers in the module's own precision."""
+        """Inputs of one batch on the device, numbers in the module's own precision.
+
+        Floating inputs and bytes (pixels) are numbers. Other integers and booleans are so if they
+        are all that a module without embeddings is given; else they may be indices or masks.
+        """
+        return self._prepare(inputs, whole=not self._embeds)
+
+    def _prepare(self, inputs: Any, whole: bool) -> Any:
         if isinstance(inputs, Tensor):
             inputs = inputs.to(self.device, non_blocking=True)
-            return inputs.to(self.dtype) if self._is_number(inputs) else inputs
+            number = inputs.is_floating_point() or inputs.dtype == torch.uint8
+            number = number or (whole and not inputs.is_complex())
+            return inputs.to(self.dtype) if number else inputs
         if hasattr(inputs, "items"):
-            return {name: self.prepare(value) for name, value in inputs.items()}
+            return {name: self._prepare(value, False) for name, value in inputs.items()}
         if isinstance(inputs, (tuple, list)):
-            return tuple(self.prepare(value) for value in inputs)
+            return tuple(self._prepare(value, False) for value in inputs)
         return inputs
-
-    def _is_number(self, inputs: Tensor) -> bool:
-        return inputs.is_floating_point() or not (self._embeds or inputs.is_complex())
 
     def forward(self, inputs: Any) -> Tensor:
         """Outputs (b, K) of a batch of inputs, on the device."""
@@ -163,13 +174,14 @@ class TorchModel:
         calls: list[tuple[str, nn.Linear, Tensor, Tensor]] = []
 
         def record(name: str) -> Callable[..., None]:
-            def hook(layer: nn.Linear, args: tuple[Any, ...], output: Tensor) -> None:
-                calls.append((name, layer, args[0].detach(), output.detach()))
+            def hook(layer: nn.Linear, args: Any, kwargs: Any, output: Tensor) -> None:
+                given = first_input(args, kwargs)
+                calls.append((name, layer, given.detach(), output.detach()))
 
             return hook
 
         layers = [(n, m) for n, m in self.module.named_modules() if isinstance(m, nn.Linear)]
-        hooks = [layer.register_forward_hook(record(name)) for name, layer in layers]
+        hooks = [layer.register_forward_hook(record(n), with_kwargs=True) for n, layer in layers]
         try:
             with torch.no_grad():
                 outputs = self.forward(inputs)
@@ -190,12 +202,28 @@ class TorchModel:
         )
 
 
+def first_input(args: Any, kwargs: Any) -> Any:
+    """What a layer is given, by position or by name."""
+    return args[0] if args else next(iter(kwargs.values()))
+
+
 def find_link(model: TorchModel, inputs: Any) -> str:
-    """What the module does to the outputs of its last layer, as far as it can be seen."""
+    """What the module does to the outputs of its last layer, as far as it can be seen.
+
+    That layer may be of any kind: then probabilities are told by their range and their sum. (Of
+    log-probabilities and their logits the cross-entropy is the same.)
+    """
     try:
         return model.find_head(inputs).link
     except ValueError:
+        pass
+    with torch.no_grad():
+        Z = model.forward(inputs).double()
+    if not bool(((Z >= 0) & (Z <= 1)).all()):
         return "identity"
+    sums = Z.sum(1)
+    is_one = torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+    return "softmax" if Z.shape[1] > 1 and is_one else "sigmoid"
 
 
 def as_outputs(returned: Any, name: str) -> Tensor:
@@ -232,8 +260,9 @@ def _link(made: Tensor, outputs: Tensor) -> str | None:
     """Which of ``LINKS`` turns what a layer made into the module's outputs."""
     if made.shape != outputs.shape and made.reshape(-1).shape != outputs.reshape(-1).shape:
         return None
-    made = made.reshape(outputs.shape)
+    made = made.reshape(outputs.shape).to(outputs.dtype)
     for name, link in LINKS.items():
-        if torch.allclose(link(made), outputs, rtol=1e-5, atol=1e-6):
+        # A row that holds NaN makes NaN, which is for the caller to say.
+        if torch.allclose(link(made), outputs, rtol=1e-5, atol=1e-6, equal_nan=True):
             return name
     return None

@@ -10,9 +10,9 @@ from torch import nn
 
 from skprune.datasets import RowSource, as_source
 from skprune.network.encoding import SourceRows
-from skprune.reading import Table, check_weights
+from skprune.reading import MANY_VALUES, Table, check_weights
 
-#: Losses of one class, or one zero or one, a row.
+#: Losses of one class, or one zero or one, a row; their targets may come as floating numbers.
 CLASS_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.BCELoss, nn.BCEWithLogitsLoss)
 
 
@@ -42,7 +42,20 @@ def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any) -> Table:
     if len(source) < 2:
         raise ValueError(f"Found {len(source)} row(s), while at least 2 are required.")
     weights = check_weights(sample_weight, np.empty((len(source), 0)))
-    return _table(source, weights, loss)
+    y = _read_targets(source, "y", loss)
+    if not _are_classes(y, loss):
+        if y.dtype.kind in "OUST":
+            raise ValueError(f"The targets are words such as {y.flat[0]!r}; give numbers.")
+        return Table(_rows(source), y, np.zeros(len(y), dtype=np.int64), None, weights)
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"Pruning a classification needs at least 2 classes; got 1 class: {classes[0]}."
+        )
+    codes = codes.reshape(len(y)).astype(np.int64)
+    if y.dtype.kind in "OUST":  # whoever trains on these rows gets numbers as well
+        source, y = as_source(X, codes), codes
+    return Table(_rows(source), y, codes, classes, weights)
 
 
 def read_validation_rows(X: Any, y: Any, table: Table, loss: Any) -> Table:
@@ -51,37 +64,51 @@ def read_validation_rows(X: Any, y: Any, table: Table, loss: Any) -> Table:
     Raises
     ------
     ValueError
-        If they have labels that the training rows lack.
+        If they have labels in words that the training rows lack, or targets of another shape.
     """
+    if X is None:
+        raise ValueError("X_val and y_val go together; pass both or neither.")
     source = as_source(X, y)
-    targets = source.targets()
+    y = _read_targets(source, "y_val", loss)
     if table.classes is not None and table.classes.dtype.kind in "OUST":
-        unknown = np.setdiff1d(targets, table.classes)
+        unknown = np.setdiff1d(y, table.classes)
         if len(unknown):
             raise ValueError(f"y_val has labels that y lacks: {unknown.tolist()[:10]}.")
-        targets = np.searchsorted(table.classes, targets)
-    n = len(source)
-    rows, codes = SourceRows(source, np.arange(n)), np.zeros(n, dtype=np.int64)
-    return Table(rows, targets, codes, table.classes, np.ones(n))
-
-
-def _table(source: RowSource, weights: NDArray[np.float64], loss: Any) -> Table:
-    y, n = source.targets(), len(source)
-    rows = SourceRows(source, np.arange(n))
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ValueError("The targets hold NaN or infinity; leave these rows out.")
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    words = y.dtype.kind in "OUST"
-    whole = words or y.dtype.kind in "iub" or isinstance(loss, CLASS_LOSSES)
-    if y.ndim > 1 or not whole or isinstance(loss, nn.MSELoss):
-        if words:
-            raise ValueError(f"The targets are words such as {y.flat[0]!r}; give numbers.")
-        return Table(rows, y, np.zeros(n, dtype=np.int64), None, weights)
-    classes, codes = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
+        y = np.searchsorted(table.classes, y)
+        source = as_source(X, y)
+    if y.shape[1:] != table.y.shape[1:]:
         raise ValueError(
-            f"Pruning a classification needs at least 2 classes; got 1 class: {classes[0]}."
+            f"y_val has rows of shape {y.shape[1:]}, and y of shape {table.y.shape[1:]}."
         )
-    codes = codes.astype(np.int64)
-    return Table(rows, codes if words else y, codes, classes, weights)
+    n = len(source)
+    return Table(_rows(source), y, np.zeros(n, dtype=np.int64), table.classes, np.ones(n))
+
+
+def _rows(source: RowSource) -> SourceRows:
+    return SourceRows(source, np.arange(len(source)))
+
+
+def _read_targets(source: RowSource, name: str, loss: Any) -> NDArray[Any]:
+    """Targets, finite; one column is a vector, but for a loss of the caller's own."""
+    y = source.targets()
+    if y.dtype.kind == "O" and any(not isinstance(v, str) for v in y.flat):
+        raise ValueError(f"{name} holds objects that are not all words; give numbers or words.")
+    if y.dtype.kind not in "biufOUST":
+        raise ValueError(f"{name} holds values of type {y.dtype}; give labels or numbers.")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError(f"{name} holds NaN or infinity; leave these rows out.")
+    known = loss is None or isinstance(loss, (*CLASS_LOSSES, nn.MSELoss))
+    return y[:, 0] if known and y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _are_classes(y: NDArray[Any], loss: Any) -> bool:
+    """Whether every row belongs to one of some classes, each of which keeps some of its rows."""
+    if y.ndim > 1 or isinstance(loss, nn.MSELoss):
+        return False
+    if y.dtype.kind in "bOUST" or isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
+        return True
+    if isinstance(loss, CLASS_LOSSES) or y.dtype.kind == "f":
+        return bool(np.isin(y, (0, 1)).all())
+    # Whole numbers may be those of a regression.
+    values = np.unique(y)
+    return len(values) <= MANY_VALUES or np.ptp(values) == len(values) - 1

@@ -13,13 +13,10 @@ from numpy.typing import NDArray
 
 from skprune.gap import Gap
 from skprune.network.adapters import Network
+from skprune.network.batches import first_size, smaller
 from skprune.network.bench import HeldOutRows, NetworkBench
-from skprune.network.curvature import (
-    NetworkCurvature,
-    WhiteningCurvature,
-    build_curvature,
-    choose_curvature,
-)
+from skprune.network.curvature import build_curvature, choose_curvature
+from skprune.network.curvature.base import NetworkCurvature, WhiteningCurvature
 from skprune.network.layers import RowGradients
 from skprune.network.losses import RowLoss, read_loss
 from skprune.network.module import TorchModel, find_link
@@ -34,8 +31,6 @@ from skprune.search import Trial, carry_over, outcome, path_table
 
 #: In whose metric rows are chosen if the curvature asked for has no root.
 SELECTOR = "ekfac"
-#: Rows that go through the network together unless the user says otherwise.
-DEFAULT_BATCH = 256
 #: Rows on which the last activation of a module is looked for.
 LINK_ROWS = 8
 
@@ -84,15 +79,36 @@ def prune_network(
     validation : Table
         Rows to predict the gap on.
     """
-    n, inner, outer = len(table), settings.inner, settings.outer
-    train = table if outer is None else table.take(inner)
+    if not isinstance(layers, str) and len(layers) == 0:
+        raise ValueError("layers=[] names no layer; name some, or use layers='all' or 'head'.")
+    train = table if settings.outer is None else table.take(settings.inner)
     begin = time.perf_counter()
     module = network.module(train.X.source, train.X.positions, settings.seed)
-    training_seconds = time.perf_counter() - begin if network.trains else None
+    seconds = time.perf_counter() - begin if network.trains else None
     model = TorchModel(module, settings.network_device)
+    size = first_size(settings.batch_size, model.device)
+    while True:
+        try:
+            return _prune(settings, table, network, layers, validation, model, size, seconds)
+        except (MemoryError, RuntimeError) as error:
+            size = smaller(size, error, model.device)
+
+
+def _prune(
+    settings: Settings,
+    table: Table,
+    network: Network,
+    layers: Any,
+    validation: Table,
+    model: TorchModel,
+    batch_size: int,
+    training_seconds: float | None,
+) -> Outcome:
+    n, inner, outer = len(table), settings.inner, settings.outer
+    train = table if outer is None else table.take(inner)
     with model.frozen():
         loss = _loss(model, network, table)
-        pruning = _Pruning(settings, model, network, loss, layers, validation)
+        pruning = _Pruning(settings, model, network, loss, layers, validation, batch_size)
         bench = pruning.bench(train, inner)
         smallest, fixed = max(1, int(bench.minima.sum())), None
         if settings.fixed is not None:
@@ -137,15 +153,15 @@ class _Pruning:
         loss: RowLoss,
         layers: Any,
         validation: Table,
+        batch_size: int,
     ) -> None:
         self.settings, self.model, self.loss, self.layers = settings, model, loss, layers
-        self.penalty = network.weight_decay or 0.0
-        self.validation = validation
+        self.decay = network.weight_decay or 0.0
+        self.validation, self.batch_size = validation, batch_size
         inputs, _ = next(iter(validation.X.batches(1)))
         with torch.no_grad():
             self.n_outputs = model.forward(inputs).shape[1]
-        name, size = settings.curvature, settings.batch_size
-        self.curvature, self.batch_size = name, DEFAULT_BATCH if isinstance(size, str) else size
+        self.curvature = settings.curvature
 
     def bench(self, table: Table, rows: NDArray[np.int64]) -> NetworkBench:
         """Examine the rows of ``table``, which are ``rows`` of the whole."""
@@ -156,7 +172,7 @@ class _Pruning:
             table.X,
             self._targets(table),
             weights=torch.from_numpy(table.weights),
-            penalty=self.penalty,
+            penalty=self.decay * self._in_mean(table),
             layers=self.layers,
             batch_size=self.batch_size,
         )
@@ -184,12 +200,19 @@ class _Pruning:
         )
 
     def _targets(self, table: Table) -> torch.Tensor:
-        return self.loss.encode(table.y, self.n_outputs)
+        targets = self.loss.encode(table.y, self.n_outputs)
+        single = targets.is_floating_point() and self.model.dtype != torch.float64
+        return targets.float() if single else targets
+
+    def _in_mean(self, table: Table) -> float:
+        """What a unit of weight counts in the mean that torch divides the loss by."""
+        shares = self.loss.shares(table.y, self.n_outputs).numpy()
+        return float(table.weights @ shares / table.weights.sum())
 
     def _unit(self, table: Table) -> float:
         """Factor from the model's loss to the reported one: squared errors are shares of Var(y)."""
         if self.loss.kind != "squared":
-            return 1.0
+            return 1.0 / self._in_mean(self.validation)
         variance = float(np.var(table.y.reshape(len(table), -1), axis=0).mean())
         return 1.0 / variance if variance > 0 else 1.0
 
