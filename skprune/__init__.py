@@ -2,6 +2,7 @@
 
 from skprune.baselines import RandomPruner, ScorePruner
 from skprune.compose import PrunedClassifier, PrunedRegressor, PruningSampler
+from skprune.datasets import PrunedSubset
 from skprune.display import PruningCurveDisplay
 from skprune.exceptions import PruningWarning
 from skprune.pruner import InfluencePruner
@@ -10,6 +11,7 @@ __all__ = [
     "InfluencePruner",
     "PrunedClassifier",
     "PrunedRegressor",
+    "PrunedSubset",
     "PruningCurveDisplay",
     "PruningSampler",
     "PruningWarning",
