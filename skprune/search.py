@@ -83,8 +83,11 @@ class Trials(Protocol):
     groups: Rows
     minima: Rows
 
+    def select(self, size: int, warm: Rows | None) -> Selection:
+        """Choose ``size`` rows, starting within the rows ``warm``."""
+
     def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
-        """Choose ``size`` rows, starting within the rows ``warm``, and measure their gap."""
+        """Choose ``size`` rows and measure their gap."""
 
     def __len__(self) -> int: ...
 
@@ -138,7 +141,7 @@ class Bench:
     def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
         """Select ``size`` rows, starting within the rows ``warm``, and measure their gap."""
         begin = time.perf_counter()
-        selection = self._select(size, warm)
+        selection = self.select(size, warm)
         select_seconds = time.perf_counter() - begin
         kept = self.problem.subset(torch.from_numpy(selection.indices))
         newton = self.theta + newton_step(kept, self.theta, self.curvature.solve)
@@ -149,7 +152,7 @@ class Bench:
         random = self.random_gap(size) if self.refit and with_random else None
         return Trial(selection, predicted, measured, random, fit, seconds, select_seconds)
 
-    def _select(self, size: int, warm: Rows | None) -> Selection:
+    def select(self, size: int, warm: Rows | None) -> Selection:
         """Rows that cancel in the metric of all rows; if they are few, then in their own.
 
         The Newton step on the kept rows has H_K in it, not H. With many rows a parameter they
@@ -282,13 +285,11 @@ def carry_over(
     """
     n, n_train = len(whole), len(bench)
     while best is not None:
-        size = fixed or round(best.size / n_train * n)
-        carried = whole.trial(
-            max(size, int(whole.minima.sum())),
-            None if fixed else inner[best.selection.indices],
-            with_random=False,
-        )
-        if fixed or (best.gap.within(max_gap) and carried.gap.within(max_gap)):
+        size = max(fixed or round(best.size / n_train * n), int(whole.minima.sum()))
+        if fixed:
+            return best, whole.select(size, None).indices
+        carried = whole.trial(size, inner[best.selection.indices], with_random=False)
+        if best.gap.within(max_gap) and carried.gap.within(max_gap):
             return best, carried.selection.indices
         larger = math.ceil(GROWTH * best.size)
         if larger >= n_train:

@@ -381,6 +381,7 @@ def test_a_subset_that_does_not_carry_over_grows():
 
         bench = Bench()
         bench.trial, bench.minima = trial, np.array([minima])
+        bench.select = lambda size, warm: trial(size).selection
         return bench
 
     inner = np.arange(0, 200, 2)

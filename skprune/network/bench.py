@@ -16,7 +16,7 @@ from skprune.network.influence import network_influence
 from skprune.network.problem import NetworkProblem
 from skprune.network.removal import predict_removal, row_scores
 from skprune.search import Trial
-from skprune.subset import Rows, select_rows
+from skprune.subset import Rows, Selection, select_rows
 from skprune.subset.start import starting_subset
 
 
@@ -72,10 +72,9 @@ class NetworkBench:
     def __len__(self) -> int:
         return self.operator.n_rows
 
-    def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
-        """Select ``size`` rows, starting within the rows ``warm``, and predict their gap."""
-        begin = time.perf_counter()
-        selection = select_rows(
+    def select(self, size: int, warm: Rows | None) -> Selection:
+        """Select ``size`` rows, starting within the rows ``warm``."""
+        return select_rows(
             self.operator,
             size,
             solver=self.solver,
@@ -86,6 +85,11 @@ class NetworkBench:
             start=warm,
             thorough=False,
         )
+
+    def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
+        """Select ``size`` rows and predict their gap."""
+        begin = time.perf_counter()
+        selection = self.select(size, warm)
         select_seconds = time.perf_counter() - begin
         predicted = self.gap(selection.indices)
         seconds = time.perf_counter() - begin
