@@ -243,7 +243,7 @@ def is_continuous(y: NDArray[Any], model: Any) -> bool:
 
 
 def _read_features(estimator: BaseEstimator, X: Any, spec: HeadSpec, *, reset: bool) -> Any:
-    """Numbers (n, d) in the precision they have, or the caller's own object that a Pipeline encodes."""
+    """Numbers (n, d) in their own precision, or the caller's object that a Pipeline encodes."""
     if spec.transformer is not None and not isinstance(spec.transformer, str):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return X

@@ -195,13 +195,17 @@ def _solve_together(
     """Preconditioned conjugate gradients on G systems of the same size side by side."""
     G, (D, K) = len(kept), theta.shape
     weights = problem.weights[:, None] * kept.T
-    spread = P[:, None, :].expand(-1, G, -1).reshape(-1, K)
     ridges = _ridges(problem, kept)
 
-    def product(V: Tensor) -> Tensor:
-        Z = problem.features.forward(V.permute(1, 0, 2).reshape(D, G * K))
+    def middle(part: slice, Z: Tensor) -> Tensor:
+        spread = P[part, None, :].expand(-1, G, -1).reshape(-1, K)
         HZ = problem.loss.hessian_product(spread, Z.reshape(-1, K)).reshape(-1, G, K)
-        return _adjoint(problem, HZ.mul_(weights[:, :, None])) + ridges * V
+        return HZ.mul_(weights[part, :, None]).reshape(-1, G * K)
+
+    def product(V: Tensor) -> Tensor:
+        flat = V.permute(1, 0, 2).reshape(D, G * K)
+        data = problem.features.sandwich(middle, flat)
+        return data.reshape(D, G, K).permute(1, 0, 2) + ridges * V
 
     def precondition(V: Tensor) -> Tensor:
         return torch.stack([problem.loss.project(curvature.solve(v)) for v in V])

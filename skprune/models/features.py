@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,13 @@ class Features(ABC):
     @abstractmethod
     def adjoint(self, E: Tensor) -> Tensor:
         """Phi' @ E for E (n, K), shape (D, K)."""
+
+    def sandwich(self, middle: Callable[[slice, Tensor], Tensor], theta: Tensor) -> Tensor:
+        """Phi' M(Phi @ theta) for theta (D, K), shape (D, K).
+
+        ``middle(part, Z)`` gives M's rows ``part`` from those of Phi @ theta, both (b, K).
+        """
+        return self.adjoint(middle(slice(0, len(self)), self.forward(theta)))
 
     @abstractmethod
     def take(self, indices: Tensor) -> Features:
@@ -146,12 +153,21 @@ class DenseFeatures(Features):
         return Z
 
     def adjoint(self, E: Tensor) -> Tensor:
+        # E' Phi is read along the rows of Phi, and half as long to compute as Phi' E.
         if self._is_plain:
-            return self.matrix.T @ E
-        total = E.new_zeros(self.shape[1], E.shape[1])
+            return (E.T @ self.matrix).T
+        total = E.new_zeros(E.shape[1], self.shape[1])
         for part, block in self._blocks():
-            total.addmm_(block.T, E[part])
-        return self._per_scale(total)
+            total.addmm_(E[part].T, block)
+        return self._per_scale(total.T)
+
+    def sandwich(self, middle: Callable[[slice, Tensor], Tensor], theta: Tensor) -> Tensor:
+        # A block is multiplied from both sides while it is in the cache.
+        theta = self._per_scale(theta)
+        total = theta.new_zeros(theta.shape[1], self.shape[1])
+        for part, block in self._blocks():
+            total.addmm_(middle(part, block @ theta).T, block)
+        return self._per_scale(total.T)
 
     def take(self, indices: Tensor) -> DenseFeatures:
         indices = indices.to(self.matrix.device)
@@ -211,12 +227,12 @@ class DenseFeatures(Features):
 
     def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """All rows of Phi before the division by ``scale``; a block is overwritten by the next."""
-        if self._is_plain:
-            for part in self.chunks():
-                yield part, self.matrix[part]
-            return
         on_cpu = self.device.type == "cpu"
         numbers = BLOCK_NUMBERS * torch.get_num_threads() if on_cpu else DEVICE_BLOCK_NUMBERS
+        if self._is_plain:
+            for part in row_chunks(len(self), self.shape[1], numbers):
+                yield part, self.matrix[part]
+            return
         buffer: Tensor | None = None
         for part in row_chunks(len(self), self.shape[1], numbers):
             size = part.stop - part.start

@@ -114,9 +114,11 @@ class HeadProblem:
         P = self.loss.mean(Z)
         ridge = self.penalty.total() * self.penalty.mask.square()
 
+        def middle(part: slice, Z: Tensor) -> Tensor:
+            return self.loss.hessian_product(P[part], Z).mul_(self.weights[part, None])
+
         def product(V: Tensor) -> Tensor:
-            HV = self.loss.hessian_product(P, self.features.forward(V)) * self.weights[:, None]
-            return self.features.adjoint(HV) + ridge * V
+            return self.features.sandwich(middle, V) + ridge * V
 
         return product
 
