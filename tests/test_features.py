@@ -12,15 +12,8 @@ from sklearn.preprocessing import StandardScaler
 import skprune.models.features as module
 from skprune import InfluencePruner
 from skprune.cache import digest
-from skprune.curvature import CURVATURES, build_curvature
-from skprune.gap import HeldOut
-from skprune.influence import HeadInfluence
-from skprune.models.adapters import read_model
-from skprune.models.encoding import HeadEncoder, MatrixRows, column_moments
+from skprune.models.encoding import MatrixRows, column_moments
 from skprune.models.features import DenseFeatures, SparseFeatures
-from skprune.models.head import fit_head
-from skprune.removal import group_influence, leave_one_out
-from skprune.subset import select_rows
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -141,69 +134,6 @@ def test_digests_tell_contents_apart_and_not_their_holders(rng):
     assert len({digest(*features.content()) for features in contents}) == len(contents)
     assert digest(X) == digest(X.T.contiguous().T)
     assert digest(X.numpy()) == digest(np.asfortranarray(X.numpy()))
-
-
-def study(X, y, device, name):
-    """All that is computed of a head on ``device``, as CPU tensors and arrays."""
-    spec = read_model(None, "classification")
-    encoder = HeadEncoder(spec, np.unique(y)).fit(X, y, np.ones(len(y)))
-    w = np.linspace(0.5, 1.5, len(y))
-    problem = encoder.problem(X, y, w, device=device)
-    outer = np.arange(0, len(y), 3)
-    rows = X[outer]
-    validation = encoder.problem(rows, y[outer], w[outer], device=device)
-    held_out = HeldOut(validation, encoder.loss_unit(problem), "loss", None)
-    at_zero = build_curvature("diagonal", problem, problem.features.forward(problem.zeros()))
-    fit = fit_head(problem, at_zero.solve)
-    curvature = build_curvature(name, problem, fit.outputs)
-    operator = HeadInfluence(problem, fit.theta, fit.outputs, curvature)
-    groups = y.astype(np.int64)
-    selection = select_rows(
-        operator,
-        len(y) // 3,
-        solver="swap",
-        groups=groups,
-        minima=np.ones(3, dtype=np.int64),
-        rng=np.random.default_rng(0),
-        prior=None,
-        start=None,
-        thorough=True,
-    )
-    kept = torch.from_numpy(selection.indices)
-    refit = fit_head(problem.subset(kept), curvature.solve, start=fit.theta)
-    mask = torch.zeros(len(y), dtype=torch.bool)
-    mask[kept] = True
-    removal = group_influence(problem, fit.theta, curvature, held_out, ~mask)
-    at = torch.from_numpy(outer)
-    tensors = [
-        fit.theta,
-        operator.squared_norms(),
-        operator.leverages(),
-        operator.in_metric_of(kept).squared_norms(),
-        leave_one_out(problem, fit.theta, operator, held_out, fit.theta, at),
-        refit.theta,
-    ]
-    assert all(t.device.type == torch.device(device).type for t in tensors)
-    gap = held_out.gap(fit.theta, refit.theta, "refit")
-    arrays = [selection.indices, removal.newton.parameters, removal.newton.predictions, gap]
-    arrays += [encoder.predict(fit.outputs), encoder.predict_proba(fit.outputs)]
-    return [t.cpu().numpy() for t in tensors] + arrays
-
-
-@pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("name", sorted(CURVATURES))
-def test_nothing_is_on_the_wrong_device(name, sparse, rng, small_blocks):
-    X = rng.normal(size=(90, 4)).astype(np.float32)
-    y = (X @ rng.normal(size=(4, 3)) + rng.gumbel(size=(90, 3))).argmax(1)
-    X = sp.csr_matrix(X.astype(np.float64)) if sparse else X
-    expected = study(X, y, "cpu", name)
-    with PretendedDevice():
-        found = study(X, y, DEVICE, name)
-    for device in DEVICES[1:]:
-        for a, b in zip(study(X, y, device, name), expected, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
-    for a, b in zip(found, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
 def test_rows_that_do_not_fit_stay_where_they_are(rng, small_blocks, monkeypatch):

@@ -94,7 +94,7 @@ class Features(ABC):
 
     @abstractmethod
     def content(self) -> tuple[Any, ...]:
-        """What the matrix is made of: equal contents are equal matrices (for a digest)."""
+        """What the matrix is made of and where it multiplies, for a digest."""
 
     def chunks(self, width: int | None = None) -> Iterator[slice]:
         """Slices over the rows, so that (rows x width) stays within ``CHUNK_NUMBERS``."""
@@ -219,7 +219,7 @@ class DenseFeatures(Features):
         return moved.held()
 
     def content(self) -> tuple[Any, ...]:
-        return (self.matrix, self.index, self.mean, self.scale, self.ones)
+        return (self.matrix, self.index, self.mean, self.scale, self.ones, str(self.device))
 
     def _replace(self, **changes: Any) -> DenseFeatures:
         names = ("matrix", "index", "mean", "scale", "ones", "device")
@@ -302,7 +302,7 @@ class SparseFeatures(Features):
         return SparseFeatures(self.matrix, device)
 
     def content(self) -> tuple[Any, ...]:
-        return (self.matrix,)
+        return (self.matrix, str(self.device))
 
     def _tensor(self, product: NDArray[np.float64]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(product)).to(self.device)
