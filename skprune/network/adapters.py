@@ -16,6 +16,9 @@ from torch.utils.data import StackDataset, TensorDataset
 from skprune.containers import is_row_wise
 from skprune.datasets import RowSource, is_dataset
 
+#: Losses whose targets are floating numbers.
+NUMBER_LOSSES = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.MSELoss)
+
 
 class Network:
     """A torch model that is trained already, or knows how to be.
@@ -91,16 +94,23 @@ def is_network(model: Any) -> bool:
 def fit_skorch(net: Any, source: RowSource, rows: NDArray[np.int64]) -> Any:
     """Fit a skorch net on some rows, in the container that the caller has.
 
-    Arrays in double precision become the module's own, as they do for a net that is fitted.
+    Numbers are given the type that module and criterion take: double precision becomes single, as
+    it does for a net that is fitted, and whole numbers are class numbers to all losses but those
+    of numbers.
     """
     given, y = source.take(rows), source.targets()[rows]
-    if isinstance(given, np.ndarray) and given.dtype == np.float64:
-        with torch.random.fork_rng():  # to look at the module takes no random numbers of the fit
+    if y.dtype.kind in "iub":
+        kind = net.criterion if isinstance(net.criterion, type) else type(net.criterion)
+        y = y.astype(np.float32 if issubclass(kind, NUMBER_LOSSES) else np.int64)
+    double = [isinstance(a, np.ndarray) and a.dtype == np.float64 for a in (given, y)]
+    if any(double):
+        with torch.random.fork_rng():  # a look at the module takes none of the fit's numbers
             parameters = clone(net).set_params(verbose=0).initialize().module_.parameters()
         if all(p.dtype == torch.float32 for p in parameters):
-            given = given.astype(np.float32)
-    # A dataset's own targets are what is fitted; the net learns its classes of y.
-    return net.fit(given, y.astype(np.int64) if y.dtype.kind in "iub" else y)
+            given = given.astype(np.float32) if double[0] else given
+            y = y.astype(np.float32) if double[1] else y
+    # Of a dataset its own targets are what is fitted; y tells the net its classes.
+    return net.fit(given, y)
 
 
 def as_dataset(source: RowSource, rows: NDArray[np.int64]) -> Any:

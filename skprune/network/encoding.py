@@ -100,8 +100,8 @@ class NetworkEncoder(HeadEncoder):
     ) -> NetworkEncoder:
         """Train the network if need be, and find its last layer, its loss and its penalty."""
         module = self.network.module(X.source, X.positions, self.seed)
-        check_finite(dict(module.named_parameters()))
         self.model = TorchModel(module, self.device)
+        check_finite(dict(module.named_parameters()))
         inputs, _ = next(X.source.batches(min(8, len(X)), X.positions[:8]))
         with self.model.frozen():
             self.head = self.model.find_head(inputs)
@@ -113,20 +113,22 @@ class NetworkEncoder(HeadEncoder):
                 "layers='head' knows cross-entropy, binary cross-entropy and the squared error; "
                 f"with a loss of your own, name the layer: layers=[{self.head.name!r}]."
             )
-        undone = self.row_loss.link
-        if undone != self.head.link and (undone, self.head.link) != ("identity", "log_softmax"):
+        undone, link = self.row_loss.link, self.head.link
+        logits = isinstance(self.network.loss, nn.NLLLoss) and link == "identity"
+        if logits or (undone != link and (undone, link) != ("identity", "log_softmax")):
             raise ValueError(
-                f"The module ends in a {self.head.link} of its last layer {self.head.name!r}, "
-                f"and its loss, {self.row_loss}, is not one of that layer's outputs then. Was it "
-                f"trained with another (loss=...)? Else name the layer: "
+                f"The module returns the {link} of what its last layer {self.head.name!r} makes, "
+                f"with which {type(self.network.loss).__name__} does not go. If it was trained "
+                f"with another loss, say so (loss=...), else name the layer: "
                 f"layers=[{self.head.name!r}]."
             )
         self._head_loss = loss
         self.classes = self.row_loss.classes(n_outputs)
+        self._several = self.row_loss.kind == "binary" and n_outputs > 1
         if self.row_loss.kind == "squared":
             scale = float(np.std(y))
             self.target_scale = scale if scale > 1e-14 * float(np.abs(y).max()) else 1.0
-        self._mask = self._penalised(self._spread(X))
+        self._mask = self._penalised(self._spread(X), y)
         decay = DEFAULT_STRENGTH if self.network.weight_decay is None else self.network.weight_decay
         self.spec = HeadSpec(
             "regression" if self.row_loss.kind == "squared" else "classification",
@@ -167,17 +169,17 @@ class NetworkEncoder(HeadEncoder):
 
     def predict(self, Z: Tensor) -> NDArray[Any]:
         """Class numbers, (n, L) zeros and ones of several labels, or targets in their unit."""
+        outputs = Z.cpu().numpy()
+        if self._several:
+            return (outputs > 0).astype(np.int64)
         if self.classes is not None:
             return super().predict(Z)
-        outputs = Z.cpu().numpy()
-        if self.row_loss.kind == "binary":
-            return (outputs > 0).astype(np.int64)
         numbers = outputs * self.target_scale
         return numbers[:, 0] if numbers.shape[1] == 1 else numbers
 
     def predict_proba(self, Z: Tensor) -> NDArray[np.float64]:
         """Class probabilities (n, C), or that of every label (n, L)."""
-        if self.classes is None:
+        if self._several:
             probabilities: NDArray[np.float64] = self.loss.mean(Z).cpu().numpy()
             return probabilities
         return super().predict_proba(Z)
@@ -218,14 +220,20 @@ class NetworkEncoder(HeadEncoder):
         mean, square = total / len(rows)
         return (square - mean.square()).clamp_min(0.0).sqrt()
 
-    def _penalised(self, spread: Tensor) -> Tensor:
-        """P's diagonal: torch's weight decay takes all weights alike, the default scales them."""
+    def _penalised(self, spread: Tensor, y: NDArray[Any]) -> Tensor:
+        """P's diagonal: torch's weight decay takes all weights alike, the default scales them.
+
+        Classes of the model that have no row have no optimal bias. There is one, far away, once
+        the default takes biases for features of the least spread.
+        """
         bias = self.head.layer.bias is not None
         if self.network.weight_decay is not None:
             return torch.ones(len(spread) + bias, 1, dtype=torch.float64)
         least = LEAST_SPREAD * float(spread.max())
         mask = spread.clamp_min(least if least > 0 else 1.0)
-        return torch.cat([mask, mask.new_zeros(int(bias))])[:, None]
+        T = self.row_loss.soft_targets(y, self.head.layer.out_features)[0]
+        empty = self.row_loss.kind != "squared" and bool(((T == 0).all(0) | (T == 1).all(0)).any())
+        return torch.cat([mask, mask.new_full((int(bias),), LEAST_SPREAD * empty)])[:, None]
 
     def _all_features(self, source: RowSource) -> Tensor:
         """Inputs of the layer for all rows of ``source``, (n, D), in the module's precision."""

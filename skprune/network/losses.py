@@ -92,10 +92,6 @@ class RowLoss:
             return torch.softmax(logits, dim=1)
         return torch.sigmoid(logits) if self.kind == "binary" else logits
 
-    def __str__(self) -> str:
-        named = {"cross_entropy": "cross-entropy", "binary": "binary cross-entropy"}
-        return named.get(self.kind, "the squared error" if self.kind == "squared" else "your own")
-
     @property
     def head_loss(self) -> Loss | None:
         """The same loss for a linear head; None for the caller's own."""
@@ -136,10 +132,10 @@ class RowLoss:
         return torch.from_numpy(np.ascontiguousarray(numbers))
 
     def classes(self, n_outputs: int) -> NDArray[Any] | None:
-        """Class numbers if a row belongs to one of several classes; else None."""
-        if self.kind == "cross_entropy":
-            return np.arange(n_outputs)
-        return np.arange(2) if self.kind == "binary" and n_outputs == 1 else None
+        """Numbers of the classes, or of the labels of which a row may have several; else None."""
+        if self.kind in ("cross_entropy", "binary"):
+            return np.arange(2 if n_outputs == 1 else n_outputs)
+        return None
 
     def soft_targets(self, y: NDArray[Any], n_outputs: int) -> tuple[Tensor, Tensor]:
         """Targets (n, K) of ``head_loss`` and a factor (n,) on the rows' weights, float64.

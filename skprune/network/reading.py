@@ -105,8 +105,10 @@ def _are_classes(y: NDArray[Any], loss: Any) -> bool:
     """Whether every row belongs to one of some classes, each of which keeps some of its rows."""
     if y.ndim > 1 or isinstance(loss, nn.MSELoss):
         return False
-    if y.dtype.kind in "bOUST" or isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
+    if y.dtype.kind in "bOUST":
         return True
+    if isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
+        return y.dtype.kind != "f" or bool((y == np.rint(y)).all())
     if isinstance(loss, CLASS_LOSSES) or y.dtype.kind == "f":
         return bool(np.isin(y, (0, 1)).all())
     # Whole numbers may be those of a regression.
