@@ -127,7 +127,9 @@ def _prune(
                 size = round(best.size / len(bench) * n)
             best, kept = carry_over(bench, whole, inner, best, trials, size, settings.max_gap)
         scores = whole.scores(None if outer is None else torch.from_numpy(outer).to(model.device))
-        norm = float(whole.predictor.problem.gradients().norm()) / whole.predictor.problem.total
+        problem = whole.predictor.problem
+        pull = problem.gradients() / problem.total + problem.penalty * problem.theta
+        norm = float(pull.norm())
     nothing = Gap(0.0, 0.0, settings.level, "loss", len(validation))
     return Outcome(
         kept=kept,
@@ -176,6 +178,7 @@ class _Pruning:
             layers=self.layers,
             batch_size=self.batch_size,
         )
+        problem.losses()  # names the row and the layer that make numbers which are not finite
         gradients = RowGradients(problem)
         name = choose_curvature(problem) if self.curvature == "auto" else self.curvature
         predictor = build_curvature(name, gradients)

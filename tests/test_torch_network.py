@@ -1,0 +1,495 @@
+"""layers="all" or some of them: networks of others go through, and objectives are torch's own."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from torchcases import (
+    DEVICES,
+    ImageNet,
+    TextNet,
+    Tied,
+    assert_untouched,
+    blobs,
+    images,
+    mlp,
+    sentences,
+    state_of,
+    train,
+    trained_mlp,
+)
+
+from skprune import InfluencePruner
+from skprune.network.adapters import Network
+from skprune.network.losses import read_loss
+from skprune.network.module import TorchModel, find_link
+from skprune.network.reading import read_rows
+from skprune.regimes import network as regime
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*nested tensor.*:UserWarning")
+
+
+@pytest.fixture(params=DEVICES)
+def device(request):
+    return request.param
+
+
+def prune(model, X, y=None, **options):
+    return InfluencePruner(model=model, **{"keep": 0.4, "layers": "all", **options}).fit(X, y)
+
+
+def own_loss(outputs, targets):
+    """A loss of the caller's own."""
+    return nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+
+# --- modules of others ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("curvature", ["auto", "ekfac", "diagonal", "cg"])
+def test_a_trained_module_is_untouched(curvature, device):
+    X, y = blobs()
+    net = trained_mlp(X, y).train()
+    net(torch.from_numpy(X)).square().sum().backward()
+    before = state_of(net)
+    pruner = prune(net, X.astype(np.float64), y, curvature=curvature, device=device)
+    assert_untouched(net, before)
+    assert len(pruner.sample_indices_) == 48
+    assert pruner.gap_.level == "predicted"
+    assert np.isfinite(pruner.scores_).all()
+    effect = pruner.group_influence([0, 5, 9])
+    assert_untouched(net, before)
+    assert effect.newton.parameters.shape == (6 * 8 + 8 + 8 * 3 + 3,)
+
+
+def test_a_convolutional_network_and_a_transformer(device):
+    X, y = images()
+    net = ImageNet()
+    train(net, torch.from_numpy(X).float(), torch.from_numpy(y), nn.CrossEntropyLoss())
+    before = state_of(net)
+    pruner = prune(net, X, y, device=device, curvature="ekfac")
+    assert_untouched(net, before)
+    assert len(pruner.sample_indices_) == 36
+    X, y = sentences()
+    net = TextNet()
+    tensors = {k: torch.from_numpy(v) for k, v in X.items()}
+    train(net, tensors, torch.from_numpy(y), nn.CrossEntropyLoss())
+    before = state_of(net)
+    pruner = prune(net, X, y, device=device, curvature="ekfac")
+    assert_untouched(net, before)
+    assert len(pruner.sample_indices_) == 32
+
+
+def test_tied_weights_own_hooks_and_a_frozen_backbone():
+    X, y = blobs(n_classes=6)
+    net = Tied()
+    train(net, torch.from_numpy(X), torch.from_numpy(y), nn.CrossEntropyLoss())
+    net.down.register_forward_hook(lambda m, a, out: 2.0 * out)
+    net.down.bias.requires_grad_(False)
+    before = state_of(net)
+    pruner = prune(net, X, y)
+    assert_untouched(net, before)
+    # One shared weight and one bias are what is trained.
+    assert "42 parameters" in str(pruner.report_)
+
+
+def test_the_module_is_put_back_after_an_error():
+    X, y = blobs()
+    net = trained_mlp(X, y).train()
+    calls = []
+
+    def fail(module, args, output):
+        calls.append(1)
+        if len(calls) > 6:
+            raise KeyError("a bug of the user's")
+
+    net[1].register_forward_hook(fail)
+    before = state_of(net)
+    with pytest.raises(KeyError, match="a bug"):
+        prune(net, X, y)
+    assert_untouched(net, before)
+
+
+def test_precisions_agree():
+    X, y = blobs()
+    net = trained_mlp(X, y)
+    double = prune(copy.deepcopy(net).double(), X, y, weight_decay=0.01)
+    single = prune(net, X, y, weight_decay=0.01)
+    scale = np.abs(double.scores_).max()
+    np.testing.assert_allclose(single.scores_, double.scores_, atol=1e-3 * scale)
+    assert (single.keep_mask_ == double.keep_mask_).mean() > 0.95
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(dtype):
+    X, y = blobs()
+    net = trained_mlp(X, y, dtype=dtype)
+    before = state_of(net)
+    half = prune(net, X, y, weight_decay=0.01)
+    assert_untouched(net, before)
+    single = prune(net.float(), X, y, weight_decay=0.01)
+    assert np.corrcoef(half.scores_, single.scores_)[0, 1] > 0.98
+
+
+def test_skorch_nets_fitted_and_not():
+    skorch = pytest.importorskip("skorch")
+    X, y = blobs()
+    net = skorch.NeuralNetClassifier(
+        mlp(6, 3, nn.Softmax(dim=1)), max_epochs=5, lr=0.1, verbose=0, train_split=None
+    )
+    pruner = prune(clone(net), X.astype(np.float64), y)
+    assert len(pruner.sample_indices_) == 48
+    net.fit(X, y)
+    before = state_of(net.module_)
+    prune(net, X, y)
+    assert_untouched(net.module_, before)
+
+
+# --- objectives ----------------------------------------------------------------------------------
+
+CLASSES = torch.tensor([0.5, 2.0, 1.5], dtype=torch.float64)
+LOSSES = {
+    "cross-entropy": (nn.CrossEntropyLoss(), 3, (), "classes"),
+    "weights and smoothing": (
+        nn.CrossEntropyLoss(weight=CLASSES, label_smoothing=0.2),
+        3,
+        (),
+        "classes",
+    ),
+    "after softmax": (nn.CrossEntropyLoss(), 3, (nn.Softmax(dim=1),), "classes"),
+    "nll": (nn.NLLLoss(weight=CLASSES), 3, (nn.LogSoftmax(dim=1),), "classes"),
+    "labels": (nn.BCEWithLogitsLoss(weight=CLASSES, pos_weight=2 * CLASSES), 3, (), "labels"),
+    "probabilities": (nn.BCELoss(), 3, (nn.Sigmoid(),), "labels"),
+    "squares": (nn.MSELoss(), 3, (), "numbers"),
+    "squares after a sigmoid": (nn.MSELoss(), 3, (nn.Sigmoid(),), "numbers"),
+}
+
+
+def targets_of(kind, y):
+    rng = np.random.default_rng(5)
+    return {
+        "classes": y,
+        "labels": (rng.random((len(y), 3)) < 0.4).astype(np.float64),
+        "numbers": rng.normal(size=(len(y), 3)) + y[:, None],
+    }[kind]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_objective_is_torchs_own(name):
+    """Value per row, and the gradient with the penalty, for losses that torch averages."""
+    loss, outputs, after, kind = LOSSES[name]
+    X, y = blobs(n=40)
+    net, decay = mlp(6, outputs, *after, dtype=torch.float64).eval(), 0.05
+    table = read_rows(X, targets_of(kind, y), None, loss)
+    model, network = TorchModel(net, "cpu"), Network(net, loss, decay)
+    with model.frozen():
+        rows = regime._loss(model, network, table)
+        settings = type("S", (), {"curvature": "dense"})()
+        pruning = regime._Pruning(settings, model, network, rows, "all", table, 256)
+        problem = regime.NetworkProblem(
+            model,
+            rows,
+            table.X,
+            pruning._targets(table),
+            penalty=decay * pruning._in_mean(table),
+        )
+        values, unit = problem.losses(), 1.0 / pruning._in_mean(table)
+        gradient = problem.gradients() / problem.total + problem.penalty * problem.theta
+    t = torch.from_numpy(np.asarray(table.y))
+    mean = loss(net(torch.from_numpy(X).double()), t)
+    torch.testing.assert_close(unit * values.mean(), mean.detach())
+    penalised = mean + 0.5 * decay * sum(p.square().sum() for p in net.parameters())
+    expected = torch.autograd.grad(penalised, list(net.parameters()))
+    torch.testing.assert_close(unit * gradient, torch.cat([g.reshape(-1) for g in expected]))
+
+
+def test_an_own_loss_is_the_built_in_one():
+    X, y = blobs()
+    net = trained_mlp(X, y, dtype=torch.float64)
+    own = prune(net, X, y, loss=own_loss, weight_decay=0.01)
+    known = prune(net, X, y, loss=nn.CrossEntropyLoss(), weight_decay=0.01)
+    np.testing.assert_allclose(own.scores_, known.scores_, rtol=1e-6, atol=1e-10)
+    np.testing.assert_array_equal(own.keep_mask_, known.keep_mask_)
+    by_name = prune(net, X, y, loss=own_loss, layers=["3"])
+    assert "27 parameters" in str(by_name.report_)
+
+
+def test_own_losses_that_do_not_reduce_per_row():
+    X, y = blobs()
+    with pytest.raises(ValueError, match='reduction="none"'):
+        prune(mlp(), X, y, loss=nn.functional.cross_entropy)
+    net, numbers = mlp(6, 1), y.astype(np.float64)
+
+    def squares(outputs, targets):
+        return (outputs - targets) ** 2
+
+    with pytest.raises(ValueError, match=r"shape \(n, 1\)"):
+        prune(net, X, numbers, loss=squares)
+    options = {"weight_decay": 0.01, "random_state": 0}
+    own = prune(net, X, numbers[:, None], loss=squares, **options)
+    known = prune(net, X, numbers, loss=nn.MSELoss(), **options)
+    unit = np.var(numbers)
+    np.testing.assert_allclose(own.scores_, unit * known.scores_, rtol=1e-3, atol=1e-7)
+
+
+def test_squared_errors_are_shares_of_the_variance():
+    X, y = blobs()
+    targets = targets_of("numbers", y)
+    net = mlp(6, 3, dtype=torch.float64)
+    scaled = copy.deepcopy(net)
+    with torch.no_grad():
+        scaled[3].weight.mul_(100.0)
+        scaled[3].bias.mul_(100.0)
+    last = {"layers": ["3"], "loss": nn.MSELoss(), "random_state": 0}
+    a, b = prune(net, X, targets, **last), prune(scaled, X, 100.0 * targets, **last)
+    assert float(a.gap_) == pytest.approx(float(b.gap_), rel=1e-5)
+    np.testing.assert_allclose(a.scores_, b.scores_, rtol=1e-4, atol=1e-9)
+
+
+class Pooled(nn.Module):
+    """Probabilities that no linear layer makes."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(1, 3, 3), last
+
+    def forward(self, x):
+        return self.last(self.conv(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("last", "link"),
+    [
+        (nn.Softmax(dim=1), "softmax"),
+        (nn.Sigmoid(), "sigmoid"),
+        (nn.LogSoftmax(dim=1), "identity"),
+        (nn.Identity(), "identity"),
+    ],
+)
+def test_probabilities_are_seen_in_the_outputs(last, link):
+    X, y = images()
+    model = TorchModel(Pooled(last), "cpu")
+    with model.frozen():
+        assert find_link(model, torch.from_numpy(X[:8])) == link
+    if link == "softmax":  # what skorch's classifier is given
+        loss = read_loss(nn.NLLLoss(), link, y, 3)
+        out = model.module(torch.from_numpy(X).float() / 255)
+        torch.testing.assert_close(
+            loss.value(out, torch.from_numpy(y)), -out.log()[np.arange(len(y)), y]
+        )
+
+
+# --- layers --------------------------------------------------------------------------------------
+
+
+def test_layers_by_name_by_module_and_unknown_ones():
+    X, y = blobs()
+    net = trained_mlp(X, y)
+    by_name = prune(net, X, y, layers=["0", "3.bias"])
+    by_module = prune(net, X, y, layers=[net[0], net[3]])
+    assert "59 parameters" in str(by_name.report_)
+    assert "83 parameters" in str(by_module.report_)
+    np.testing.assert_array_equal(prune(net, X, y).scores_, by_module.scores_)
+    with pytest.raises(ValueError, match="no layer named 'fc'; it has '0'"):
+        prune(net, X, y, layers=["fc"])
+    with pytest.raises(ValueError, match="not part of the model"):
+        prune(net, X, y, layers=[nn.Linear(2, 2)])
+    with pytest.raises(ValueError, match="names no layer"):
+        prune(net, X, y, layers=[])
+    with pytest.raises(ValueError, match="has no parameters"):
+        prune(net, X, y, layers=["1"])
+    with pytest.raises(ValueError, match="layers"):
+        prune(net, X, y, layers="3")
+
+
+# --- data and what must not matter ---------------------------------------------------------------
+
+
+def test_containers_batches_and_workers_do_not_matter():
+    X, y = images()
+    net = ImageNet()
+    train(net, torch.from_numpy(X).float(), torch.from_numpy(y), nn.CrossEntropyLoss())
+    dataset = TensorDataset(torch.from_numpy(X).float(), torch.from_numpy(y))
+    options = {"curvature": "ekfac", "weight_decay": 0.01}
+    base = prune(net, X, y, **options)
+    loader = DataLoader(dataset, batch_size=16, shuffle=True, num_workers=1)
+    for rows, targets, size in [(X, y, 7), (X, y, 1000), (dataset, None, 32), (loader, None, 50)]:
+        other = prune(net, rows, targets, batch_size=size, **options)
+        np.testing.assert_array_equal(other.sample_indices_, base.sample_indices_)
+        np.testing.assert_allclose(
+            other.scores_, base.scores_, rtol=0, atol=1e-4 * np.abs(base.scores_).max()
+        )
+    again = prune(net, X, y, **options)
+    np.testing.assert_array_equal(again.scores_, base.scores_)
+    assert len(prune(net, dataset, **options).subset_) == 36
+
+
+def test_rows_without_weight_and_labels_in_words():
+    X, y = blobs()
+    net = trained_mlp(X, y)
+    weights = np.ones(len(y))
+    weights[::5] = 0
+    words = np.array(["ant", "bee", "cat"])[y]
+    pruner = InfluencePruner(model=net, keep=30, layers="all", weight_decay=0.01)
+    pruner.fit(X, words, sample_weight=weights)
+    assert not pruner.keep_mask_[::5].any()
+    counted = np.flatnonzero(weights)
+    alone = clone(pruner).fit(X[counted], y[counted])
+    np.testing.assert_array_equal(counted[alone.sample_indices_], pruner.sample_indices_)
+
+
+def test_held_out_rows_of_the_user():
+    X, y = blobs()
+    X_val, y_val = blobs(seed=1)
+    net = trained_mlp(X, y)
+    held = TensorDataset(torch.from_numpy(X_val), torch.from_numpy(y_val))
+    options = {"model": net, "keep": 0.5, "layers": "all", "weight_decay": 0.01}
+    arrays = InfluencePruner(**options).fit(X, y, X_val=X_val, y_val=y_val)
+    dataset = InfluencePruner(**options).fit(X, y, X_val=held)
+    np.testing.assert_array_equal(arrays.scores_, dataset.scores_)
+    with pytest.raises(ValueError, match="rows of shape"):
+        InfluencePruner(**options).fit(X, y, X_val=X_val, y_val=np.eye(3)[y_val])
+
+
+class Greedy(nn.Module):
+    """Has no memory for more than so many rows."""
+
+    def __init__(self, net, most):
+        super().__init__()
+        self.net, self.most = net, most
+
+    def forward(self, x):
+        if len(x) > self.most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return self.net(x)
+
+
+def test_batches_are_halved_where_memory_runs_out():
+    X, y = blobs()
+    net = trained_mlp(X, y)
+    greedy = Greedy(net, 20)
+    before = state_of(greedy)
+    pruner = prune(greedy, X, y, weight_decay=0.01)
+    assert_untouched(greedy, before)
+    whole = prune(net, X, y, weight_decay=0.01)
+    np.testing.assert_array_equal(pruner.sample_indices_, whole.sample_indices_)
+    assert np.isfinite(pruner.group_influence([1, 2]).newton.loss)
+    with pytest.raises(MemoryError, match="One row alone"):
+        prune(Greedy(net, 0), X, y)
+
+
+# --- the predictions -----------------------------------------------------------------------------
+
+
+def test_scores_predict_what_leaving_a_row_out_does():
+    """A network of one linear layer at its optimum is the head that is refitted elsewhere."""
+    X, y = blobs(n=90)
+    X_val, y_val = blobs(n=60, seed=1)
+    # A penalty that is large enough for the curvatures to be damped no further.
+    net, decay = nn.Sequential(nn.Linear(6, 3)).double(), 0.6
+
+    def fit(rows):
+        model = copy.deepcopy(net)
+        with torch.no_grad():
+            for p in model.parameters():
+                p.zero_()
+        parameters, t = list(model.parameters()), torch.from_numpy(y[rows])
+        inputs = torch.from_numpy(X[rows]).double()
+        optimizer = torch.optim.LBFGS(
+            parameters,
+            max_iter=500,
+            tolerance_grad=1e-11,
+            tolerance_change=0,
+            line_search_fn="strong_wolfe",
+        )
+
+        def closure():
+            optimizer.zero_grad()
+            value = nn.functional.cross_entropy(model(inputs), t)
+            value = value + 0.5 * decay * sum(p.square().sum() for p in parameters)
+            value.backward()
+            return value
+
+        optimizer.step(closure)
+        held = model(torch.from_numpy(X_val).double())
+        return model, float(nn.functional.cross_entropy(held, torch.from_numpy(y_val)).detach())
+
+    model, loss = fit(np.arange(90))
+    pruner = InfluencePruner(
+        model=model, keep=0.5, layers="all", curvature="cg", weight_decay=decay
+    ).fit(X, y, X_val=X_val, y_val=y_val)
+    assert float(str(pruner.report_).split("gradient norm ")[1].split()[0]) < 1e-8
+    for row in np.argsort(-np.abs(pruner.scores_))[:3]:
+        change = fit(np.delete(np.arange(90), row))[1] - loss
+        assert pruner.scores_[row] == pytest.approx(change, rel=0.1)
+    kept = fit(pruner.sample_indices_)[1] - loss
+    assert float(pruner.gap_) == pytest.approx(kept, rel=0.1, abs=1e-4)
+    removed = np.arange(0, 90, 9)
+    effect = pruner.group_influence(removed)
+    actual = fit(np.setdiff1d(np.arange(90), removed))[1] - loss
+    assert effect.newton.loss == pytest.approx(actual, rel=0.1, abs=1e-5)
+
+
+# --- budgets, retraining, persistence, messages --------------------------------------------------
+
+
+def trainer(dataset, seed):
+    """A callable that trains a small network on a dataset."""
+    X, y = dataset[:]
+    net = mlp(seed=seed)
+    return train(net, X.float(), y, nn.CrossEntropyLoss(), steps=15)
+
+
+def test_a_callable_is_trained_once_and_retrained_if_asked():
+    X, y = blobs()
+    pruner = prune(trainer, X, y)
+    assert pruner.gap_.level == "predicted"
+    pruner = prune(trainer, X, y, verify="retrain", n_seeds=2)
+    assert pruner.gap_.level == "retrained"
+    with pytest.raises(TypeError, match="returned a int"):
+        prune(lambda dataset, seed: 3, X, y)
+
+
+def test_what_cannot_be_known_without_training_is_refused():
+    X, y = blobs()
+    net = trained_mlp(X, y)
+    with pytest.raises(ValueError, match="Fix the size"):
+        prune(net, X, y, keep=None)
+    with pytest.raises(ValueError, match="verify='refit'"):
+        prune(net, X, y, verify="refit")
+    with pytest.raises(ValueError, match="scoring='accuracy'"):
+        prune(net, X, y, scoring="accuracy")
+    with pytest.raises(TypeError, match="cannot be retrained"):
+        prune(net, X, y, verify="retrain")
+
+
+def test_pickling_cloning_and_priors():
+    X, y = blobs()
+    net = trained_mlp(X, y)
+    pruner = prune(net, X, y, prior="el2n", loss=own_loss)
+    loaded = pickle.loads(pickle.dumps(pruner))
+    np.testing.assert_array_equal(loaded.keep_mask_, pruner.keep_mask_)
+    np.testing.assert_array_equal(clone(pruner).fit(X, y).keep_mask_, pruner.keep_mask_)
+    assert len(prune(net, X, y, prior="loss").sample_indices_) == 48
+
+
+def test_numbers_that_are_not_finite_are_blamed():
+    X, y = blobs()
+    net = trained_mlp(X, y)
+    broken = X.copy()
+    broken[77, 2] = np.nan
+    before = state_of(net)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        prune(net, broken, y)
+    assert_untouched(net, before)
+    with torch.no_grad():
+        net[3].weight[0, 0] = float("inf")
+    with pytest.raises(FloatingPointError, match=r"'3\.weight'"):
+        prune(net, X, y)
