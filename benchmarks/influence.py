@@ -356,7 +356,7 @@ def main() -> None:
     parser.add_argument("--chosen", type=int, default=20, help="chosen groups of each share")
     parser.add_argument("--singles", type=int, default=100, help="rows left out alone, on heads")
     parser.add_argument("--cnn-rows", type=int, default=3000)
-    parser.add_argument("--iterations", type=int, default=200, help="of a retraining, at most")
+    parser.add_argument("--iterations", type=int, default=300, help="of a retraining, at most")
     parser.add_argument("--peer-python", default=sys.executable, help="python with the peers")
     parser.add_argument("--limit", type=int, default=300, help="CPU seconds a method may take")
     parser.add_argument("--memory", type=float, default=12.0, help="GiB of addresses (CPU only)")

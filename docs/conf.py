@@ -43,4 +43,11 @@ html_theme_options = {
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"index": [], "quickstart": [], "pipelines": [], "choosing": [], "theory": []}
+html_sidebars = {
+    "index": [],
+    "quickstart": [],
+    "pipelines": [],
+    "choosing": [],
+    "torch": [],
+    "theory": [],
+}

@@ -48,7 +48,7 @@ def method(variant: str, task: Task, clock: Clock) -> Answer:
             steps = influence_steps(problem, theta, outputs, fitted.solve, ~kept)
         changes = [held_out.losses(held_out.outputs(theta + step)) - before for step in steps]
     predicted = torch.stack(changes).cpu().numpy()
-    return Answer(predicted, rows.cpu().numpy(), {"parameters": int(theta.numel())})
+    return Answer(predicted, rows.cpu().numpy(), facts={"parameters": int(theta.numel())})
 
 
 def influence_steps(problem, theta, outputs, precondition, removed):  # type: ignore[no-untyped-def]

@@ -45,7 +45,7 @@ def method(variant: str, task: Task, clock: Clock) -> Answer:
             rows = row_scores(fitted, held_out)
     facts = {"damping": float(fitted.damping), "parameters": problem.dim}
     arrays = (t.double().cpu().numpy() for t in (change.losses, rows, change.linear))
-    return Answer(*arrays, facts)
+    return Answer(*arrays, facts=facts)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def method(variant: str, task: Task, clock: Clock) -> Answer:
             scores = torch.as_tensor(traker.finalize_scores("held_out"))
             rows = scores.mean(1)
     # A positive score lifts the margin of the held-out row, so that removal harms it.
-    return Answer(sum_over_groups(task, scores), rows.numpy(), {"scaled": False})
+    return Answer(sum_over_groups(task, scores), rows.numpy(), facts={"scaled": False})
 
 
 if __name__ == "__main__":

@@ -14,8 +14,10 @@ from skprune.network.factors import Block, Factor, row_gradients
 from skprune.network.layers import RowGradients, Treatment
 from skprune.network.problem import NetworkProblem
 
-#: Default damping, as a share of the mean eigenvalue of the undamped matrix.
-DAMPING_SHARE = 0.5
+#: The default damping raises the multiple of the identity to so many mean eigenvalues of M.
+#: Measured on digits (MLP 64-128-10; removal of 5 to 40 %, against retraining): with penalties
+#: of 0 and 1e-3, stopped early or at the optimum, one to three of them calibrate predictions best.
+RIDGE_SHARE = 2.0
 #: Gradients of rows at full width are made for so many numbers at a time.
 CHUNK_NUMBERS = 1 << 25
 
@@ -37,7 +39,7 @@ class NetworkCurvature(ABC):
     ----------
     gradients : RowGradients
     damping : float or "auto"
-        "auto" is ``DAMPING_SHARE`` times the mean eigenvalue of M.
+        "auto" makes lam + damping twice the mean eigenvalue of M, or lam if that is more.
 
     Attributes
     ----------
@@ -57,7 +59,7 @@ class NetworkCurvature(ABC):
         self.dim = self.problem.dim
         self._fit()
         if isinstance(damping, str):
-            damping = DAMPING_SHARE * self.mean_eigenvalue
+            damping = max(0.0, RIDGE_SHARE * self.mean_eigenvalue - self.problem.penalty)
         self._set_damping(damping)
 
     @abstractmethod
