@@ -127,7 +127,7 @@ class InfluencePruner(BasePruner):
         or ``loss(outputs, targets)`` with one value a row (not for ``layers="head"``). None takes
         the criterion of a skorch net, or tells by the targets.
     weight_decay : float, default=None
-        lam of a torch model, lam/2 |theta|^2 beside the mean loss. None takes that of a skorch
+        lam of a torch model, lam/2 theta'theta beside the mean loss. None takes that of a skorch
         net's optimizer; else a head is penalised as the package's own are, by 1e-3 on features of
         unit spread, and other layers not at all.
     device : str or torch.device, default="auto"

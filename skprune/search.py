@@ -221,7 +221,7 @@ def smallest_size(
         None if no size below ``largest`` was allowed.
     trials : list of Trial
         In the order they were made.
-    """
+    """  # noqa: E501
     trials: list[Trial] = []
     best: Trial | None = None
     upper, lower = largest, 0  # allowed, refused

@@ -7,8 +7,8 @@ import pytest
 import torch
 from networkcases import (
     DEVICES,
-    N,
     NETWORKS,
+    N,
     Recurrent,
     make_data,
     make_module,
@@ -129,7 +129,7 @@ def test_every_parameter_is_listed_with_its_treatment():
     X, targets = make_data("recurrent")
     with study(Recurrent().double(), X, targets) as (_, gradients):
         how = {t.parameter: t.how for t in gradients.treatments}
-        assert how["fc.weight"].startswith("by automatic") and how["head.weight"] == "factored"
+        assert how["fc.weight"].startswith("by automatic") and how["head.weight"] == "factored"  # noqa: PT018
 
 
 def test_layers_are_chosen_by_name_or_module():

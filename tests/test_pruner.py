@@ -28,8 +28,8 @@ from sklearn.preprocessing import StandardScaler, scale
 
 from skprune import InfluencePruner, PruningWarning
 from skprune.examine import examine
-from skprune.regimes.head import EXAMINATIONS
 from skprune.reading import hold_out, read_table
+from skprune.regimes.head import EXAMINATIONS
 
 EXACT = {"solver": "newton-cholesky", "tol": 1e-9, "max_iter": 1000}
 TABLES = {
@@ -597,7 +597,9 @@ def test_a_cached_fit_is_the_first_one_again(monkeypatch):
     X, y = load_wine(return_X_y=True)
     EXAMINATIONS.clear()
     made = []
-    monkeypatch.setattr("skprune.regimes.head.examine", lambda *args: made.append(1) or examine(*args))
+    monkeypatch.setattr(
+        "skprune.regimes.head.examine", lambda *args: made.append(1) or examine(*args)
+    )
     first = quiet(InfluencePruner(0.05, random_state=0), X, y)
     again = quiet(InfluencePruner(0.05, random_state=0), X, y)
     assert len(made) == 1

@@ -5,7 +5,7 @@ Over the chosen parameters theta, flat and of length p,
     F(theta) = (1 / W) sum_i w_i l_i(theta) + (lam / 2) |theta|^2,    W = sum_i w_i.
 
 Row i contributes a_i = w_i (g_i + lam theta), its gradient with its share of the penalty.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ class NetworkProblem:
         def f(theta: Tensor) -> Tensor:
             return self.outputs(batch.inputs, theta)
 
-        outputs, adjoint = vjp(f, self.theta)
+        outputs, adjoint = vjp(f, self.theta)  # type: ignore[misc]
 
         def push(V: Tensor) -> Tensor:
             return _each(lambda v: jvp(f, (self.theta,), (v,))[1], V)
@@ -407,7 +407,7 @@ class _Outputs(nn.Module):
 def plain_attention() -> Iterator[None]:
     """Attention by ordinary operations: the fused kernels call no hooks and have no derivatives
     in forward mode.
-    """
+    """  # noqa: D205
     mha, sdp = torch.backends.mha, torch.backends.cuda
     flags = [
         (mha.set_fastpath_enabled, mha.get_fastpath_enabled()),

@@ -57,3 +57,13 @@ def build_curvature(
     if name not in CURVATURES:
         raise ValueError(f"curvature must be one of {sorted(CURVATURES)}; got {name!r}.")
     return CURVATURES[name](gradients, damping)
+
+
+__all__ = [
+    "CURVATURES",
+    "CurvatureError",
+    "NetworkCurvature",
+    "WhiteningCurvature",
+    "build_curvature",
+    "choose_curvature",
+]

@@ -93,7 +93,7 @@ def conjugate_gradients(
         bend = (direction * moved).sum(1, keepdim=True)
         if not bool(torch.isfinite(bend).all()):
             raise CurvatureError(
-                "Conjugate gradients met numbers that are not finite; run the module in float64, or "
+                "Conjugate gradients met numbers that are not finite; run the module in float64, or "  # noqa: E501
                 "give a larger damping."
             )
         # A system that is solved, or a flat direction, stands still while the others go on.

@@ -16,7 +16,7 @@ class EKFACCurvature(KFACCurvature):
     Gauss-Newton matrix in that basis. Of all diagonals in the basis it is the nearest to M.
 
     Cost: a second pass, whose gradients are rotated into the basis row by row.
-    """
+    """  # noqa: D205
 
     name = "ekfac"
     how = "EK-FAC"

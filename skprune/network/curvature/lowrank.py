@@ -34,7 +34,7 @@ class LowRankCurvature(WhiteningCurvature):
     gradients : RowGradients
     damping : float or "auto"
     rank : int, default=200
-    """
+    """  # noqa: E501
 
     name = "lowrank"
 
