@@ -187,7 +187,7 @@ def run_task(name: str, seed: int, args: argparse.Namespace) -> list[dict[str, A
     start = time.perf_counter()
     task, facts = make_task(name, args, seed)
     labels = add_groups(task, args.groups, args.chosen, args.singles * (task.kind == "head"))
-    tolerance, most = (1e-9, 100) if task.kind == "head" else (1e-6, args.iterations)
+    tolerance, most = (1e-9, 300) if task.kind == "head" else (1e-6, args.iterations)
     truth = retrain(task, tolerance, most, block=24, label=name)
     about = {"task": name, "seed": seed, "device": args.device}
     groups = f"{args.groups} random and {args.chosen} chosen groups of each share"
@@ -356,7 +356,7 @@ def main() -> None:
     parser.add_argument("--chosen", type=int, default=20, help="chosen groups of each share")
     parser.add_argument("--singles", type=int, default=100, help="rows left out alone, on heads")
     parser.add_argument("--cnn-rows", type=int, default=3000)
-    parser.add_argument("--iterations", type=int, default=300, help="of a retraining, at most")
+    parser.add_argument("--iterations", type=int, default=600, help="of a retraining, at most")
     parser.add_argument("--peer-python", default=sys.executable, help="python with the peers")
     parser.add_argument("--limit", type=int, default=300, help="CPU seconds a method may take")
     parser.add_argument("--memory", type=float, default=12.0, help="GiB of addresses (CPU only)")

@@ -311,8 +311,8 @@ def _one_by_one(problem: NetworkProblem, batch: Batch) -> tuple[Tensor, Tensor]:
         for z, c in zip(outputs, C, strict=True):
             found = torch.autograd.grad((z * c).sum(), chosen, retain_graph=True, allow_unused=True)
             parts = [
-                torch.zeros_like(p) if f is None else f
-                for p, f in zip(chosen, found, strict=True)  # type: ignore[redundant-expr]
+                torch.zeros_like(p) if f is None else f  # type: ignore[redundant-expr]
+                for p, f in zip(chosen, found, strict=True)
             ]
             rows.append(torch.cat([part.reshape(-1) for part in parts]))
         return torch.stack(rows).detach(), C
