@@ -841,3 +841,16 @@ def test_no_warnings_of_torch_reach_the_user():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         prune(trained_mlp(X, y), X, y)
+
+
+def test_class_numbers_as_floats_and_the_callers_own_grad_mode():
+    X, y = blobs()
+    net = trained_mlp(X, y)
+    expected = prune(net, X, y, random_state=0)
+    with torch.no_grad():
+        pruner = prune(net, X, y.astype(np.float64), random_state=0)
+        prune(net, X, y, layers="all")
+    np.testing.assert_array_equal(pruner.keep_mask_, expected.keep_mask_)
+    with torch.inference_mode():
+        made_there = mlp()
+    prune(made_there, X, y)

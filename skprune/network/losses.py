@@ -253,7 +253,8 @@ def read_loss(loss: Any, link: str, y: NDArray[Any], n_outputs: int) -> RowLoss:
 
 def _guess(link: str, y: NDArray[Any], n_outputs: int) -> RowLoss:
     binary = y.dtype.kind in "iubf" and bool(np.isin(y, (0, 1)).all())
-    if n_outputs > 1 and y.ndim == 1 and (y.dtype.kind in "iub" or binary):
+    whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool((y == np.rint(y)).all()))
+    if n_outputs > 1 and y.ndim == 1 and whole:
         if link == "sigmoid":
             raise ValueError(
                 f"The module ends in a sigmoid of {n_outputs} outputs, and y holds class numbers, "

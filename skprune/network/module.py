@@ -116,7 +116,8 @@ class TorchModel:
                 held = m.named_buffers(recurse=False)
                 buffers += [(m, name, buffer, buffer.detach().clone()) for name, buffer in held]
             self.module.eval()
-            yield self
+            with torch.enable_grad():  # whatever the caller is in
+                yield self
         finally:
             for mode_module, training in modes:
                 mode_module.training = training
@@ -128,7 +129,8 @@ class TorchModel:
             if moved:
                 self.module.to(home)
             for parameter, requires_grad, grad in wanted:
-                parameter.requires_grad_(requires_grad)
+                if parameter.requires_grad != requires_grad:
+                    parameter.requires_grad_(requires_grad)
                 parameter.grad = grad
 
     def prepare(self, inputs: Any) -> Any:

@@ -107,10 +107,13 @@ def _are_classes(y: NDArray[Any], loss: Any) -> bool:
         return False
     if y.dtype.kind in "bOUST":
         return True
-    if isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
-        return y.dtype.kind != "f" or bool((y == np.rint(y)).all())
-    if isinstance(loss, CLASS_LOSSES) or y.dtype.kind == "f":
-        return bool(np.isin(y, (0, 1)).all())
-    # Whole numbers may be those of a regression.
     values = np.unique(y)
-    return len(values) <= MANY_VALUES or np.ptp(values) == len(values) - 1
+    if bool((values != np.rint(values)).any()):
+        return False
+    if isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
+        return True
+    if isinstance(loss, CLASS_LOSSES):
+        return bool(np.isin(values, (0, 1)).all())
+    # Whole numbers may be those of a regression.
+    codes = y.dtype.kind != "f" and np.ptp(values) == len(values) - 1
+    return len(values) <= MANY_VALUES or bool(codes)
