@@ -10,6 +10,7 @@ from skprune.influence import DenseInfluence
 from skprune.network.curvature import build_curvature
 from skprune.network.curvature.ensemble import CurvatureEnsemble
 from skprune.network.influence import NetworkInfluence, StackedInfluence, network_influence
+from skprune.network.removal import predict_removal, row_scores
 
 
 def vectors_of(curvature, problem):
@@ -93,8 +94,6 @@ def test_an_ensemble_is_the_mean_of_its_members():
             return problem.on(problem.rows, problem.targets)
 
         found = ensemble.predict_removal(removed, held_out).loss
-        from skprune.network.removal import predict_removal, row_scores
-
         alone = [predict_removal(m, removed, held_out(m.problem)).loss for m in members]
         torch.testing.assert_close(found, (alone[0] + alone[1]) / 2)
         scores = [row_scores(m, held_out(m.problem)) for m in members]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from networkcases import N, make_data, make_module, study, study_case, true_gradients
+from networkcases import N, make_data, study, study_case, true_gradients
 from scipy.stats import spearmanr
 from sklearn.datasets import load_digits
 from torch import nn
 
 from skprune.datasets.arrays import ArraySource
-from skprune.network.curvature import CURVATURES, build_curvature
+from skprune.network.curvature import build_curvature
 from skprune.network.losses import RowLoss
 from skprune.network.removal import predict_removal, removal_steps, row_scores
 
@@ -101,7 +101,7 @@ def test_scores_are_first_order_predictions_for_single_rows():
 
 
 def test_nothing_removed_changes_nothing_and_everything_is_refused():
-    with study_case("mlp") as (problem, gradients):
+    with study_case("mlp") as (_, gradients):
         curvature = build_curvature("ekfac", gradients, 0.05)
         none = torch.zeros(1, N, dtype=torch.bool)
         assert float(removal_steps(curvature, none).norm()) == 0.0
@@ -182,18 +182,27 @@ def fidelity(studied, name, method, **options):
 
 def test_cg_predicts_training_again(digits):
     lds, rho, slope = fidelity(digits, "cg", "newton")
-    assert lds > 0.9
-    assert rho > 0.95
-    assert 0.8 < slope < 1.3
+    assert lds > 0.8
+    assert rho > 0.8
+    assert 0.7 < slope < 1.2
     # The sum of single influences ranks nearly as well and is too small.
     _, _, summed = fidelity(digits, "cg", "influence")
     assert summed > 1.2 * slope
 
 
-FLOORS = {"dense": 0.9, "cg": 0.9, "lowrank": 0.85, "ekfac": 0.6, "kfac": 0.6, "diagonal": 0.2}
+FLOORS = {"dense": 0.8, "cg": 0.8, "lowrank": 0.8, "ekfac": 0.7, "kfac": 0.7, "diagonal": 0.2}
 
 
 @pytest.mark.parametrize("name", FLOORS)
 def test_every_curvature_ranks_groups(digits, name):
     lds, _, _ = fidelity(digits, name, "newton")
     assert lds > FLOORS[name]
+
+
+@pytest.mark.slow
+def test_groups_of_a_wider_network():
+    studied = retrained(64, 1000, 8, (0.05, 0.2, 0.4), 150, penalty=1e-3)
+    lds, rho, slope = fidelity(studied, "cg", "newton")
+    assert lds > 0.65
+    assert rho > 0.8
+    assert 0.6 < slope < 1.4

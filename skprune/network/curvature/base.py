@@ -15,9 +15,11 @@ from skprune.network.layers import RowGradients, Treatment
 from skprune.network.problem import NetworkProblem
 
 #: The default damping raises the multiple of the identity to so many mean eigenvalues of M.
-#: Measured on digits (MLP 64-128-10; removal of 5 to 40 %, against retraining): with penalties
-#: of 0 and 1e-3, stopped early or at the optimum, one to three of them calibrate predictions best.
-RIDGE_SHARE = 2.0
+#: Measured on digits (MLPs of 1,210 to 9,610 parameters; removal of 5 to 40 % against retraining;
+#: penalties of 0, 1e-3 and 1e-2; stopped early and at the optimum; steps by "cg"): slopes of actual
+#: on predicted loss are 0.58 to 1.1 here, 1.3 to 1.7 at twice as much, and 0 at a tenth without
+#: penalty; rank correlations are within 0.05 of their best.
+RIDGE_SHARE = 1.0
 #: Gradients of rows at full width are made for so many numbers at a time.
 CHUNK_NUMBERS = 1 << 25
 
@@ -39,7 +41,7 @@ class NetworkCurvature(ABC):
     ----------
     gradients : RowGradients
     damping : float or "auto"
-        "auto" makes lam + damping twice the mean eigenvalue of M, or lam if that is more.
+        "auto" makes lam + damping the mean eigenvalue of M, or lam if that is more.
 
     Attributes
     ----------
@@ -151,14 +153,6 @@ def check_finite_block(values: Tensor, block: Block) -> None:
             f"The curvature of layer {block.name!r} is not finite: its inputs or gradients "
             "overflow. Run the module in float32 or float64, and look for huge values in the rows."
         )
-
-
-def estimate_mean_eigenvalue(problem: NetworkProblem, probes: int = 16) -> float:
-    """tr(M) / p of the Gauss-Newton matrix by random vectors of signs (Hutchinson)."""
-    generator = torch.Generator().manual_seed(0)
-    signs = torch.randint(0, 2, (probes, problem.dim), generator=generator)
-    V = (2.0 * signs - 1.0).to(problem.theta)
-    return float((V * problem.gauss_newton(V)).sum() / (probes * problem.dim * problem.total))
 
 
 def largest_eigenvalue(problem: NetworkProblem, iterations: int = 20) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skprune.network.curvature.blocks import BlockCurvature, add_squares
+from skprune.network.layers import RowGradients
 
 
 class DiagonalCurvature(BlockCurvature):
@@ -22,3 +23,8 @@ class DiagonalCurvature(BlockCurvature):
         for values in self._eigenvalues:
             values.div_(self.problem.total)
         self._finish()
+
+
+def mean_eigenvalue(gradients: RowGradients) -> float:
+    """tr(M) / p of the Gauss-Newton matrix: exact up to 64 outputs."""
+    return DiagonalCurvature(gradients, damping=0.0).mean_eigenvalue

@@ -10,9 +10,9 @@ from torch import Tensor
 from skprune.network.curvature.base import (
     CurvatureError,
     NetworkCurvature,
-    estimate_mean_eigenvalue,
     largest_eigenvalue,
 )
+from skprune.network.curvature.diagonal import mean_eigenvalue
 from skprune.network.layers import Treatment
 
 #: Rows of a random batch, and independent runs that are averaged.
@@ -45,7 +45,7 @@ class LiSSACurvature(NetworkCurvature):
     name = "lissa"
 
     def _fit(self) -> None:
-        self.mean_eigenvalue = estimate_mean_eigenvalue(self.problem)
+        self.mean_eigenvalue = mean_eigenvalue(self.gradients)
         self._largest = largest_eigenvalue(self.problem)
         self.treatments = [Treatment(name, "exact products") for name in self.problem.slices]
 

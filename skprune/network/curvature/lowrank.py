@@ -8,8 +8,8 @@ from torch import Tensor
 from skprune.network.curvature.base import (
     CurvatureError,
     WhiteningCurvature,
-    estimate_mean_eigenvalue,
 )
+from skprune.network.curvature.diagonal import mean_eigenvalue
 from skprune.network.layers import RowGradients, Treatment
 
 #: Eigenvectors that are looked for.
@@ -46,7 +46,7 @@ class LowRankCurvature(WhiteningCurvature):
 
     def _fit(self) -> None:
         problem = self.problem
-        self.mean_eigenvalue = estimate_mean_eigenvalue(problem)
+        self.mean_eigenvalue = mean_eigenvalue(self.gradients)
         self._l, self._U, self._floor = self._lanczos(min(self.rank, problem.dim))
         self.treatments = [Treatment(n, f"rank {len(self._l)}") for n in problem.slices]
 
