@@ -307,6 +307,15 @@ def test_indefinite_matrices_are_refused_with_advice():
             curvature._finish()
 
 
+def test_a_system_that_is_not_solved_is_no_answer(monkeypatch):
+    monkeypatch.setattr("skprune.network.curvature.cg.MAX_ITERATIONS", 1)
+    with study_case("mlp", penalty=0.0) as (problem, gradients):
+        cg = build_curvature("cg", gradients, 1e-9)
+        v = torch.randn(problem.dim, dtype=torch.float64, generator=torch.manual_seed(0))
+        with pytest.raises(CurvatureError, match="larger damping"):
+            cg.solve(v)
+
+
 def test_choice_by_size_and_unknown_names():
     with study_case("mlp") as (problem, gradients):
         assert choose_curvature(problem) == "dense"

@@ -15,9 +15,13 @@ from skprune.network.layers import Treatment
 #: Relative residual at which a solve stops, and its bound on the iterations.
 TOLERANCE = 1e-2
 MAX_ITERATIONS = 200
+#: Share of a right-hand side that may be left unsolved.
+UNSOLVED = 0.3
 #: Eigenvectors of the preconditioner, and the numbers that they may hold.
 RANK = 128
 EIGENVECTOR_NUMBERS = 1 << 27
+#: Systems from which on the eigenvectors are worth their cost.
+MANY = 4
 #: Systems that are solved side by side.
 SYSTEMS = 32
 
@@ -25,32 +29,32 @@ SYSTEMS = 32
 class CGCurvature(NetworkCurvature):
     """M = (1 / W) sum_i w_i J_i' h_i J_i, exact and never formed.
 
-    Solves by conjugate gradients, preconditioned at the same damping by the leading eigenvectors of
-    M, or by EK-FAC where these do not fit into memory. On kept rows it solves with the
-    Gauss-Newton matrix of just these rows.
+    Solves by conjugate gradients, preconditioned at the same damping by EK-FAC or, for many
+    systems, by the leading eigenvectors of M. On kept rows it solves with the Gauss-Newton matrix
+    of just these rows.
 
-    Cost: the fit of the preconditioner (128 products, or EK-FAC), and an iteration one forward- and
-    one reverse-mode product a system: 10 to 20 iterations with eigenvectors, about 70 with EK-FAC.
+    Cost: the fit of EK-FAC, and an iteration one forward- and one reverse-mode product a system:
+    about 70 iterations with EK-FAC, 10 to 20 with 128 eigenvectors, which cost 128 products once.
     """
 
     name = "cg"
     tolerance = TOLERANCE
 
     def _fit(self) -> None:
-        self._preconditioner: NetworkCurvature = (
-            LowRankCurvature(self.gradients, rank=RANK)
-            if RANK * self.dim <= EIGENVECTOR_NUMBERS
-            else EKFACCurvature(self.gradients)
-        )
-        self.mean_eigenvalue = self._preconditioner.mean_eigenvalue
+        self._ekfac = EKFACCurvature(self.gradients)
+        #: Found when they are first needed, and shared with copies at another damping.
+        self._eigenvectors: list[LowRankCurvature] = []
+        self.mean_eigenvalue = self._ekfac.mean_eigenvalue
         self.treatments = [Treatment(name, "exact products") for name in self.problem.slices]
 
-    def _set_damping(self, damping: float) -> None:
-        super()._set_damping(damping)
-        self._preconditioner = self._preconditioner.damped(self.damping)
+    def _preconditioner(self, systems: int) -> NetworkCurvature:
+        found = self._eigenvectors
+        if not found and systems >= MANY and RANK * self.dim <= EIGENVECTOR_NUMBERS:
+            found.append(LowRankCurvature(self.gradients, rank=RANK))
+        return (found[0] if found else self._ekfac).damped(self.damping)
 
     def nbytes(self) -> int:
-        return self._preconditioner.nbytes()
+        return self._ekfac.nbytes() + sum(c.nbytes() for c in self._eigenvectors)
 
     def solve(self, V: Tensor) -> Tensor:
         many = V.reshape(-1, self.dim)
@@ -58,6 +62,7 @@ class CGCurvature(NetworkCurvature):
 
     def solve_kept(self, V: Tensor, weights: Tensor) -> Tensor:
         parts = []
+        precondition = self._preconditioner(len(V)).solve
         for v, w in zip(V.split(SYSTEMS), weights.split(SYSTEMS), strict=True):
             totals = w.sum(1, keepdim=True)
 
@@ -65,9 +70,7 @@ class CGCurvature(NetworkCurvature):
                 return self.problem.gauss_newton(X, w) / totals + self.ridge * X
 
             parts.append(
-                conjugate_gradients(
-                    product, v, self._preconditioner.solve, self.tolerance, MAX_ITERATIONS
-                )
+                conjugate_gradients(product, v, precondition, self.tolerance, MAX_ITERATIONS)
             )
         return torch.cat(parts)
 
@@ -79,7 +82,13 @@ def conjugate_gradients(
     tolerance: float,
     max_iterations: int,
 ) -> Tensor:
-    """Solve for the rows of V (B, p), each with its own system, until all have converged."""
+    """Solve for the rows of V (B, p), each with its own system, until all have converged.
+
+    Raises
+    ------
+    CurvatureError
+        If numbers are not finite, or a system is far from solved at the last iteration.
+    """
     X = torch.zeros_like(V)
     residual = V.clone()
     target = tolerance**2 * residual.square().sum(1, keepdim=True)
@@ -103,4 +112,10 @@ def conjugate_gradients(
         Z = precondition(residual)
         previous, rho = rho, (residual * Z).sum(1, keepdim=True)
         direction = Z + torch.where(previous > 0, rho / previous, 0.0) * direction
+    left = float((residual.norm(dim=1) / V.norm(dim=1).clamp_min(1e-300)).max())
+    if left > UNSOLVED:
+        raise CurvatureError(
+            f"Conjugate gradients left {left:.0%} of a system after {max_iterations} iterations: it "
+            "is too ill-conditioned. Give a larger damping."
+        )
     return X
