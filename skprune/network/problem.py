@@ -1,19 +1,16 @@
-"""A network's objective on given rows, its products with Jacobians and with the Gauss-Newton matrix.
+"""A network's objective on given rows, and its products with derivatives.
 
 Over the chosen parameters theta, flat and of length p,
 
     F(theta) = (1 / W) sum_i w_i l_i(theta) + (lam / 2) |theta|^2,    W = sum_i w_i.
 
 Row i contributes a_i = w_i (g_i + lam theta), its gradient with its share of the penalty.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 
 import copy
-import functools
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +18,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call, jvp, vjp, vmap
+from torch.func import functional_call, jvp, vjp
 
 from skprune.datasets.source import RowSource
+from skprune.network.forward import (
+    Logits,
+    each_row,
+    first_not_finite,
+    load_forward_mode,
+    nbytes,
+    plain_attention,
+)
 from skprune.network.losses import RowLoss
 from skprune.network.module import TorchModel
 from skprune.network.output_hessian import OutputHessian
 
 #: Inputs are kept on the device between passes up to this many bytes.
 CACHED_BYTES = 1 << 30
-#: Directions that are pushed through a network side by side.
-DIRECTIONS = 16
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class NetworkProblem:
         with torch.no_grad():
             flat = [p.detach().reshape(-1).to(model.device) for p in self.parameters.values()]
             self.theta = torch.cat(flat)
-        self.net = _Outputs(model, loss)
+        self.net = Logits(model, loss)
         self._forward_mode: bool | None = None
         self._n_outputs: int | None = None
         self._set_rows(rows, targets, weights)
@@ -155,7 +158,7 @@ class NetworkProblem:
             positions = torch.from_numpy(np.asarray(where)).to(self.theta.device)
             batch = Batch(inputs, positions, self.targets[positions], self.weights[positions])
             if kept is not None:
-                if not kept and _nbytes(inputs) / len(batch) * len(self) > CACHED_BYTES:
+                if not kept and nbytes(inputs) / len(batch) * len(self) > CACHED_BYTES:
                     kept = None
                 else:
                     kept.append(batch)
@@ -226,19 +229,19 @@ class NetworkProblem:
         outputs, adjoint = vjp(f, self.theta)  # type: ignore[misc]
 
         def push(V: Tensor) -> Tensor:
-            return _each(lambda v: jvp(f, (self.theta,), (v,))[1], V)
+            return each_row(lambda v: jvp(f, (self.theta,), (v,))[1], V)
 
         def push_by_reverse(V: Tensor) -> Tensor:
             # J' c is linear in c, and the derivative of that map, transposed, is J.
             zeros = torch.zeros_like(outputs)
             transposed = vjp(lambda c: vjp(f, self.theta)[1](c)[0], zeros)[1]
-            return _each(lambda v: transposed(v)[0], V)
+            return each_row(lambda v: transposed(v)[0], V)
 
         def pull(C: Tensor) -> Tensor:
-            return _each(lambda c: adjoint(c)[0], C)
+            return each_row(lambda c: adjoint(c)[0], C)
 
         if self._forward_mode is None:
-            _load_forward_mode()
+            load_forward_mode()
             self._forward_mode = not self._pads() and self._adjoint(outputs, push, pull)
         return outputs, push if self._forward_mode else push_by_reverse, pull
 
@@ -362,68 +365,15 @@ class NetworkProblem:
                 )
 
     def _blame(self, losses: Tensor) -> str:
-        """Which layer first makes numbers that are not finite, in words."""
+        """Where numbers that are not finite come from, in words."""
         row = int((~torch.isfinite(losses)).nonzero()[0])
-        culprit: list[str] = []
-
-        def watch(name: str) -> Callable[..., None]:
-            def hook(module: nn.Module, args: Any, output: Any) -> None:
-                finite = not isinstance(output, Tensor) or bool(torch.isfinite(output).all())
-                if not finite and not culprit:
-                    culprit.append(name)
-
-            return hook
-
-        named = [(n, m) for n, m in self.model.module.named_modules() if n]
-        hooks = [m.register_forward_hook(watch(n)) for n, m in named]
-        try:
-            with torch.no_grad():
-                for batch in self.batches(np.array([row])):
-                    self.outputs(batch.inputs)
-        finally:
-            for handle in hooks:
-                handle.remove()
-        where = f"layer {culprit[0]!r} makes them" if culprit else "the loss makes them"
+        batch = next(iter(self.batches(np.array([row]))))
+        name = first_not_finite(self.model.module, lambda: self.outputs(batch.inputs))
+        where = "the loss makes them" if name is None else f"layer {name!r} makes them"
         return (
             f"The loss of row {row} is not finite: {where}. Look for missing or huge values in the "
             "row, or run the module in float32 or float64."
         )
-
-
-class _Outputs(nn.Module):
-    """A model's logits as a module, so that ``functional_call`` reaches all that forward does."""
-
-    def __init__(self, model: TorchModel, loss: RowLoss) -> None:
-        super().__init__()
-        self.module = model.module
-        self._model, self._loss = model, loss
-
-    def forward(self, inputs: Any) -> Tensor:
-        outputs = self._model.forward(_copy(inputs))  # some networks work in place
-        return outputs if self._loss.kind == "own" else self._loss.logits(outputs)
-
-
-@contextmanager
-def plain_attention() -> Iterator[None]:
-    """Attention by ordinary operations: the fused kernels call no hooks and have no derivatives
-    in forward mode.
-    """  # noqa: D205
-    mha, sdp = torch.backends.mha, torch.backends.cuda
-    flags = [
-        (mha.set_fastpath_enabled, mha.get_fastpath_enabled()),
-        (sdp.enable_flash_sdp, sdp.flash_sdp_enabled()),
-        (sdp.enable_mem_efficient_sdp, sdp.mem_efficient_sdp_enabled()),
-        (sdp.enable_math_sdp, sdp.math_sdp_enabled()),
-    ]
-    if hasattr(sdp, "enable_cudnn_sdp"):
-        flags.append((sdp.enable_cudnn_sdp, sdp.cudnn_sdp_enabled()))
-    for switch, _ in flags:
-        switch(switch is sdp.enable_math_sdp)
-    try:
-        yield
-    finally:
-        for switch, before in flags:
-            switch(before)
 
 
 def choose_parameters(
@@ -471,35 +421,3 @@ def check_finite(parameters: dict[str, nn.Parameter]) -> None:
                 f"Parameter {name!r} holds values that are not finite: the training diverged. "
                 "Train the network again with a smaller learning rate."
             )
-
-
-@functools.cache
-def _load_forward_mode() -> None:
-    """Let torch load its forward mode, which warns of a deprecation of its own."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        jvp(torch.sin, (torch.zeros(1),), (torch.zeros(1),))
-
-
-def _each(product: Callable[[Tensor], Tensor], V: Tensor) -> Tensor:
-    """``product`` of every row of V, some side by side."""
-    with torch.no_grad():
-        if len(V) == 1:
-            return product(V[0])[None]
-        return vmap(product, chunk_size=DIRECTIONS)(V)
-
-
-def _copy(inputs: Any) -> Any:
-    if isinstance(inputs, Tensor):
-        return inputs.clone()
-    if isinstance(inputs, dict):
-        return {name: _copy(value) for name, value in inputs.items()}
-    return tuple(_copy(v) for v in inputs) if isinstance(inputs, (tuple, list)) else inputs
-
-
-def _nbytes(inputs: Any) -> int:
-    if isinstance(inputs, Tensor):
-        return inputs.nbytes
-    if isinstance(inputs, dict):
-        return sum(_nbytes(v) for v in inputs.values())
-    return sum(_nbytes(v) for v in inputs) if isinstance(inputs, (tuple, list)) else 0

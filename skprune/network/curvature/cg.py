@@ -115,7 +115,7 @@ def conjugate_gradients(
     left = float((residual.norm(dim=1) / V.norm(dim=1).clamp_min(1e-300)).max())
     if left > UNSOLVED:
         raise CurvatureError(
-            f"Conjugate gradients left {left:.0%} of a system after {max_iterations} iterations: it "
-            "is too ill-conditioned. Give a larger damping."
+            f"Conjugate gradients left {left:.0%} of a system after {max_iterations} iterations: "
+            "it is too ill-conditioned. Give a larger damping."
         )
     return X

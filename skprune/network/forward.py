@@ -1,0 +1,112 @@
+"""A torch module's forward pass as a function: of its parameters, with plain operations only."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import jvp, vmap
+
+from skprune.network.losses import RowLoss
+from skprune.network.module import TorchModel
+
+#: Directions that are pushed through a network side by side.
+DIRECTIONS = 16
+
+
+class Logits(nn.Module):
+    """A model's logits as a module, so that ``functional_call`` reaches all that forward does."""
+
+    def __init__(self, model: TorchModel, loss: RowLoss) -> None:
+        super().__init__()
+        self.module = model.module
+        self._model, self._loss = model, loss
+
+    def forward(self, inputs: Any) -> Tensor:
+        outputs = self._model.forward(copy_inputs(inputs))  # some networks work in place
+        return outputs if self._loss.kind == "own" else self._loss.logits(outputs)
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Attention by ordinary operations: fused kernels call no hooks and lack forward mode."""
+    sdp = torch.backends.cuda
+    flags = [
+        (sdp.enable_flash_sdp, sdp.flash_sdp_enabled()),
+        (sdp.enable_mem_efficient_sdp, sdp.mem_efficient_sdp_enabled()),
+        (sdp.enable_math_sdp, sdp.math_sdp_enabled()),
+    ]
+    if hasattr(torch.backends, "mha"):  # not in the oldest supported torch
+        mha = torch.backends.mha
+        flags.append((mha.set_fastpath_enabled, mha.get_fastpath_enabled()))
+    if hasattr(sdp, "enable_cudnn_sdp"):
+        flags.append((sdp.enable_cudnn_sdp, sdp.cudnn_sdp_enabled()))
+    for switch, _ in flags:
+        switch(switch is sdp.enable_math_sdp)
+    try:
+        yield
+    finally:
+        for switch, before in flags:
+            switch(before)
+
+
+def first_not_finite(module: nn.Module, run: Callable[[], object]) -> str | None:
+    """The name of the layer that first makes numbers that are not finite in ``run()``."""
+    culprit: list[str] = []
+
+    def watch(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            finite = not isinstance(output, Tensor) or bool(torch.isfinite(output).all())
+            if not finite and not culprit:
+                culprit.append(name)
+
+        return hook
+
+    named = [(n, m) for n, m in module.named_modules() if n]
+    hooks = [m.register_forward_hook(watch(n)) for n, m in named]
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return culprit[0] if culprit else None
+
+
+@functools.cache
+def load_forward_mode() -> None:
+    """Let torch load its forward mode, which warns of a deprecation of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        jvp(torch.sin, (torch.zeros(1),), (torch.zeros(1),))
+
+
+def each_row(product: Callable[[Tensor], Tensor], V: Tensor) -> Tensor:
+    """``product`` of every row of V, some side by side."""
+    with torch.no_grad():
+        if len(V) == 1:
+            return product(V[0])[None]
+        return vmap(product, chunk_size=DIRECTIONS)(V)
+
+
+def copy_inputs(inputs: Any) -> Any:
+    """Nested tensors in memory of their own."""
+    if isinstance(inputs, Tensor):
+        return inputs.clone()
+    if isinstance(inputs, dict):
+        return {name: copy_inputs(value) for name, value in inputs.items()}
+    return tuple(copy_inputs(v) for v in inputs) if isinstance(inputs, (tuple, list)) else inputs
+
+
+def nbytes(inputs: Any) -> int:
+    """Bytes of nested tensors."""
+    if isinstance(inputs, Tensor):
+        return inputs.nbytes
+    if isinstance(inputs, dict):
+        return sum(nbytes(v) for v in inputs.values())
+    return sum(nbytes(v) for v in inputs) if isinstance(inputs, (tuple, list)) else 0
