@@ -36,7 +36,7 @@ class Logits(nn.Module):
 def plain_attention() -> Iterator[None]:
     """Attention by ordinary operations: fused kernels call no hooks and lack forward mode."""
     sdp = torch.backends.cuda
-    flags = [
+    flags: list[tuple[Callable[[bool], Any], bool]] = [
         (sdp.enable_flash_sdp, sdp.flash_sdp_enabled()),
         (sdp.enable_mem_efficient_sdp, sdp.mem_efficient_sdp_enabled()),
         (sdp.enable_math_sdp, sdp.math_sdp_enabled()),
