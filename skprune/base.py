@@ -132,7 +132,9 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         validate_data(self, X, reset=False, skip_check_array=True)
 
     def _check_rows(self, data: Any, name: str) -> None:
-        found, fitted = n_rows(data), len(self.keep_mask_)
+        # The length of a loader is its number of batches.
+        found = len(as_source(data)) if is_dataset(data) else n_rows(data)
+        fitted = len(self.keep_mask_)
         if found != fitted:
             raise ValueError(
                 f"{name} has {found} rows, but {type(self).__name__} was fitted on {fitted}. It "

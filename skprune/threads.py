@@ -1,10 +1,13 @@
-"""How many threads work on the products with the rows."""
+"""How many threads work on the products with the rows, and how they share them."""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from joblib import effective_n_jobs
@@ -13,6 +16,7 @@ from joblib import effective_n_jobs
 #: more than it gains, and on a busy machine a hundred times more.
 SMALL_TABLE = 2**21
 
+T = TypeVar("T")
 
 #: Fits under way, and torch's setting before the first: it is one for the process, so that of fits
 #: side by side only the last to end may restore it.
@@ -38,3 +42,43 @@ def threads(n_jobs: int | None, numbers_held: int) -> Iterator[None]:
             _under_way[0] -= 1
             if _under_way[0] == 0:
                 torch.set_num_threads(before)
+
+
+#: By process (a fork has none of its parent's threads) and number of workers.
+_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+
+
+def side_by_side(work: Callable[[int], T], n: int) -> list[T]:
+    """``[work(0), ..., work(n - 1)]``, each in a thread of its own for which torch has one core.
+
+    torch hands out every single operation to its threads and waits for the last of them. For many
+    short operations in a row that is slow, and on a busy machine ten times slower.
+    """
+    if n == 1:
+        return [work(0)]
+    gradients, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+    def in_mode(share: int) -> T:
+        # Modes are those of a thread.
+        with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
+            return work(share)
+
+    return list(_pool(n).map(in_mode, range(n)))
+
+
+def _pool(n: int) -> ThreadPoolExecutor:
+    """``n`` workers for which torch has one core each."""
+    key = (os.getpid(), n)
+    with _LOCK:
+        if key not in _pools:
+            before, started = torch.get_num_threads(), threading.Barrier(n)
+            pool = ThreadPoolExecutor(n, "skprune", _use_one_core)
+            list(pool.map(lambda _: started.wait(), range(n)))
+            torch.set_num_threads(before)  # the setting is also that of threads to come
+            _pools[key] = pool
+        return _pools[key]
+
+
+def _use_one_core() -> None:
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # a thread takes over the process's number at its first use: now

@@ -14,6 +14,7 @@ from skprune import InfluencePruner
 from skprune.cache import digest
 from skprune.models.encoding import MatrixRows, column_moments
 from skprune.models.features import DenseFeatures, SparseFeatures
+from skprune.threads import side_by_side
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -58,6 +59,43 @@ def test_products_are_those_of_the_stored_values(dtype, product, device, rng, sm
     assert float((found - expected).norm() / expected.norm()) < 1e-12
     rows = torch.tensor([3, 0, 40])
     torch.testing.assert_close(lazy.take(rows).rows(slice(0, 3)).cpu(), dense[rows])
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_threads_share_the_rows(product, rng, small_blocks, two_threads):
+    features = DenseFeatures(make_matrix(rng, torch.float32), ones=True)
+    state = rng.bit_generator.state
+    found = multiply(features, product, rng)
+    rng.bit_generator.state = state
+    expected = multiply(DenseFeatures(features.rows(slice(0, 57))), product, rng)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_threads_work_in_the_mode_of_their_caller(mode, rng, small_blocks, two_threads):
+    features = DenseFeatures(make_matrix(rng, torch.float32), ones=True)
+    theta = torch.from_numpy(rng.normal(size=(7, 2)))
+    dense = features.rows(slice(0, 57))
+    with mode():
+        found = features.sandwich(lambda part, Z: Z.mul_(2.0), theta)
+        Z = features.forward(theta)
+    torch.testing.assert_close(found, 2 * dense.T @ dense @ theta)
+    torch.testing.assert_close(Z, dense @ theta)
+    assert side_by_side(lambda i: torch.get_num_threads(), 2) == [1, 1]
+
+
+def test_mistakes_in_a_thread_are_raised(two_threads):
+    with pytest.raises(ZeroDivisionError):
+        side_by_side(lambda i: 1 // i, 2)
 
 
 def test_no_copy_is_made_of_a_large_matrix(rng, small_blocks, tmp_path):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,13 +19,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skprune.threads import side_by_side
+
+T = TypeVar("T")
+
 #: Numbers held at once by a temporary copy of rows (64 MiB of float64).
 CHUNK_NUMBERS = 2**23
 #: A dense matrix of no more numbers is held in float64 (256 MiB), ready to multiply.
 HELD_NUMBERS = 2**25
 #: Numbers that are converted at once to be multiplied: for a thread of a processor what its
-#: cache holds (4 MiB), for an accelerator enough to be busy with (128 MiB).
-BLOCK_NUMBERS, DEVICE_BLOCK_NUMBERS = 2**19, 2**24
+#: cache holds (1 MiB), for an accelerator enough to be busy with (128 MiB).
+BLOCK_NUMBERS, DEVICE_BLOCK_NUMBERS = 2**17, 2**24
 
 
 def row_chunks(n: int, width: int, numbers: int | None = None) -> Iterator[slice]:
@@ -148,26 +152,25 @@ class DenseFeatures(Features):
             return self.matrix @ theta
         theta = self._per_scale(theta)
         Z = theta.new_empty(len(self), theta.shape[1])
-        for part, block in self._blocks():
-            torch.mm(block, theta, out=Z[part])
+        self._each_block(lambda part, block: torch.mm(block, theta, out=Z[part]))
         return Z
 
     def adjoint(self, E: Tensor) -> Tensor:
         # E' Phi is read along the rows of Phi, and half as long to compute as Phi' E.
         if self._is_plain:
             return (E.T @ self.matrix).T
-        total = E.new_zeros(E.shape[1], self.shape[1])
-        for part, block in self._blocks():
-            total.addmm_(E[part].T, block)
+        K, D = E.shape[1], self.shape[1]
+        total = self._sum_blocks((K, D), lambda A, part, block: A.addmm_(E[part].T, block))
         return self._per_scale(total.T)
 
     def sandwich(self, middle: Callable[[slice, Tensor], Tensor], theta: Tensor) -> Tensor:
         # A block is multiplied from both sides while it is in the cache.
         theta = self._per_scale(theta)
-        total = theta.new_zeros(theta.shape[1], self.shape[1])
-        for part, block in self._blocks():
-            total.addmm_(middle(part, block @ theta).T, block)
-        return self._per_scale(total.T)
+
+        def add(A: Tensor, part: slice, block: Tensor) -> None:
+            A.addmm_(middle(part, block @ theta).T, block)
+
+        return self._per_scale(self._sum_blocks((theta.shape[1], self.shape[1]), add).T)
 
     def take(self, indices: Tensor) -> DenseFeatures:
         indices = indices.to(self.matrix.device)
@@ -185,20 +188,22 @@ class DenseFeatures(Features):
         return block
 
     def gram(self, weights: Tensor) -> Tensor:
-        total = weights.new_zeros(self.shape[1], self.shape[1])
-        for part, block in self._blocks():
-            total.addmm_(block.T, block * weights[part, None])
+        def add(A: Tensor, part: slice, block: Tensor) -> None:
+            A.addmm_(block.T, block * weights[part, None])
+
+        total = self._sum_blocks((self.shape[1], self.shape[1]), add)
         return self._per_scale(self._per_scale(total).T)
 
     def adjoint_squared(self, E: Tensor) -> Tensor:
-        total = E.new_zeros(self.shape[1], E.shape[1])
-        for part, block in self._blocks():
-            total.addmm_(block.square().T, E[part])
-        return self._per_scale(self._per_scale(total))
+        K, D = E.shape[1], self.shape[1]
+        total = self._sum_blocks((K, D), lambda A, part, block: A.addmm_(E[part].T, block.square()))
+        return self._per_scale(self._per_scale(total.T))
 
     def forward_squared(self, theta: Tensor) -> Tensor:
         theta = self._per_scale(self._per_scale(theta))
-        return torch.cat([block.square() @ theta for _, block in self._blocks()])
+        Z = theta.new_empty(len(self), theta.shape[1])
+        self._each_block(lambda part, block: torch.mm(block.square(), theta, out=Z[part]))
+        return Z
 
     def to(self, device: torch.device) -> DenseFeatures:
         """The same matrix, multiplying on another device.
@@ -225,20 +230,51 @@ class DenseFeatures(Features):
         names = ("matrix", "index", "mean", "scale", "ones", "device")
         return DenseFeatures(**{**{name: getattr(self, name) for name in names}, **changes})
 
-    def _blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """All rows of Phi before the division by ``scale``; a block is overwritten by the next."""
-        on_cpu = self.device.type == "cpu"
-        numbers = BLOCK_NUMBERS * torch.get_num_threads() if on_cpu else DEVICE_BLOCK_NUMBERS
-        if self._is_plain:
-            for part in row_chunks(len(self), self.shape[1], numbers):
-                yield part, self.matrix[part]
-            return
+    def _sum_blocks(
+        self, shape: tuple[int, int], add: Callable[[Tensor, slice, Tensor], object]
+    ) -> Tensor:
+        """Sum of what ``add(total, part, block)`` adds to a total of the given shape."""
+
+        def share(rows: slice) -> Tensor:
+            total = torch.zeros(shape, dtype=torch.float64, device=self.device)
+            for part, block in self._blocks(rows):
+                add(total, part, block)
+            return total
+
+        first, *others = self._shares(share)
+        for other in others:
+            first += other
+        return first
+
+    def _each_block(self, act: Callable[[slice, Tensor], object]) -> None:
+        """Call ``act(part, block)`` for all rows."""
+
+        def share(rows: slice) -> None:
+            for part, block in self._blocks(rows):
+                act(part, block)
+
+        self._shares(share)
+
+    def _shares(self, work: Callable[[slice], T]) -> list[T]:
+        """``work(rows)`` for shares of the rows: on a processor one for each thread."""
+        n, blocks = len(self), -(-self.shape[0] * self.shape[1] // BLOCK_NUMBERS)
+        count = torch.get_num_threads() if self.device.type == "cpu" else 1
+        count = max(1, min(count, blocks))
+        return side_by_side(lambda i: work(slice(i * n // count, (i + 1) * n // count)), count)
+
+    def _blocks(self, rows: slice) -> Iterator[tuple[slice, Tensor]]:
+        """Rows of Phi before the division by ``scale``; a block is overwritten by the next."""
+        n, D = rows.stop - rows.start, self.shape[1]
+        numbers = BLOCK_NUMBERS if self.device.type == "cpu" else DEVICE_BLOCK_NUMBERS
         buffer: Tensor | None = None
-        for part in row_chunks(len(self), self.shape[1], numbers):
+        for local in row_chunks(n, D, numbers):
+            part = slice(rows.start + local.start, rows.start + local.stop)
+            if self._is_plain:
+                yield part, self.matrix[part]
+                continue
             size = part.stop - part.start
             if buffer is None:
-                width = self.shape[1]
-                buffer = torch.ones(size, width, dtype=torch.float64, device=self.device)
+                buffer = torch.ones(size, D, dtype=torch.float64, device=self.device)
             self._fill(buffer[:size], self._stored(part))
             yield part, buffer[:size]
 
