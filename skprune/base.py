@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skprune.containers import PrunedData, n_rows, take_rows
 from skprune.datasets import as_source, is_dataset
+from skprune.datasets.arrays import is_columns
 
 #: What ``keep`` may be: a share of the rows or their number.
 KEEP_CONSTRAINTS: list[Any] = [
@@ -132,8 +133,8 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         validate_data(self, X, reset=False, skip_check_array=True)
 
     def _check_rows(self, data: Any, name: str) -> None:
-        # The length of a loader is its number of batches.
-        found = len(as_source(data)) if is_dataset(data) else n_rows(data)
+        # A loader is as long as its batches are many, a dict as its arrays.
+        found = len(as_source(data)) if self._is_source(data) else n_rows(data)
         fitted = len(self.keep_mask_)
         if found != fitted:
             raise ValueError(
@@ -146,8 +147,12 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._check_rows(y, "y")
         return PrunedData(self._take(X), self._take(y))
 
+    def _is_source(self, data: Any) -> bool:
+        """Whether rows are not what ``len`` counts and an index takes."""
+        return is_dataset(data) or is_columns(data, self.keep_mask_)
+
     def _take(self, data: Any) -> Any:
-        if is_dataset(data):
+        if self._is_source(data):
             return as_source(data).take(self.sample_indices_)
         return take_rows(data, self.sample_indices_)
 

@@ -315,7 +315,9 @@ class InfluencePruner(BasePruner):
         """
         self._validate_params()
         begin = time.perf_counter()
-        head_only = self.layers == "head" or not is_network(self.model)
+        head_only = isinstance(self.layers, str) and self.layers == "head"
+        head_only = head_only or not is_network(self.model)
+        self._check_curvature(head_only)
         if not head_only:
             self._check_network_budget()
         read = self._read_network if is_network(self.model) else self._read_table
@@ -325,13 +327,15 @@ class InfluencePruner(BasePruner):
         counted, whole = np.flatnonzero(table.weights > 0), table
         if len(counted) < len(whole):
             table = whole.take(counted)
-        seed, held_out = self._seed(table), Data(X_val, y_val)
+        seed, held_out = self._seed(table), None
         inner, outer = np.arange(len(table)), None
         if validation is None:
             groups = None if groups is None else np.asarray(groups)[counted]
             inner, outer = hold_out(table, self.validation_fraction, groups, seed)
             validation = table.take(outer)
             held_out = self._data(X, y, whole, counted[outer])
+        else:
+            held_out = self._data(X_val, y_val, validation, np.arange(len(validation)))
         fixed = None
         if self.keep is not None:
             minima = table.minima(self.min_per_class)
@@ -380,6 +384,16 @@ class InfluencePruner(BasePruner):
         self._finish(found, whole, counted)
         return self
 
+    def _check_curvature(self, head_only: bool) -> None:
+        known = CURVATURES if head_only else NETWORK_CURVATURES
+        if self.curvature != "auto" and self.curvature not in known:
+            names = ", ".join(map(repr, known))
+            raise ValueError(
+                f"curvature={self.curvature!r} is not one of "
+                f"{'a head' if head_only else 'layers'}; "
+                f"use 'auto', {names}{', or layers=' + repr('all') if head_only else ''}."
+            )
+
     def _check_network_budget(self) -> None:
         """Refuse what cannot be known of a whole network without training it."""
         if self.verify == "refit":
@@ -413,8 +427,9 @@ class InfluencePruner(BasePruner):
         return self.model
 
     def _data(self, X: Any, y: Any, table: Table, rows: Rows) -> Data:
-        """Some rows as the user has them, or as positions in them."""
-        if isinstance(table.X, SourceRows):
+        """Some rows as an estimator takes them; those of a network as positions."""
+        estimator = hasattr(self._retrained(), "fit") and not is_network(self._retrained())
+        if isinstance(table.X, SourceRows) and not (estimator and not is_dataset(X)):
             return Data(table.X.take_rows(rows), weights=table.weights[rows])
         return Data(take_rows(X, rows), take_rows(y, rows), table.weights[rows])
 
@@ -433,7 +448,7 @@ class InfluencePruner(BasePruner):
         network = Network(self.model, self.loss, self.weight_decay)
         table = read_rows(X, y, sample_weight, network.loss)
         self._dataset = X if is_dataset(X) else None
-        if X_val is None:
+        if X_val is None and y_val is None:
             return table, None, network
         return table, read_validation_rows(X_val, y_val, table, network.loss), network
 

@@ -159,7 +159,7 @@ def is_columns(data: Any, y: Any) -> bool:
     A tuple does if its entries are arrays that are as long as y; a tuple of rows is as long as y
     itself.
     """
-    if isinstance(data, Mapping):
+    if isinstance(data, Mapping) and not sp.issparse(data):  # a dok_matrix is a mapping as well
         return True
     if not isinstance(data, tuple) or not data:
         return False
