@@ -203,8 +203,7 @@ def smallest_size(
     """The smallest size whose gap, with one standard error, is allowed.
 
     Sizes are halved from ``largest`` until one is refused; between it and the last one allowed
-    the size is bisected on a log scale. Held-out rows are few and gaps noisy: a size that is
-    refused for its standard error alone is passed over once, for half of it. Every trial starts within the rows of the last one that
+    the size is bisected on a log scale. Every trial starts within the rows of the last one that
     was allowed.
 
     Parameters
@@ -221,29 +220,20 @@ def smallest_size(
         None if no size below ``largest`` was allowed.
     trials : list of Trial
         In the order they were made.
-    """  # noqa: E501
+    """
     trials: list[Trial] = []
     best: Trial | None = None
     upper, lower = largest, 0  # allowed, refused
-    doubtful = 0  # refused for its standard error alone, before anything smaller was tried
     while lower == 0 or upper / lower > RESOLUTION:
-        size = max(smallest, (doubtful or upper) // 2)
-        if lower > 0:
-            size = round((upper * lower) ** 0.5)
-        if size in (upper, lower, doubtful):
-            if not doubtful:
-                break
-            lower, doubtful = doubtful, 0
-            continue
-        warm = None if best is None else best.selection.indices
-        attempt = trial(size, warm, lower == 0)
+        size = max(smallest, upper // 2) if lower == 0 else round((upper * lower) ** 0.5)
+        if size in (upper, lower):
+            break
+        attempt = trial(size, None if best is None else best.selection.indices, lower == 0)
         trials.append(attempt)
         if attempt.gap.within(max_gap):
-            best, upper, doubtful = attempt, size, 0
-        elif lower == 0 and not doubtful and float(attempt.gap) <= max_gap:
-            doubtful = size
+            best, upper = attempt, size
         else:
-            lower, doubtful = doubtful or size, 0
+            lower = size
     return best, trials
 
 

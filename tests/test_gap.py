@@ -358,18 +358,6 @@ def test_search_where_nothing_is_allowed_or_nothing_can_go():
         assert trials == []
 
 
-def test_a_size_refused_for_its_standard_error_alone_is_passed_over_once():
-    errors = {500: 0.02, 250: 0.001, 125: 0.02, 62: 0.02}
-
-    def trial(size, warm, with_random):
-        return fake_trial(size, make_gap(0.005 if size > 70 else 1.0, errors.get(size, 0.02)))
-
-    best, trials = smallest_size(trial, largest=1000, smallest=1, max_gap=0.01)
-    assert [t.size for t in trials[:4]] == [500, 250, 125, 62]
-    assert best.size == 250  # 125 and 62 are refused in a row, so 125 is the limit
-    assert min(t.size for t in trials[4:]) > 125
-
-
 def test_a_subset_that_does_not_carry_over_grows():
     def fake_bench(n, gap_of, minima=1):
         def trial(size, warm=None, *, with_random=True):
