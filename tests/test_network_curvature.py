@@ -247,7 +247,8 @@ def test_another_damping_is_what_a_new_fit_gives(name):
             first.damped(0.7).solve(v), build_curvature(name, gradients, 0.7).solve(v)
         )
         torch.testing.assert_close(first.solve(v), before)
-        assert first.damping == 0.1 and first.ridge == pytest.approx(0.11)  # noqa: PT018
+        assert first.damping == 0.1
+        assert first.ridge == pytest.approx(0.11)
         with pytest.raises(ValueError, match="damping"):
             first.damped(-1.0)
 

@@ -70,8 +70,8 @@ def test_gap_of_a_callable_is_that_of_modules_trained_by_hand(device):
         modules = trained_by_hand(train_net, rows, 2, X_train, y_train)
     Z = [eval_outputs(m, X_test) for m in modules]
     losses = np.array([nn.functional.cross_entropy(z, torch.from_numpy(y_test)).item() for z in Z])
-    hits = np.array([accuracy_score(y_test, z.argmax(1)) for z in Z])
-    auc = np.array([roc_auc_score(y_test, z.softmax(1), multi_class="ovr") for z in Z])
+    hits = np.array([accuracy_score(y_test, z.argmax(1).numpy()) for z in Z])
+    auc = np.array([roc_auc_score(y_test, z.softmax(1).numpy(), multi_class="ovr") for z in Z])
     for scoring, expected in (
         ("loss", losses[1::2] - losses[::2]),
         ("accuracy", hits[::2] - hits[1::2]),

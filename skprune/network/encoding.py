@@ -208,6 +208,7 @@ class NetworkEncoder(HeadEncoder):
         if self.row_loss.kind == "cross_entropy":
             same = (outputs.argmax(1) == fit.outputs.argmax(1)).double().mean()
             text += f"; {float(same):.1%} of the predictions stay"
+        text += "; refits and their gaps are of this layer on fixed features, not of the network"
         return (("layer", text),)
 
     def _spread(self, X: SourceRows) -> Tensor:

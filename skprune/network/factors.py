@@ -78,7 +78,7 @@ class Factor(ABC):
         """How many numbers are kept."""
 
     @abstractmethod
-    def take(self, rows: Tensor) -> Factor:
+    def take(self, rows: Tensor | slice) -> Factor:
         """Some of the rows."""
 
     @abstractmethod
@@ -114,7 +114,7 @@ class MatrixFactor(Factor):
     def numbers(self) -> int:
         return self.X.numel() + self.E.numel()
 
-    def take(self, rows: Tensor) -> MatrixFactor:
+    def take(self, rows: Tensor | slice) -> MatrixFactor:
         return MatrixFactor(self.X[rows], self.E[rows])
 
     def scores(self, U: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ class LookupFactor(Factor):
     def numbers(self) -> int:
         return self.ids.numel() + self.E.numel()
 
-    def take(self, rows: Tensor) -> LookupFactor:
+    def take(self, rows: Tensor | slice) -> LookupFactor:
         return LookupFactor(self.ids[rows], self.E[rows], self.entries)
 
     def scores(self, U: Tensor) -> Tensor:
@@ -194,7 +194,7 @@ class RowFactor(Factor):
     def numbers(self) -> int:
         return self.values.numel()
 
-    def take(self, rows: Tensor) -> RowFactor:
+    def take(self, rows: Tensor | slice) -> RowFactor:
         return RowFactor(self.values[rows])
 
     def scores(self, U: Tensor) -> Tensor:

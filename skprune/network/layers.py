@@ -309,11 +309,10 @@ def _one_by_one(problem: NetworkProblem, batch: Batch) -> tuple[Tensor, Tensor]:
         C = torch.randn(outputs.shape, generator=generator).to(outputs)
         rows = []
         for z, c in zip(outputs, C, strict=True):
-            found = torch.autograd.grad((z * c).sum(), chosen, retain_graph=True, allow_unused=True)
-            parts = [
-                torch.zeros_like(p) if f is None else f  # type: ignore[redundant-expr]
-                for p, f in zip(chosen, found, strict=True)
-            ]
+            # A parameter that plays no part has a gradient of zeros instead of None.
+            parts = torch.autograd.grad(
+                (z * c).sum(), chosen, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
             rows.append(torch.cat([part.reshape(-1) for part in parts]))
         return torch.stack(rows).detach(), C
     finally:

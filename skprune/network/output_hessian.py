@@ -1,4 +1,4 @@
-"""The Hessian of the loss in a network's outputs, row by row: the middle of the Gauss-Newton matrix."""  # noqa: E501
+"""The Hessian of the loss in the outputs, row by row: the middle of the Gauss-Newton matrix."""
 
 from __future__ import annotations
 

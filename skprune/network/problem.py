@@ -226,7 +226,7 @@ class NetworkProblem:
         def f(theta: Tensor) -> Tensor:
             return self.outputs(batch.inputs, theta)
 
-        outputs, adjoint = vjp(f, self.theta)  # type: ignore[misc]
+        outputs, adjoint = vjp(f, self.theta)[:2]
 
         def push(V: Tensor) -> Tensor:
             return each_row(lambda v: jvp(f, (self.theta,), (v,))[1], V)

@@ -143,7 +143,7 @@ def row_parts(factors: Sequence[Factor], width: int) -> Iterator[Sequence[Factor
         return
     for start in range(0, b, step):
         rows = slice(start, start + step)
-        yield [factor.take(rows) for factor in factors]  # type: ignore[arg-type]
+        yield [factor.take(rows) for factor in factors]
 
 
 def check_finite_block(values: Tensor, block: Block) -> None:

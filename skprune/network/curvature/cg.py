@@ -102,8 +102,8 @@ def conjugate_gradients(
         bend = (direction * moved).sum(1, keepdim=True)
         if not bool(torch.isfinite(bend).all()):
             raise CurvatureError(
-                "Conjugate gradients met numbers that are not finite; run the module in float64, or "  # noqa: E501
-                "give a larger damping."
+                "Conjugate gradients met numbers that are not finite; run the module in float64, "
+                "or give a larger damping."
             )
         # A system that is solved, or a flat direction, stands still while the others go on.
         length = torch.where(active[:, None] & (bend > 0), rho / bend, 0.0)

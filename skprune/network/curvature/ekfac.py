@@ -12,11 +12,12 @@ from skprune.network.factors import Factor, MatrixFactor
 
 
 class EKFACCurvature(KFACCurvature):
-    """M ~ (U_B (x) U_A) diag(l) (U_B (x) U_A)' in every layer, with l the diagonal of the
-    Gauss-Newton matrix in that basis. Of all diagonals in the basis it is the nearest to M.
+    """M ~ (U_B (x) U_A) diag(l) (U_B (x) U_A)' in every layer.
+
+    l is the diagonal of the Gauss-Newton matrix in that basis, of all diagonals the nearest to M.
 
     Cost: a second pass, whose gradients are rotated into the basis row by row.
-    """  # noqa: D205
+    """
 
     name = "ekfac"
     how = "EK-FAC"

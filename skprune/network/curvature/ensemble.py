@@ -45,8 +45,8 @@ class CurvatureEnsemble:
         for member in self.members:
             if not isinstance(member, WhiteningCurvature):
                 raise TypeError(
-                    f"The curvature {member.name!r} has no root, so there is no space in which rows "  # noqa: E501
-                    "are vectors; take 'ekfac' or 'dense'."
+                    f"The curvature {member.name!r} has no root, so there is no space in which "
+                    "rows are vectors; take 'ekfac' or 'dense'."
                 )
             operators.append(network_influence(member))
         return StackedInfluence(operators)
@@ -66,7 +66,8 @@ class CurvatureEnsemble:
             torch.stack([getattr(f, name) for f in found]).mean(0)
             for name in ("losses", "linear", "lengths")
         ]
-        return RemovalPrediction(*mean, found[0].weights)  # type: ignore[call-arg]
+        losses, linear, lengths = mean
+        return RemovalPrediction(losses, linear, lengths, found[0].weights)
 
     def row_scores(self, held_out: Callable[[NetworkProblem], NetworkProblem]) -> Tensor:
         """``row_scores``, the mean over members, shape (n,)."""

@@ -23,9 +23,10 @@ UNRESOLVED = 0.5
 class LowRankCurvature(WhiteningCurvature):
     """M ~ U diag(l) U' with a few eigenvectors, by the Lanczos method.
 
-    In the complement of U the matrix is (c + lam + damping) I: dropping it, as some do, would declare
-    that no row moves the parameters there. c is half the smallest eigenvalue that was found, since
-    the directions in which the rows say most of the rest curve about as much.
+    In the complement of U the matrix is (c + lam + damping) I: dropping it, as some do, would
+    declare that no row moves the parameters there. c is half the smallest
+    eigenvalue that was found, since the directions in which the rows say most of the rest curve
+    about as much.
 
     Cost: ``rank`` products with the Gauss-Newton matrix, ``rank`` times p numbers.
 
@@ -34,7 +35,7 @@ class LowRankCurvature(WhiteningCurvature):
     gradients : RowGradients
     damping : float or "auto"
     rank : int, default=200
-    """  # noqa: E501
+    """
 
     name = "lowrank"
 
