@@ -171,9 +171,10 @@ def judge(
         seconds = answer.get("rows_cpu_seconds", answer.get("score_cpu_seconds"))
         wall = answer.get("rows_seconds", answer.get("score_seconds"))
         n = len(answer["rows"])
-        record |= {"rows_per_cpu_second": n / seconds, "rows_per_second": n / wall}
-        with_fit = seconds + answer["fit_cpu_seconds"]
-        record["rows_per_cpu_second_with_fit"] = n / with_fit
+        spent = {"cpu_second": seconds, "second": wall}
+        spent["cpu_second_with_fit"] = seconds + answer["fit_cpu_seconds"]
+        # A clock may not see a short part: no rate then, rather than an endless one.
+        record |= {f"rows_per_{unit}": n / time for unit, time in spent.items() if time > 0}
         if single.any():
             rows = [label["row"] for label in labels if label["kind"] == "single"]
             truth = actual[single].mean(1)
