@@ -16,6 +16,7 @@ from sklearn.datasets import (
     load_digits,
     load_iris,
     load_wine,
+    make_blobs,
     make_regression,
 )
 from sklearn.decomposition import PCA
@@ -515,6 +516,18 @@ def test_unpenalised_separable_classes_warn(model, rng):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         InfluencePruner(keep=0.5, model=LogisticRegression(), random_state=0).fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore::skprune.exceptions.PruningWarning")
+@pytest.mark.parametrize("C", [1e6, np.inf])
+def test_hessians_that_are_mostly_rounding_are_damped(C):
+    # Far from the boundary all curvature is below the rounding of the largest entry.
+    X, y = make_blobs(400, 5, centers=3, cluster_std=0.5, random_state=0)
+    pruner = InfluencePruner(model=LogisticRegression(C=C), max_gap=0.01, random_state=0)
+    X_kept, y_kept = pruner.fit_transform(X, y)
+    assert_consistent(pruner, len(y))
+    assert len(X_kept) < 50
+    assert LogisticRegression(C=C).fit(X_kept, y_kept).score(X, y) == 1.0
 
 
 def test_many_duplicates_are_what_goes_first(rng):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,11 +26,7 @@ class DenseCurvature(Curvature):
         D, K = self._shape = problem.theta_shape
         self.dim = D * K
         H = hessian_matrix(problem, outputs)
-        # Relative to every diagonal entry, so that the unit of a column makes no difference; an
-        # entry is 0 only where all gradients are, and any positive number will do.
-        diagonal = H.diagonal()
-        diagonal.add_(torch.where(diagonal > 0, RELATIVE_DAMPING * diagonal, 1.0))
-        factor = torch.linalg.cholesky(H)
+        factor = _cholesky(H)
         identity = torch.eye(self.dim, dtype=H.dtype, device=H.device)
         self._inverse_factor = torch.linalg.solve_triangular(factor, identity, upper=False)
 
@@ -49,6 +46,25 @@ class DenseCurvature(Curvature):
     def whiten_rows(self, Phi: Tensor, E: Tensor) -> Tensor:
         rows = (E[:, :, None] * Phi[:, None, :]).reshape(len(E), self.dim)
         return rows @ self._inverse_factor.T
+
+
+def _cholesky(H: Tensor) -> Tensor:
+    """Lower Cholesky factor of H with the least damping under which it is positive definite.
+
+    On separable classes without a penalty nearly all curvature is rounding, and much is needed.
+    """
+    # Relative to every diagonal entry, so that the unit of a column makes no difference; an
+    # entry is 0 only where all gradients are, and any positive number will do.
+    diagonal = H.diagonal().clone()
+    for relative in np.geomspace(RELATIVE_DAMPING, 1.0, 11):
+        H.diagonal().copy_(torch.where(diagonal > 0, (1.0 + relative) * diagonal, 1.0))
+        factor, failed = torch.linalg.cholesky_ex(H)
+        if not failed:
+            return factor
+    raise ValueError(
+        "The Hessian of the head has no Cholesky factor, even with its diagonal doubled: numbers "
+        "in it are not finite. Scale the columns of X, or raise the penalty."
+    )
 
 
 def hessian_matrix(problem: HeadProblem, outputs: Tensor) -> Tensor:
