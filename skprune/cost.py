@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -101,6 +101,17 @@ def network_cost(n: int, p: int, K: int, seconds_per_row: float) -> CostEstimate
     one = n * seconds_per_row * FORWARD_AND_BACKWARD
     steps = {"examine": 2 * (EXAMINATION + K) * one, "search": 2 * NETWORK_CHOICE * one}
     return CostEstimate(steps, 4 * (20 * p + 40 * n))
+
+
+def ensemble_cost(members: Iterable[CostEstimate]) -> CostEstimate:
+    """Cost of examining several networks: all are held at the same time."""
+    steps: dict[str, float] = {}
+    total = 0
+    for member in members:
+        total += member.bytes
+        for name, seconds in member.steps.items():
+            steps[name] = steps.get(name, 0.0) + seconds
+    return CostEstimate(steps, total)
 
 
 def _seconds(work: Callable[[], object]) -> float:

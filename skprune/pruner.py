@@ -21,14 +21,14 @@ from sklearn.utils.validation import check_is_fitted
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
 from skprune.cache import digest
 from skprune.containers import take_rows
-from skprune.cost import CostEstimate, head_cost
+from skprune.cost import CostEstimate, ensemble_cost, head_cost
 from skprune.curvature import CURVATURES
 from skprune.datasets import is_dataset
 from skprune.devices import choose_device
 from skprune.exceptions import PruningWarning
 from skprune.models.adapters import HeadSpec
 from skprune.models.encoding import HeadEncoder
-from skprune.network.adapters import Network, is_network
+from skprune.network.adapters import Network, as_members, is_network
 from skprune.network.curvature import CURVATURES as NETWORK_CURVATURES
 from skprune.network.encoding import NetworkEncoder, SourceRows
 from skprune.network.module import TorchModel
@@ -85,7 +85,9 @@ class InfluencePruner(BasePruner):
         fitted without the held-out rows, so let encoders ignore unknown categories.
         Torch models are a trained ``nn.Module``, which comes back as it was, a skorch net, or a
         callable ``train(dataset, seed) -> nn.Module``. The last two, unless the net is fitted,
-        are trained here without the held-out rows; a module has mostly seen them.
+        are trained here without the held-out rows; a module has mostly seen them. A list of
+        trained modules (checkpoints, or seeds; not for ``layers="head"``) is examined together:
+        all effects are means over its members.
     scoring : str or callable, default="loss"
         "loss": cross-entropy in nats, or squared error in units of the variance of y. Or any
         scikit-learn scorer, which counts all held-out rows alike, whatever their weight.
@@ -424,7 +426,7 @@ class InfluencePruner(BasePruner):
                 f"verify='retrain' trains the model anew, and model={self.model!r} is a head that "
                 "verify='refit' trains anew already; pass the estimator to retrain as verify."
             )
-        return self.model
+        return as_members(self.model)[0]
 
     def _data(self, X: Any, y: Any, table: Table, rows: Rows) -> Data:
         """Some rows as an estimator takes them; those of a network as positions."""
@@ -537,9 +539,12 @@ class InfluencePruner(BasePruner):
                 "fit; give a trained module or net."
             )
         table = read_rows(X, y, None, network.loss)
-        module = network.module(table.X.source, table.X.positions, 0)
-        model = TorchModel(module, self.device)
-        return probe_network(model, table.X, self.layers, self._estimate_head)
+        rows = (table.X.source, table.X.positions, 0)
+        modules = [network.module(*rows)] if self.layers == "head" else network.modules(*rows)
+        models = [TorchModel(module, self.device) for module in modules]
+        return ensemble_cost(
+            probe_network(m, table.X, self.layers, self._estimate_head) for m in models
+        )
 
     def group_influence(self, rows: Any) -> GroupInfluence:
         """Predict what removing a set of rows does, without retraining.
@@ -554,7 +559,8 @@ class InfluencePruner(BasePruner):
         GroupInfluence
             ``influence`` (influence function) and ``newton`` (Newton step on the kept rows), each
             with the change of ``parameters``, mean ``predictions`` and ``loss`` on the held-out
-            rows. Without ``X_val`` those rows are among the fitted ones.
+            rows. Without ``X_val`` those rows are among the fitted ones. Of a list of networks
+            the last two are means, and ``parameters`` are those of one after the other.
 
         Raises
         ------

@@ -190,17 +190,10 @@ def test_the_objective_is_torchs_own(name):
     table = read_rows(X, targets_of(kind, y), None, loss)
     model, network = TorchModel(net, "cpu"), Network(net, loss, decay)
     with model.frozen():
-        rows = regime._loss(model, network, table)
         settings = type("S", (), {"curvature": "dense"})()
-        pruning = regime._Pruning(settings, model, network, rows, "all", table, 256)
-        problem = regime.NetworkProblem(
-            model,
-            rows,
-            table.X,
-            pruning._targets(table),
-            penalty=decay * pruning._in_mean(table),
-        )
-        values, unit = problem.losses(), 1.0 / pruning._in_mean(table)
+        examiner = regime._Examiner(settings, model, network, table, "all", table, 256)
+        problem = examiner.examine(table).problem
+        values, unit = problem.losses(), 1.0 / examiner._in_mean(table)
         gradient = problem.gradients() / problem.total + problem.penalty * problem.theta
     t = torch.from_numpy(np.asarray(table.y))
     mean = loss(net(torch.from_numpy(X).double()), t)

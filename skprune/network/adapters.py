@@ -1,4 +1,4 @@
-"""From what the user hands in as ``model=`` to a trained torch module."""
+"""From what the user hands in as ``model=`` to trained torch modules."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ NUMBER_LOSSES = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.MSELoss)
 
 
 class Network:
-    """A torch model that is trained already, or knows how to be.
+    """A torch model, or several, that is trained already, or knows how to be.
 
     Parameters
     ----------
-    model : nn.Module, skorch net or callable ``train(dataset, seed) -> nn.Module``
+    model : nn.Module, skorch net, callable ``train(dataset, seed) -> nn.Module``, or list or \
+            tuple of trained nn.Modules
     loss : object or None
         What the user says that the loss is; None takes the criterion of a skorch net, and leaves
         it to the targets of other models.
@@ -40,6 +41,8 @@ class Network:
     """
 
     def __init__(self, model: Any, loss: Any = None, weight_decay: float | None = None) -> None:
+        self.members = as_members(model)
+        model = self.members[0]  # several are modules, of which the rest asks the same
         self.model, self.loss, self.weight_decay = model, loss, weight_decay
         self.trains = not isinstance(model, nn.Module)
         if is_skorch(model):
@@ -51,11 +54,26 @@ class Network:
             if weight_decay is None:
                 self.weight_decay = model.get_params().get("optimizer__weight_decay")
 
+    def modules(self, source: RowSource, rows: NDArray[np.int64], seed: int) -> list[nn.Module]:
+        """The trained modules: all of several, or the only one as ``module`` gives it."""
+        return self.members if len(self.members) > 1 else [self.module(source, rows, seed)]
+
     def module(self, source: RowSource, rows: NDArray[np.int64], seed: int) -> nn.Module:
         """The trained module; trained on ``rows`` of ``source`` if it is not yet.
 
         torch's and numpy's global random states are left as they were.
+
+        Raises
+        ------
+        ValueError
+            If there are several.
         """
+        if len(self.members) > 1:
+            raise ValueError(
+                f"layers='head' examines the last layer of one network, and model holds "
+                f"{len(self.members)}; give one of them, or examine whole networks with "
+                "layers='all' or the names of layers."
+            )
         if isinstance(self.model, nn.Module):
             return self.model
         if not self.trains:
@@ -78,14 +96,38 @@ class Network:
         return module
 
 
+def as_members(model: Any) -> list[Any]:
+    """The networks of an ensemble; anything but a list or tuple is the only member of one.
+
+    Raises
+    ------
+    ValueError
+        If the list is empty.
+    TypeError
+        If it holds anything but trained modules.
+    """
+    if not isinstance(model, (list, tuple)):
+        return [model]
+    if not model:
+        raise ValueError("model is an empty list; give at least one trained nn.Module.")
+    for position, member in enumerate(model):
+        if not isinstance(member, nn.Module):
+            raise TypeError(
+                f"model[{position}] is of type {type(member).__name__}; a list of models is an "
+                "ensemble of trained nn.Modules and holds nothing else (of a fitted skorch net "
+                "take its module_)."
+            )
+    return list(model)
+
+
 def is_skorch(model: Any) -> bool:
     """Whether ``model`` is a skorch net, without importing skorch."""
     return all(hasattr(model, name) for name in ("get_iterator", "module", "criterion"))
 
 
 def is_network(model: Any) -> bool:
-    """Whether ``model`` is a torch model: a module, a skorch net or a callable that trains one."""
-    if isinstance(model, nn.Module) or is_skorch(model):
+    """Whether ``model`` is a torch model: a module, a list, a skorch net or a callable."""
+    if isinstance(model, (nn.Module, list, tuple)) or is_skorch(model):
         return True
     named = isinstance(model, (type, str, BaseEstimator)) or hasattr(model, "fit")
     return callable(model) and not named

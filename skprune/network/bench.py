@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,52 +10,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.gap import Gap
-from skprune.network.curvature.base import NetworkCurvature, WhiteningCurvature
-from skprune.network.influence import network_influence
-from skprune.network.problem import NetworkProblem
-from skprune.network.removal import predict_removal, row_scores
+from skprune.network.curvature.ensemble import CurvatureEnsemble
 from skprune.search import Trial
 from skprune.subset import Rows, Selection, select_rows
 from skprune.subset.start import starting_subset
 
 
-@dataclass(frozen=True)
-class HeldOutRows:
-    """Rows to predict the gap on.
-
-    Attributes
-    ----------
-    problem : NetworkProblem
-        The network on them.
-    unit : float
-        Factor from the network's loss to the reported one.
-    """
-
-    problem: NetworkProblem
-    unit: float
-
-
 class NetworkBench:
     """Selects subsets of any size and predicts their gap.
 
-    Works within ``model.frozen()`` only.
+    Works only while all members are frozen (``TorchModel.frozen``).
 
     Parameters
     ----------
-    selector : WhiteningCurvature
-        In whose metric the influence vectors cancel.
-    predictor : NetworkCurvature
-        Whose Newton steps predict the gap; may be the same.
-    held_out : HeldOutRows
+    ensemble : CurvatureEnsemble
+    unit : float
+        Factor from the networks' loss to the reported one.
     groups, minima, solver, prior, seed
         As in ``skprune.search.Bench``.
     """
 
     def __init__(
         self,
-        selector: WhiteningCurvature,
-        predictor: NetworkCurvature,
-        held_out: HeldOutRows,
+        ensemble: CurvatureEnsemble,
+        unit: float,
         *,
         groups: Rows,
         minima: Rows,
@@ -64,8 +41,8 @@ class NetworkBench:
         prior: NDArray[np.float64] | None,
         seed: int,
     ) -> None:
-        self.predictor, self.held_out = predictor, held_out
-        self.operator = network_influence(selector)
+        self.ensemble, self.unit = ensemble, unit
+        self.operator = ensemble.influence()
         self.groups, self.minima, self.solver = groups, minima, solver
         self.prior, self.seed = prior, seed
 
@@ -103,16 +80,16 @@ class NetworkBench:
 
     def gap(self, kept: Rows) -> Gap:
         """The predicted gap of keeping some rows, with the standard error over held-out rows."""
-        held, unit = self.held_out.problem, self.held_out.unit
+        weights = self.ensemble.weights.double()
         if len(kept) == len(self):
-            return Gap(0.0, 0.0, "predicted", "loss", len(held))
-        changes = predict_removal(self.predictor, self._without(kept), held).losses[0].double()
-        weights = held.weights.double() / held.weights.double().sum()
+            return Gap(0.0, 0.0, "predicted", "loss", len(weights))
+        changes = self.ensemble.predict_removal(self._without(kept)).losses[0].double()
+        weights = weights / weights.sum()
         mean = float(weights @ changes)
         largest = float(weights.square().sum())  # 1 / h for equal weights
         error = float((weights * (changes - mean)).norm())
         error = error / (1.0 - largest) ** 0.5 if largest < 1 - 1e-6 else float("inf")
-        return Gap(unit * mean, unit * error, "predicted", "loss", len(held))
+        return Gap(self.unit * mean, self.unit * error, "predicted", "loss", len(weights))
 
     def scores(self, own: Tensor | None) -> Tensor:
         """Predicted change of the mean held-out loss if one row is removed, for all rows (n,).
@@ -120,17 +97,16 @@ class NetworkBench:
         ``own`` are the positions of the held-out rows if they are among these; such a row is
         scored on the others, or it would be paid for fitting itself.
         """
-        held = self.held_out.problem
-        scores = row_scores(self.predictor, held).double()
+        scores = self.ensemble.row_scores().double()
         if own is not None:
-            weights = held.weights.double()
+            weights = self.ensemble.weights.double()
             rest = weights.sum() - weights
             squares = self.operator.squared_norms()[own].double()
             corrected = (weights.sum() * scores[own] - squares) / rest.clamp_min(1e-300)
             scores[own] = torch.where(rest > 0, corrected, 0.0)
-        return self.held_out.unit * scores
+        return self.unit * scores
 
     def _without(self, kept: Rows) -> Tensor:
         removed = torch.ones(1, len(self), dtype=torch.bool)
         removed[0, torch.from_numpy(kept)] = False
-        return removed.to(self.predictor.problem.theta.device)
+        return removed.to(self.ensemble.weights.device)

@@ -1,9 +1,11 @@
-"""Prune for a whole network: examine its layers, search, carry over to all rows, score, report."""
+"""Prune for whole networks: examine their layers, search, carry over to all rows, score, report."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +16,13 @@ from numpy.typing import NDArray
 from skprune.gap import Gap
 from skprune.network.adapters import Network
 from skprune.network.batches import first_size, smaller
-from skprune.network.bench import HeldOutRows, NetworkBench
+from skprune.network.bench import NetworkBench
 from skprune.network.curvature import build_curvature, choose_curvature
 from skprune.network.curvature.base import NetworkCurvature, WhiteningCurvature
+from skprune.network.curvature.ensemble import CurvatureEnsemble, Member
+from skprune.network.encoding import SourceRows
 from skprune.network.layers import RowGradients
-from skprune.network.losses import RowLoss, read_loss
+from skprune.network.losses import read_loss
 from skprune.network.module import TorchModel, find_link
 from skprune.network.problem import NetworkProblem
 from skprune.network.removal import removal_steps
@@ -37,30 +41,39 @@ LINK_ROWS = 8
 
 @dataclass(frozen=True)
 class NetworkStudy:
-    """The curvature of all rows, ready to say what removing some of them does."""
+    """The curvatures of all rows, ready to say what removing some of them does."""
 
-    model: TorchModel
-    curvature: NetworkCurvature
-    held_out: HeldOutRows
+    models: Sequence[TorchModel]
+    ensemble: CurvatureEnsemble
+    unit: float
 
     def remove(self, removed: NDArray[np.bool_]) -> GroupInfluence:
-        """Predicted effect of removing the rows where the mask is True."""
+        """Predicted effect of removing the rows where the mask is True.
+
+        Predictions and loss are means over the members. Each has parameters of its own: their
+        changes stand one after the other.
+        """
         mask = torch.from_numpy(removed)[None]
-        with self.model.frozen():
+        with _frozen(self.models):
             changes = (self._change(mask, method) for method in ("influence", "newton"))
             return GroupInfluence(*changes)
 
     def _change(self, mask: torch.Tensor, method: str) -> Change:
-        held = self.held_out.problem
-        step = removal_steps(self.curvature, mask, method)[0]
-        theta = held.theta + step
-        difference = _predictions(held, theta) - _predictions(held, held.theta)
-        weights = held.weights / held.weights.sum()
-        losses = held.losses(theta) - held.losses()
+        weights = self.ensemble.weights / self.ensemble.weights.sum()
+        steps, predictions, losses = [], [], []
+        for member in self.ensemble.members:
+            held = member.held_out
+            step = removal_steps(member.predictor, mask, method)[0]
+            theta = held.theta + step
+            steps.append(step)
+            predictions.append(
+                weights @ (_predictions(held, theta) - _predictions(held, held.theta))
+            )
+            losses.append(weights @ (held.losses(theta) - held.losses()))
         return Change(
-            parameters=step.cpu().numpy(),
-            predictions=(weights @ difference).cpu().numpy(),
-            loss=self.held_out.unit * float(weights @ losses),
+            parameters=torch.cat(steps).cpu().numpy(),
+            predictions=torch.stack(predictions).mean(0).cpu().numpy(),
+            loss=self.unit * float(torch.stack(losses).mean()),
         )
 
 
@@ -83,15 +96,16 @@ def prune_network(
         raise ValueError("layers=[] names no layer; name some, or use layers='all' or 'head'.")
     train = table if settings.outer is None else table.take(settings.inner)
     begin = time.perf_counter()
-    module = network.module(train.X.source, train.X.positions, settings.seed)
+    modules = network.modules(train.X.source, train.X.positions, settings.seed)
     seconds = time.perf_counter() - begin if network.trains else None
-    model = TorchModel(module, settings.network_device)
-    size = first_size(settings.batch_size, model.device)
+    models = [TorchModel(module, settings.network_device) for module in modules]
+    device = models[0].device
+    size = first_size(settings.batch_size, device)
     while True:
         try:
-            return _prune(settings, table, network, layers, validation, model, size, seconds)
+            return _prune(settings, table, network, layers, validation, models, size, seconds)
         except (MemoryError, RuntimeError) as error:
-            size = smaller(size, error, model.device)
+            size = smaller(size, error, device)
 
 
 def _prune(
@@ -100,16 +114,19 @@ def _prune(
     network: Network,
     layers: Any,
     validation: Table,
-    model: TorchModel,
+    models: Sequence[TorchModel],
     batch_size: int,
     training_seconds: float | None,
 ) -> Outcome:
     n, inner, outer = len(table), settings.inner, settings.outer
     train = table if outer is None else table.take(inner)
-    with model.frozen():
-        loss = _loss(model, network, table)
-        pruning = _Pruning(settings, model, network, loss, layers, validation, batch_size)
-        bench = pruning.bench(train, inner)
+    with _frozen(models):
+        _check_alike(models, table.X)
+        examiners = [
+            _Examiner(settings, model, network, table, layers, validation, batch_size)
+            for model in models
+        ]
+        bench = _bench(settings, examiners, train, inner)
         smallest, fixed = max(1, int(bench.minima.sum())), None
         if settings.fixed is not None:
             fixed = min(len(bench), max(smallest, round(settings.fixed / n * len(bench))))
@@ -121,15 +138,14 @@ def _prune(
             random = bench.random_gap(best.size)
         whole, kept = bench, np.arange(n) if best is None else best.selection.indices
         if outer is not None:
-            whole = pruning.bench(table, np.arange(n))
+            whole = _bench(settings, examiners, table, np.arange(n))
             size = settings.fixed
             if settings.retraining is not None and best is not None:
                 size = round(best.size / len(bench) * n)
             best, kept = carry_over(bench, whole, inner, best, trials, size, settings.max_gap)
-        scores = whole.scores(None if outer is None else torch.from_numpy(outer).to(model.device))
-        problem = whole.predictor.problem
-        pull = problem.gradients() / problem.total + problem.penalty * problem.theta
-        norm = float(pull.norm())
+        own = None if outer is None else torch.from_numpy(outer).to(models[0].device)
+        scores = whole.scores(own)
+        norm = float(np.mean([_gradient_norm(m.problem) for m in whole.ensemble.members]))
     nothing = Gap(0.0, 0.0, settings.level, "loss", len(validation))
     return Outcome(
         kept=kept,
@@ -140,34 +156,60 @@ def _prune(
         report=_report(
             settings, table, whole, len(bench), best, trials, kept, random, training_seconds, norm
         ),
-        study=NetworkStudy(model, whole.predictor, whole.held_out),
+        study=NetworkStudy(models, whole.ensemble, whole.unit),
     )
 
 
-class _Pruning:
-    """What the bench of the trial and that of all rows share."""
+@contextmanager
+def _frozen(models: Sequence[TorchModel]) -> Iterator[None]:
+    """All models in evaluation mode on their device; afterwards they are as they were."""
+    with ExitStack() as stack:
+        for model in models:
+            stack.enter_context(model.frozen())
+        yield
+
+
+def _check_alike(models: Sequence[TorchModel], rows: SourceRows) -> None:
+    """Refuse members over which no mean can be taken."""
+    inputs, _ = next(iter(rows.batches(1)))
+    with torch.no_grad():
+        found: dict[str, list[Any]] = {
+            "number of outputs": [model.forward(inputs).shape[1] for model in models],
+            "precision": [model.dtype for model in models],
+            "device": [model.device for model in models],
+        }
+    for what, values in found.items():
+        if len(set(values)) > 1:
+            raise ValueError(
+                f"The networks of a list must agree in their {what}, as effects are means over "
+                f"them; got {', '.join(map(str, values))}."
+            )
+
+
+class _Examiner:
+    """One network: what the bench of the trial and that of all rows share of it."""
 
     def __init__(
         self,
         settings: Settings,
         model: TorchModel,
         network: Network,
-        loss: RowLoss,
+        table: Table,
         layers: Any,
         validation: Table,
         batch_size: int,
     ) -> None:
-        self.settings, self.model, self.loss, self.layers = settings, model, loss, layers
+        self.model, self.layers, self.curvature = model, layers, settings.curvature
         self.decay = network.weight_decay or 0.0
         self.validation, self.batch_size = validation, batch_size
-        inputs, _ = next(iter(validation.X.batches(1)))
+        inputs, _ = next(iter(table.X.batches(LINK_ROWS)))
+        link = find_link(model, inputs)
         with torch.no_grad():
             self.n_outputs = model.forward(inputs).shape[1]
-        self.curvature = settings.curvature
+        self.loss = read_loss(network.loss, link, table.y, self.n_outputs)
 
-    def bench(self, table: Table, rows: NDArray[np.int64]) -> NetworkBench:
-        """Examine the rows of ``table``, which are ``rows`` of the whole."""
-        settings = self.settings
+    def examine(self, table: Table) -> Member:
+        """The curvature of the rows of ``table``."""
         problem = NetworkProblem(
             self.model,
             self.loss,
@@ -191,16 +233,14 @@ class _Pruning:
             self._targets(self.validation),
             torch.from_numpy(self.validation.weights),
         )
-        return NetworkBench(
-            selector,
-            predictor,
-            HeldOutRows(held, self._unit(table)),
-            groups=table.codes,
-            minima=table.minima(settings.min_per_class),
-            solver=settings.solver,
-            prior=settings.prior.of(rows, lambda score: _difficulty(score, problem)),
-            seed=settings.seed,
-        )
+        return Member(selector, predictor, held)
+
+    def unit(self, table: Table) -> float:
+        """Factor from the model's loss to the reported one: squared errors are shares of Var(y)."""
+        if self.loss.kind != "squared":
+            return 1.0 / self._in_mean(self.validation)
+        variance = float(np.var(table.y.reshape(len(table), -1), axis=0).mean())
+        return 1.0 / variance if variance > 0 else 1.0
 
     def _targets(self, table: Table) -> torch.Tensor:
         targets = self.loss.encode(table.y, self.n_outputs)
@@ -212,12 +252,23 @@ class _Pruning:
         shares = self.loss.shares(table.y, self.n_outputs).numpy()
         return float(table.weights @ shares / table.weights.sum())
 
-    def _unit(self, table: Table) -> float:
-        """Factor from the model's loss to the reported one: squared errors are shares of Var(y)."""
-        if self.loss.kind != "squared":
-            return 1.0 / self._in_mean(self.validation)
-        variance = float(np.var(table.y.reshape(len(table), -1), axis=0).mean())
-        return 1.0 / variance if variance > 0 else 1.0
+
+def _bench(
+    settings: Settings, examiners: Sequence[_Examiner], table: Table, rows: NDArray[np.int64]
+) -> NetworkBench:
+    """Examine the rows of ``table``, which are ``rows`` of the whole, by all networks."""
+    members = [examiner.examine(table) for examiner in examiners]
+    return NetworkBench(
+        CurvatureEnsemble(members),
+        examiners[0].unit(table),
+        groups=table.codes,
+        minima=table.minima(settings.min_per_class),
+        solver=settings.solver,
+        prior=settings.prior.of(
+            rows, lambda score: np.mean([_difficulty(score, m.problem) for m in members], axis=0)
+        ),
+        seed=settings.seed,
+    )
 
 
 def _difficulty(score: str, problem: NetworkProblem) -> NDArray[np.float64]:
@@ -231,6 +282,11 @@ def _difficulty(score: str, problem: NetworkProblem) -> NDArray[np.float64]:
         error = problem.cotangents(batch, outputs)
         norms[batch.positions.cpu()] = torch.linalg.vector_norm(error, dim=1).double().cpu()
     return norms.numpy()
+
+
+def _gradient_norm(problem: NetworkProblem) -> float:
+    pull = problem.gradients() / problem.total + problem.penalty * problem.theta
+    return float(pull.norm())
 
 
 def _predictions(problem: NetworkProblem, theta: torch.Tensor) -> torch.Tensor:
@@ -252,19 +308,24 @@ def _report(
     training_seconds: float | None,
     gradient_norm: float,
 ) -> PruningReport:
-    problem, predictor = bench.predictor.problem, bench.predictor
-    hows = Counter(treatment.how for treatment in predictor.treatments)
+    curvatures = [member.predictor for member in bench.ensemble.members]
     notes: tuple[tuple[str, str], ...] = (
-        ("layers", "; ".join(f"{count} parameters {how}" for how, count in hows.items())),
-        ("damping", f"{predictor.ridge:.2g}, mean eigenvalue {predictor.mean_eigenvalue:.2g}"),
+        ("layers", _distinct(_treatments(c) for c in curvatures)),
+        (
+            "damping",
+            _distinct(
+                f"{c.ridge:.2g}, mean eigenvalue {c.mean_eigenvalue:.2g}" for c in curvatures
+            ),
+        ),
     )
+    if len(curvatures) > 1:
+        notes = (("members", f"{len(curvatures)} networks; effects are means over them"), *notes)
     full_seconds, pruned_seconds, retraining = training_seconds, None, settings.retraining
     if retraining is not None:
         notes += in_words(retraining, settings.retrained)
         full_seconds = retraining.seconds_per_training(n_train)
         if best is not None:
             pruned_seconds = retraining.seconds_per_training(best.size)
-    name = type(problem.model.module).__name__
     return PruningReport(
         status=outcome(settings.keep, settings.max_gap, settings.level, best, trials),
         met=settings.keep is not None or best is not None,
@@ -277,7 +338,7 @@ def _report(
         random=random,
         max_gap=settings.max_gap if settings.keep is None else None,
         prior=settings.prior.in_words(),
-        model=f"{name}, {problem.dim:,} parameters, {predictor.name} curvature",
+        model=_distinct(_description(c) for c in curvatures),
         gradient_norm=gradient_norm,
         selection_seconds=time.perf_counter() - settings.begin,
         full_fit_seconds=full_seconds,
@@ -288,9 +349,17 @@ def _report(
     )
 
 
-def _loss(model: TorchModel, network: Network, table: Table) -> RowLoss:
-    inputs, _ = next(iter(table.X.batches(LINK_ROWS)))
-    link = find_link(model, inputs)
-    with torch.no_grad():
-        n_outputs = model.forward(inputs).shape[1]
-    return read_loss(network.loss, link, table.y, n_outputs)
+def _description(curvature: NetworkCurvature) -> str:
+    problem = curvature.problem
+    name = type(problem.model.module).__name__
+    return f"{name}, {problem.dim:,} parameters, {curvature.name} curvature"
+
+
+def _treatments(curvature: NetworkCurvature) -> str:
+    hows = Counter(treatment.how for treatment in curvature.treatments)
+    return "; ".join(f"{count} parameters {how}" for how, count in hows.items())
+
+
+def _distinct(texts: Iterable[str]) -> str:
+    """What is said of the members, once where they are the same."""
+    return " | ".join(dict.fromkeys(texts))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,62 +15,65 @@ from skprune.network.problem import NetworkProblem
 from skprune.network.removal import RemovalPrediction, predict_removal, row_scores
 
 
+@dataclass(frozen=True)
+class Member:
+    """One trained network.
+
+    Attributes
+    ----------
+    selector : WhiteningCurvature
+        In whose metric the influence vectors of its rows cancel.
+    predictor : NetworkCurvature
+        Of the same rows, whose steps predict what removing some does; may be the same.
+    held_out : NetworkProblem
+        The network on the rows on which that is predicted.
+    """
+
+    selector: WhiteningCurvature
+    predictor: NetworkCurvature
+    held_out: NetworkProblem
+
+    @property
+    def problem(self) -> NetworkProblem:
+        """The network on the rows that are examined."""
+        return self.predictor.problem
+
+
 class CurvatureEnsemble:
     """Predictions are means over members, each with its own parameters and curvature.
 
     One trained network is one draw of a random training; the effect of rows on the next training
-    is nearer to the mean over several.
+    is nearer to the mean over several. A single network is an ensemble of one.
 
     Parameters
     ----------
-    members : sequence of NetworkCurvature
-        Each of the same rows, at its own parameters.
+    members : sequence of Member
+        Of the same rows, and with the same held-out rows.
     """
 
-    def __init__(self, members: Sequence[NetworkCurvature]) -> None:
-        if not members:
-            raise ValueError("An ensemble needs at least one member; got none.")
-        if len({len(m.problem) for m in members}) > 1:
-            raise ValueError("The members of an ensemble must be of the same rows.")
+    def __init__(self, members: Sequence[Member]) -> None:
         self.members = list(members)
 
+    @property
+    def weights(self) -> Tensor:
+        """Weights of the held-out rows, shape (h,)."""
+        return self.members[0].held_out.weights
+
     def influence(self) -> InfluenceOperator:
-        """The operator whose products are means over members.
+        """The operator whose products are means over members."""
+        operators = [network_influence(m.selector) for m in self.members]
+        # The stack of one is that one, after a copy of every vector.
+        return operators[0] if len(operators) == 1 else StackedInfluence(operators)
 
-        Raises
-        ------
-        TypeError
-            If a member has no root to whiten with.
-        """
-        operators = []
-        for member in self.members:
-            if not isinstance(member, WhiteningCurvature):
-                raise TypeError(
-                    f"The curvature {member.name!r} has no root, so there is no space in which "
-                    "rows are vectors; take 'ekfac' or 'dense'."
-                )
-            operators.append(network_influence(member))
-        return StackedInfluence(operators)
-
-    def predict_removal(
-        self,
-        removed: Tensor,
-        held_out: Callable[[NetworkProblem], NetworkProblem],
-        method: str = "newton",
-    ) -> RemovalPrediction:
-        """``predict_removal``, the mean over members.
-
-        ``held_out`` gives the held-out rows of a member's problem: ``lambda p: p.on(rows, y)``.
-        """
-        found = [predict_removal(m, removed, held_out(m.problem), method) for m in self.members]
-        mean = [
+    def predict_removal(self, removed: Tensor) -> RemovalPrediction:
+        """``predict_removal`` by Newton steps, the mean over members."""
+        found = [predict_removal(m.predictor, removed, m.held_out) for m in self.members]
+        losses, linear, lengths = (
             torch.stack([getattr(f, name) for f in found]).mean(0)
             for name in ("losses", "linear", "lengths")
-        ]
-        losses, linear, lengths = mean
-        return RemovalPrediction(losses, linear, lengths, found[0].weights)
+        )
+        return RemovalPrediction(losses, linear, lengths, self.weights)
 
-    def row_scores(self, held_out: Callable[[NetworkProblem], NetworkProblem]) -> Tensor:
+    def row_scores(self) -> Tensor:
         """``row_scores``, the mean over members, shape (n,)."""
-        found = [row_scores(m, held_out(m.problem)) for m in self.members]
-        return torch.stack(found).mean(0)
+        return torch.stack([row_scores(m.predictor, m.held_out) for m in self.members]).mean(0)
