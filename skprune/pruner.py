@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -21,18 +20,17 @@ from sklearn.utils.validation import check_is_fitted
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
 from skprune.cache import digest
 from skprune.containers import take_rows
-from skprune.cost import CostEstimate, ensemble_cost, head_cost
+from skprune.cost import CostEstimate
 from skprune.curvature import CURVATURES
 from skprune.datasets import is_dataset
 from skprune.devices import choose_device
+from skprune.estimate import estimate_cost
 from skprune.exceptions import PruningWarning
 from skprune.models.adapters import HeadSpec
 from skprune.models.encoding import HeadEncoder
-from skprune.network.adapters import Network, as_members, is_network
+from skprune.network.adapters import Network, is_network
 from skprune.network.curvature import CURVATURES as NETWORK_CURVATURES
 from skprune.network.encoding import NetworkEncoder, SourceRows
-from skprune.network.module import TorchModel
-from skprune.network.probe import probe_network
 from skprune.network.reading import read_rows, read_validation_rows
 from skprune.prior import Prior
 from skprune.reading import (
@@ -48,11 +46,9 @@ from skprune.regimes.head import prune_head
 from skprune.regimes.network import prune_network
 from skprune.removal import GroupInfluence
 from skprune.retraining import Data, make_retraining
+from skprune.rules import examines_head, what_is_retrained
 from skprune.subset import SOLVERS, Rows
 from skprune.threads import threads
-
-#: Rows that are encoded to learn how many features there will be.
-ENCODED_ROWS = 2000
 
 
 class InfluencePruner(BasePruner):
@@ -317,11 +313,7 @@ class InfluencePruner(BasePruner):
         """
         self._validate_params()
         begin = time.perf_counter()
-        head_only = isinstance(self.layers, str) and self.layers == "head"
-        head_only = head_only or not is_network(self.model)
-        self._check_curvature(head_only)
-        if not head_only:
-            self._check_network_budget()
+        head_only = examines_head(self)
         read = self._read_network if is_network(self.model) else self._read_table
         table, validation, subject = read(X, y, sample_weight, X_val, y_val)
         # Rows without weight say nothing of the model: they are neither examined nor kept.
@@ -342,7 +334,7 @@ class InfluencePruner(BasePruner):
         if self.keep is not None:
             minima = table.minima(self.min_per_class)
             fixed = min(len(table), resolve_size(self.keep, len(whole), minima))
-        retrained = self._retrained()
+        retrained = what_is_retrained(self)
         retraining = None
         if retrained is not None:
             retraining = make_retraining(
@@ -356,6 +348,10 @@ class InfluencePruner(BasePruner):
                 device=self.device,
                 batch_size=self.batch_size,
             )
+        if isinstance(subject, Network):
+            numbers = len(table) * subject.n_parameters
+        else:
+            numbers = len(table) * getattr(self, "n_features_in_", 1)
         settings = Settings(
             max_gap=self.max_gap,
             keep=self.keep,
@@ -371,13 +367,13 @@ class InfluencePruner(BasePruner):
             inner=inner,
             outer=outer,
             seed=seed,
-            device=choose_device(self.device, len(table) * getattr(self, "n_features_in_", 1)),
+            device=choose_device(self.device, numbers),
             network_device=self.device,
             batch_size=self.batch_size,
             verbose=self.verbose,
             begin=begin,
         )
-        with threads(self.n_jobs, len(table) * getattr(self, "n_features_in_", 1)):
+        with threads(self.n_jobs, numbers):
             if isinstance(subject, Network) and not head_only:
                 found = prune_network(settings, table, subject, self.layers, validation)
             else:
@@ -386,51 +382,10 @@ class InfluencePruner(BasePruner):
         self._finish(found, whole, counted)
         return self
 
-    def _check_curvature(self, head_only: bool) -> None:
-        known = CURVATURES if head_only else NETWORK_CURVATURES
-        if self.curvature != "auto" and self.curvature not in known:
-            names = ", ".join(map(repr, known))
-            raise ValueError(
-                f"curvature={self.curvature!r} is not one of "
-                f"{'a head' if head_only else 'layers'}; "
-                f"use 'auto', {names}{', or layers=' + repr('all') if head_only else ''}."
-            )
-
-    def _check_network_budget(self) -> None:
-        """Refuse what cannot be known of a whole network without training it."""
-        if self.verify == "refit":
-            raise ValueError(
-                "verify='refit' fits a head anew; for other layers use verify='retrain', or None."
-            )
-        if self.keep is None and self._retrained() is None:
-            raise ValueError(
-                "Without retraining the gap of a whole network is a prediction, good for comparing "
-                "subsets but no ground to choose a size on. Fix the size with keep=..., give "
-                "verify='retrain' with a model that can be trained (a skorch net or a callable "
-                "train(dataset, seed)), or examine the last layer with layers='head'."
-            )
-        if self.scoring != "loss" and self._retrained() is None:
-            raise ValueError(
-                f"scoring={self.scoring!r} of a whole network is not predicted, only the loss is; "
-                "use scoring='loss', verify='retrain', or layers='head'."
-            )
-
-    def _retrained(self) -> Any:
-        """What is retrained to measure a gap; None if nothing is."""
-        if self.verify is None or self.verify in ("auto", "refit"):
-            return None
-        if not isinstance(self.verify, str):
-            return self.verify
-        if self.model is None or isinstance(self.model, str):
-            raise ValueError(
-                f"verify='retrain' trains the model anew, and model={self.model!r} is a head that "
-                "verify='refit' trains anew already; pass the estimator to retrain as verify."
-            )
-        return as_members(self.model)[0]
-
     def _data(self, X: Any, y: Any, table: Table, rows: Rows) -> Data:
         """Some rows as an estimator takes them; those of a network as positions."""
-        estimator = hasattr(self._retrained(), "fit") and not is_network(self._retrained())
+        retrained = what_is_retrained(self)
+        estimator = hasattr(retrained, "fit") and not is_network(retrained)
         if isinstance(table.X, SourceRows) and not (estimator and not is_dataset(X)):
             return Data(table.X.take_rows(rows), weights=table.weights[rows])
         return Data(take_rows(X, rows), take_rows(y, rows), table.weights[rows])
@@ -514,37 +469,7 @@ class InfluencePruner(BasePruner):
         True
         """
         self._validate_params()
-        if is_network(self.model):
-            return self._estimate_network(X, y)
-        table, spec = read_table(clone(self), X, y, None, self.model)
-        first = np.unique(table.codes, return_index=True)[1]
-        few = table.take(np.union1d(first, np.arange(min(len(table), ENCODED_ROWS))))
-        problem = (
-            HeadEncoder(spec, table.classes)
-            .fit(few.X, few.y, few.weights)
-            .problem(few.X, few.y, few.weights)
-        )
-        return self._estimate_head(len(table), *problem.theta_shape)
-
-    def _estimate_head(self, n: int, D: int, K: int) -> CostEstimate:
-        fixed, device = self.keep is not None, choose_device(self.device, n * D)
-        with threads(self.n_jobs, n * D):
-            return head_cost(n, D, K, 8, fixed=fixed, device=device)
-
-    def _estimate_network(self, X: Any, y: Any) -> CostEstimate:
-        network = Network(self.model, self.loss, self.weight_decay)
-        if network.trains:
-            raise ValueError(
-                "estimate_cost runs a few rows through the network, but this model is trained by "
-                "fit; give a trained module or net."
-            )
-        table = read_rows(X, y, None, network.loss)
-        rows = (table.X.source, table.X.positions, 0)
-        modules = [network.module(*rows)] if self.layers == "head" else network.modules(*rows)
-        models = [TorchModel(module, self.device) for module in modules]
-        return ensemble_cost(
-            probe_network(m, table.X, self.layers, self._estimate_head) for m in models
-        )
+        return estimate_cost(self, X, y)
 
     def group_influence(self, rows: Any) -> GroupInfluence:
         """Predict what removing a set of rows does, without retraining.

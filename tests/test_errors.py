@@ -290,7 +290,7 @@ def mixed_penalty():
     [
         ("svm", ValueError, ["model='svm' is not known", '"softmax", "ridge"']),
         (DecisionTreeClassifier(), TypeError, [r"got DecisionTreeClassifier\(\)", "as a proxy"]),
-        (LogisticRegression, TypeError, ["got <class", "a LogisticRegression"]),
+        (LogisticRegression, TypeError, ["class LogisticRegression; pass an instance"]),
         (3, TypeError, ["got 3"]),
         (make_pipeline(StandardScaler()), TypeError, ["got StandardScaler"]),
         (make_pipeline(StandardScaler(), Lasso()), TypeError, ["got Lasso"]),

@@ -95,7 +95,7 @@ def test_scores_are_first_order_predictions_for_single_rows():
         torch.testing.assert_close(scores, predicted.linear_loss)
         assert predicted.losses.shape == predicted.linear.shape == (N, 8)
         steps = removal_steps(curvature, single)
-        torch.testing.assert_close(predicted.lengths, steps.norm(dim=1))
+        torch.testing.assert_close(predicted.lengths, steps.norm(dim=1) / problem.theta.norm())
         before, after = held.losses(), held.losses(held.theta + steps[3])
         torch.testing.assert_close(predicted.losses[3], after - before)
 

@@ -192,6 +192,9 @@ def test_other_losses_of_modules():
     smooth = nn.CrossEntropyLoss(label_smoothing=0.2)
     full, pruned = (smooth(Z, torch.from_numpy(y)).item() for Z in modules(10))
     assert gap(10, y, loss=smooth) == pytest.approx(pruned - full, abs=1e-5)
+    weighted = nn.CrossEntropyLoss(weight=torch.linspace(0.5, 3, 10, dtype=torch.float64))
+    full, pruned = (weighted(Z, torch.from_numpy(y)).item() for Z in modules(10))
+    assert gap(10, y, loss=weighted) == pytest.approx(pruned - full, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["array", "dict", "dataset"])

@@ -579,6 +579,16 @@ def test_words_reach_a_callable_as_numbers():
     prune(make, X, np.array(["ant", "bee", "cat"])[y])
 
 
+def test_double_precision_reaches_a_callable_as_torchs_own():
+    X, y = blobs()
+
+    def make(dataset, seed):
+        assert {t.dtype for t in dataset.tensors} == {torch.float32}
+        return mlp(6, 1)
+
+    prune(make, X.astype(np.float64), y + 0.5)
+
+
 def test_regression_on_whole_numbers():
     X, y = blobs(n=100)
     y = np.random.default_rng(0).integers(0, 1000, 100)

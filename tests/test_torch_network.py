@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from torchcases import (
     trained_mlp,
 )
 
-from skprune import InfluencePruner
+from skprune import InfluencePruner, PruningWarning
 from skprune.network.adapters import Network
 from skprune.network.losses import read_loss
 from skprune.network.module import TorchModel, find_link
@@ -479,10 +480,62 @@ def test_numbers_that_are_not_finite_are_blamed():
     broken = X.copy()
     broken[77, 2] = np.nan
     before = state_of(net)
-    with pytest.raises(FloatingPointError, match="not finite"):
+    with pytest.raises(FloatingPointError, match="row 77 is not finite"):
         prune(net, broken, y)
     assert_untouched(net, before)
     with torch.no_grad():
         net[3].weight[0, 0] = float("inf")
     with pytest.raises(FloatingPointError, match=r"'3\.weight'"):
         prune(net, X, y)
+
+
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_rows_that_the_module_does_not_take_are_refused_in_words(layers):
+    X, y = blobs()
+    net = trained_mlp(X, y)
+    with pytest.raises(ValueError, match=r"Sequential fails on rows like these, float32 \(\d, 5\)"):
+        prune(net, X[:, :5], y, layers=layers)
+    with pytest.raises(ValueError, match="Sequential fails on rows like these"):
+        InfluencePruner(model=net, layers=layers).estimate_cost(X[:, :5], y)
+    text, y = sentences()
+    with pytest.raises(ValueError, match=r"'ids'.*forward\(input_ids, attention_mask\)"):
+        prune(TextNet(), {"ids": text["input_ids"]}, y, layers=layers)
+
+
+def test_classes_and_layers_of_no_network_are_refused():
+    X, y = blobs()
+    with pytest.raises(TypeError, match=r"class ImageNet; pass an instance"):
+        prune(ImageNet, X, y, layers="head")
+    for model in (None, "softmax"):
+        with pytest.raises(ValueError, match="those of a torch model"):
+            prune(model, X, y)
+
+
+def test_a_step_that_leaves_the_network_behind_warns():
+    X, y = blobs()
+    net = trained_mlp(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PruningWarning)
+        prune(net, X, y, keep=0.9)
+    with torch.no_grad():  # any step is long beside parameters of nearly nothing
+        for parameter in net[3].parameters():
+            parameter *= 1e-3
+    with pytest.warns(PruningWarning, match="not to be believed"):
+        prune(net, X, y, keep=0.1, layers=["3"])
+
+
+@pytest.mark.skipif(torch.get_num_threads() == 1, reason="torch has one thread")
+def test_networks_with_work_to_do_have_all_threads():
+    X, y = blobs(400)
+    seen = []
+
+    class Wide(nn.Sequential):
+        def forward(self, x):
+            seen.append(torch.get_num_threads())
+            return super().forward(x)
+
+    prune(Wide(nn.Linear(6, 1000), nn.Linear(1000, 3)), X, y, layers="head")
+    assert max(seen) == torch.get_num_threads()
+    seen.clear()
+    prune(Wide(nn.Linear(6, 3)), X, y, layers="head")
+    assert set(seen) == {1}

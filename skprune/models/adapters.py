@@ -177,9 +177,15 @@ def _read_linear_model(model: Any) -> HeadSpec:
             fit_intercept=model.fit_intercept,
             class_weight=model.class_weight if is_classifier else None,
         )
+    if isinstance(model, type):
+        raise TypeError(
+            f"model is the class {model.__name__}; pass an instance of it, such as "
+            f"{model.__name__}(), and of a torch nn.Module a trained one."
+        )
     raise TypeError(
-        f"model must be {SUPPORTED}; got {model!r}. To prune for another estimator, let "
-        "the pruner examine one of these as a proxy and fit yours on the rows it keeps."
+        f"model must be {SUPPORTED}, or a torch model; got {model!r}. To prune for another "
+        "estimator, let the pruner examine one of these as a proxy and fit yours on the rows it "
+        "keeps."
     )
 
 

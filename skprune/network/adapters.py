@@ -19,6 +19,9 @@ from skprune.datasets import RowSource, is_dataset
 #: Losses whose targets are floating numbers.
 NUMBER_LOSSES = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.MSELoss)
 
+#: Of a network that is not built yet.
+UNKNOWN_PARAMETERS = 2**16
+
 
 class Network:
     """A torch model, or several, that is trained already, or knows how to be.
@@ -53,6 +56,15 @@ class Network:
                 self.loss = criterion(**options) if isinstance(criterion, type) else criterion
             if weight_decay is None:
                 self.weight_decay = model.get_params().get("optimizer__weight_decay")
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that a row meets on its way through the network, as far as they are known."""
+        module = getattr(self.model, "module_", self.model)
+        if not isinstance(module, nn.Module):
+            return UNKNOWN_PARAMETERS
+        known = (p for p in module.parameters() if not isinstance(p, nn.UninitializedParameter))
+        return sum(p.numel() for p in known)
 
     def modules(self, source: RowSource, rows: NDArray[np.int64], seed: int) -> list[nn.Module]:
         """The trained modules: all of several, or the only one as ``module`` gives it."""
@@ -160,7 +172,7 @@ def as_dataset(source: RowSource, rows: NDArray[np.int64]) -> Any:
     given = source.take(rows)
     if is_dataset(source.original):
         return given
-    targets = torch.from_numpy(np.ascontiguousarray(source.targets()[rows]))
+    targets = _tensor(source.targets()[rows])
     if isinstance(given, Mapping):
         named: dict[str, Any] = {name: _tensor(part) for name, part in given.items()}
         pair: tuple[Any, Any] = (StackDataset(**named), targets)
@@ -172,4 +184,7 @@ def as_dataset(source: RowSource, rows: NDArray[np.int64]) -> Any:
 def _tensor(part: Any) -> torch.Tensor:
     if isinstance(part, torch.Tensor):
         return part
-    return torch.as_tensor(part.toarray() if sp.issparse(part) else np.asarray(part))
+    values = part.toarray() if sp.issparse(part) else np.ascontiguousarray(part)
+    # Double precision is numpy's default, not a choice; networks are in torch's.
+    tensor = torch.as_tensor(values)
+    return tensor.to(torch.get_default_dtype()) if values.dtype == np.float64 else tensor

@@ -104,6 +104,7 @@ class NetworkEncoder(HeadEncoder):
         check_finite(dict(module.named_parameters()))
         inputs, _ = next(X.source.batches(min(8, len(X)), X.positions[:8]))
         with self.model.frozen():
+            self.model.check(inputs)
             self.head = self.model.find_head(inputs)
         n_outputs = self.head.layer.out_features
         self.row_loss = read_loss(self.network.loss, self.head.link, y, n_outputs)

@@ -86,12 +86,21 @@ def load_forward_mode() -> None:
         jvp(torch.sin, (torch.zeros(1),), (torch.zeros(1),))
 
 
+@contextmanager
+def no_batching_advice() -> Iterator[None]:
+    """Without torch's advice that some operation is mapped over rows by a loop: it is right."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop because", UserWarning)
+        yield
+
+
 def each_row(product: Callable[[Tensor], Tensor], V: Tensor) -> Tensor:
     """``product`` of every row of V, some side by side."""
     with torch.no_grad():
         if len(V) == 1:
             return product(V[0])[None]
-        return vmap(product, chunk_size=DIRECTIONS)(V)
+        with no_batching_advice():
+            return vmap(product, chunk_size=DIRECTIONS)(V)
 
 
 def copy_inputs(inputs: Any) -> Any:

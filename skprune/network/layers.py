@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from skprune.network.factors import Block, Factor, RowFactor, row_gradients
+from skprune.network.forward import no_batching_advice
 from skprune.network.problem import Batch, NetworkProblem
 from skprune.network.trace import NotByRowError, Trace, read_layers
 
@@ -194,7 +195,8 @@ class RowGradients:
                 return (outputs[0] * c).sum()
 
             try:
-                rows = vmap(grad(along), in_dims=(None, 0, 0))(others, batch.inputs, C)
+                with no_batching_advice():
+                    rows = vmap(grad(along), in_dims=(None, 0, 0))(others, batch.inputs, C)
                 return {name: r.flatten(1) for name, r in rows.items()}
             except (RuntimeError, ValueError, TypeError, NotImplementedError):
                 self._by_loop = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,6 +158,27 @@ class TorchModel:
         """Outputs (b, K) of a batch of inputs, on the device."""
         return as_outputs(self.call(self.prepare(inputs)), type(self.module).__name__)
 
+    def check(self, inputs: Any) -> None:
+        """Run a few rows, so that rows which the module does not take are refused in words.
+
+        Raises
+        ------
+        ValueError
+            If its forward fails on them; the error is the cause.
+        """
+        prepared, name = self.prepare(inputs), type(self.module).__name__
+        try:
+            with torch.no_grad():
+                self.call(prepared)
+        except (MemoryError, torch.cuda.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"{name} fails on rows like these, {_in_words(prepared)} in a batch: "
+                f"{type(error).__name__}: {error}. Give rows of the shape and type that it was "
+                f"trained on; its forward is forward{inspect.signature(self.module.forward)}."
+            ) from error
+
     def call(self, inputs: Any) -> Any:
         """Whatever the module returns for prepared inputs."""
         if isinstance(inputs, dict):
@@ -202,6 +224,17 @@ class TorchModel:
             "its softmax, log-softmax or sigmoid) that sees every row once, so there is no head "
             'to examine; use layers="all" or name the layers.'
         )
+
+
+def _in_words(inputs: Any) -> str:
+    """Types and shapes of the inputs of a batch."""
+    if isinstance(inputs, Tensor):
+        return f"{str(inputs.dtype).removeprefix('torch.')} {tuple(inputs.shape)}"
+    if isinstance(inputs, dict):
+        return ", ".join(f"{name}= {_in_words(value)}" for name, value in inputs.items())
+    if isinstance(inputs, tuple):
+        return ", ".join(map(_in_words, inputs))
+    return type(inputs).__name__
 
 
 def first_input(args: Any, kwargs: Any) -> Any:

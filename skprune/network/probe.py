@@ -25,6 +25,7 @@ def probe_network(
     """Cost of pruning ``rows``; ``head_cost(n, D, K)`` is that of a head on given features."""
     inputs, positions = next(iter(rows.batches(PROBE_ROWS)))
     with model.frozen(), torch.no_grad():
+        model.check(inputs)
         prepared = model.prepare(inputs)
         seconds = seconds_per_row(lambda: model.call(prepared), len(positions))
         if isinstance(layers, str) and layers == "head":

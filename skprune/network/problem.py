@@ -370,6 +370,8 @@ class NetworkProblem:
         batch = next(iter(self.batches(np.array([row]))))
         name = first_not_finite(self.model.module, lambda: self.outputs(batch.inputs))
         where = "the loss makes them" if name is None else f"layer {name!r} makes them"
+        # Rows that are some of the user's are named as the user counts them.
+        row = int(getattr(self.rows, "positions", np.arange(len(self)))[row])
         return (
             f"The loss of row {row} is not finite: {where}. Look for missing or huge values in the "
             "row, or run the module in float32 or float64."

@@ -121,7 +121,7 @@ def _prune(
     n, inner, outer = len(table), settings.inner, settings.outer
     train = table if outer is None else table.take(inner)
     with _frozen(models):
-        _check_alike(models, table.X)
+        _check(models, table.X)
         examiners = [
             _Examiner(settings, model, network, table, layers, validation, batch_size)
             for model in models
@@ -169,9 +169,11 @@ def _frozen(models: Sequence[TorchModel]) -> Iterator[None]:
         yield
 
 
-def _check_alike(models: Sequence[TorchModel], rows: SourceRows) -> None:
-    """Refuse members over which no mean can be taken."""
+def _check(models: Sequence[TorchModel], rows: SourceRows) -> None:
+    """Refuse rows that a member does not take, and members over which no mean can be taken."""
     inputs, _ = next(iter(rows.batches(1)))
+    for model in models:
+        model.check(inputs)
     with torch.no_grad():
         found: dict[str, list[Any]] = {
             "number of outputs": [model.forward(inputs).shape[1] for model in models],

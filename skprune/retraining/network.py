@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from skprune.network.batches import for_batches
 from skprune.network.losses import RowLoss, read_loss
-from skprune.network.module import TorchModel
+from skprune.network.module import TorchModel, find_link
 from skprune.retraining.measures import (
     Floats,
     LossMeasure,
@@ -62,8 +62,9 @@ class Outputs:
         with model.frozen():
             with torch.no_grad():
                 for_batches(self.source, self.positions, self.batch_size, work, model.device)
-            Z = torch.cat(parts)
-            link = self._link(model, Z)
+            inputs, _ = next(self.source.batches(LOOK, self.positions[:LOOK]))
+            link = find_link(model, inputs)
+        Z = torch.cat(parts)
         return Z, read_loss(self.loss, link, self.y_train, Z.shape[1]), model.device
 
     def losses(self, module: nn.Module) -> Floats:
@@ -76,7 +77,10 @@ class Outputs:
         value = _array(loss.value(Z.double(), targets))
         if loss.kind == "squared":
             value *= Z.shape[1] / total_variance(self.train, self.y_train)
-        return value
+            return value
+        # torch's mean divides by the weights of the classes.
+        shares = _array(loss.shares(self.y, Z.shape[1]))
+        return value * self.weights.sum() / (self.weights @ shares)
 
     def predictor(self, module: nn.Module) -> _Predictor:
         """The module as something that scikit-learn's scorers take."""
@@ -85,20 +89,6 @@ class Outputs:
         if loss.kind in ("cross_entropy", "binary") or (whole and Z.shape[1] > 1):
             return _Classifier(Z, loss)
         return _Regressor(Z, loss)
-
-    def _link(self, model: TorchModel, Z: Tensor) -> str:
-        """The module's last activation: found by tracing, or else seen in its outputs."""
-        inputs, _ = next(self.source.batches(LOOK, self.positions[:LOOK]))
-        try:
-            return model.find_head(inputs).link
-        except ValueError:  # the last layer is no linear one
-            pass
-        Z = Z.double()
-        if not bool(((Z >= 0) & (Z <= 1)).all()):
-            return "identity"  # or log_softmax, of which the cross-entropy is the same
-        sums = Z.sum(1)
-        is_one = torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
-        return "softmax" if Z.shape[1] > 1 and is_one else "sigmoid"
 
 
 class _Predictor(BaseEstimator):

@@ -1,0 +1,51 @@
+"""What ``fit`` of a pruner would take, from the rows it is given and a probe of the machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import clone
+
+from skprune.cost import CostEstimate, ensemble_cost, head_cost
+from skprune.devices import choose_device
+from skprune.models.encoding import HeadEncoder
+from skprune.network.adapters import Network, is_network
+from skprune.network.module import TorchModel
+from skprune.network.probe import probe_network
+from skprune.network.reading import read_rows
+from skprune.reading import read_table
+from skprune.threads import threads
+
+if TYPE_CHECKING:
+    from skprune.pruner import InfluencePruner
+
+#: Rows that are encoded to learn how many features there will be.
+ENCODED_ROWS = 2000
+
+
+def estimate_cost(pruner: InfluencePruner, X: Any, y: Any) -> CostEstimate:
+    """Cost of ``pruner.fit(X, y)``, trainings not counted; the pruner is left as it is."""
+
+    def head(n: int, D: int, K: int) -> CostEstimate:
+        with threads(pruner.n_jobs, n * D):
+            device = choose_device(pruner.device, n * D)
+            return head_cost(n, D, K, 8, fixed=pruner.keep is not None, device=device)
+
+    if not is_network(pruner.model):
+        table, spec = read_table(clone(pruner), X, y, None, pruner.model)
+        first = np.unique(table.codes, return_index=True)[1]
+        few = table.take(np.union1d(first, np.arange(min(len(table), ENCODED_ROWS))))
+        encoder = HeadEncoder(spec, table.classes).fit(few.X, few.y, few.weights)
+        return head(len(table), *encoder.problem(few.X, few.y, few.weights).theta_shape)
+    network = Network(pruner.model, pruner.loss, pruner.weight_decay)
+    if network.trains:
+        raise ValueError(
+            "estimate_cost runs a few rows through the network, but this model is trained by "
+            "fit; give a trained module or net."
+        )
+    rows = read_rows(X, y, None, network.loss).X
+    about = (rows.source, rows.positions, 0)
+    modules = [network.module(*about)] if pruner.layers == "head" else network.modules(*about)
+    models = [TorchModel(module, pruner.device) for module in modules]
+    return ensemble_cost(probe_network(m, rows, pruner.layers, head) for m in models)

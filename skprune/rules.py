@@ -1,0 +1,77 @@
+"""Which parameters of a pruner go together: what is asked for must be knowable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from skprune.curvature import CURVATURES
+from skprune.network.adapters import as_members, is_network
+from skprune.network.curvature import CURVATURES as NETWORK_CURVATURES
+
+if TYPE_CHECKING:
+    from skprune.pruner import InfluencePruner
+
+
+def examines_head(pruner: InfluencePruner) -> bool:
+    """Whether a head is examined, or layers of a network.
+
+    Raises
+    ------
+    ValueError
+        If parameters do not go together; the message says which.
+    """
+    named = not (isinstance(pruner.layers, str) and pruner.layers == "head")
+    if named and not is_network(pruner.model):
+        raise ValueError(
+            f"layers={pruner.layers!r} are those of a torch model, and model="
+            f"{pruner.model!r} has none; pass a network as model, or leave layers='head'."
+        )
+    _check_curvature(pruner.curvature, head=not named)
+    if named:
+        _check_network_budget(pruner)
+    return not named
+
+
+def what_is_retrained(pruner: InfluencePruner) -> Any:
+    """What is retrained to measure a gap; None if nothing is."""
+    verify, model = pruner.verify, pruner.model
+    if verify is None or verify in ("auto", "refit"):
+        return None
+    if not isinstance(verify, str):
+        return verify
+    if model is None or isinstance(model, str):
+        raise ValueError(
+            f"verify='retrain' trains the model anew, and model={model!r} is a head that "
+            "verify='refit' trains anew already; pass the estimator to retrain as verify."
+        )
+    return as_members(model)[0]
+
+
+def _check_curvature(curvature: str, *, head: bool) -> None:
+    known = CURVATURES if head else NETWORK_CURVATURES
+    if curvature != "auto" and curvature not in known:
+        names = ", ".join(map(repr, known))
+        raise ValueError(
+            f"curvature={curvature!r} is not one of {'a head' if head else 'layers'}; "
+            f"use 'auto', {names}{', or layers=' + repr('all') if head else ''}."
+        )
+
+
+def _check_network_budget(pruner: InfluencePruner) -> None:
+    """Refuse what cannot be known of a whole network without training it."""
+    if pruner.verify == "refit":
+        raise ValueError(
+            "verify='refit' fits a head anew; for other layers use verify='retrain', or None."
+        )
+    if pruner.keep is None and what_is_retrained(pruner) is None:
+        raise ValueError(
+            "Without retraining the gap of a whole network is a prediction, good for comparing "
+            "subsets but no ground to choose a size on. Fix the size with keep=..., give "
+            "verify='retrain' with a model that can be trained (a skorch net or a callable "
+            "train(dataset, seed)), or examine the last layer with layers='head'."
+        )
+    if pruner.scoring != "loss" and what_is_retrained(pruner) is None:
+        raise ValueError(
+            f"scoring={pruner.scoring!r} of a whole network is not predicted, only the loss is; "
+            "use scoring='loss', verify='retrain', or layers='head'."
+        )
