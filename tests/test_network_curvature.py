@@ -10,7 +10,12 @@ import torch
 from networkcases import DEVICES, N, make_data, make_module, study, study_case, true_gauss_newton
 from torch import nn
 
-from skprune.network.curvature import CURVATURES, build_curvature, choose_curvature
+from skprune.network.curvature import (
+    CURVATURES,
+    _forward_flops,
+    build_curvature,
+    choose_curvature,
+)
 from skprune.network.curvature.base import CurvatureError, WhiteningCurvature
 from skprune.network.curvature.lissa import LiSSACurvature
 from skprune.network.curvature.lowrank import LowRankCurvature
@@ -27,6 +32,13 @@ SLOW_PAIRS = [("hessian", "conv"), ("hessian", "text"), ("lissa", "conv")]
 def matrix_of(curvature, M):
     """H^-1 of a curvature as a matrix."""
     return curvature.solve(torch.eye(len(M), dtype=M.dtype, device=M.device))
+
+
+class LastStep(nn.Module):
+    """The last step of a sequence."""
+
+    def forward(self, x):
+        return x[:, -1]
 
 
 def inverse(M, ridge):
@@ -318,13 +330,26 @@ def test_a_system_that_is_not_solved_is_no_answer(monkeypatch):
             cg.solve(v)
 
 
-def test_choice_by_size_and_unknown_names():
+def test_choice_by_size_and_unknown_names(monkeypatch):
     with study_case("mlp") as (problem, gradients):
         assert choose_curvature(problem) == "dense"
-        problem.dim = 10**6
+        monkeypatch.setattr("skprune.network.curvature.DENSE_PARAMETERS", 1)
+        assert choose_curvature(problem) == "cg"
+        monkeypatch.setattr("skprune.network.curvature.CG_COST", 1e3)
         assert choose_curvature(problem) == "ekfac"
         with pytest.raises(ValueError, match="'fisher'"):
             build_curvature("fisher", gradients)
+
+
+def test_cost_of_conjugate_gradients_is_counted_or_not_trusted(monkeypatch):
+    monkeypatch.setattr("skprune.network.curvature.DENSE_PARAMETERS", 1)
+    steps = nn.Sequential(nn.Linear(6, 6), LastStep())
+    with study(steps, np.zeros((4, 5, 6), "f"), torch.arange(4)) as (problem, _):
+        assert _forward_flops(problem) == 2 * 5 * 6 * 6  # one row of five steps
+        assert choose_curvature(problem) == "cg"
+    table = nn.Sequential(nn.Embedding(99, 6), LastStep())  # nothing is multiplied
+    with study(table, np.zeros((4, 5), "i8"), torch.arange(4)) as (problem, _):
+        assert choose_curvature(problem) == "ekfac"
 
 
 def test_many_outputs_are_sampled():

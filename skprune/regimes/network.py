@@ -18,7 +18,7 @@ from skprune.network.adapters import Network
 from skprune.network.batches import first_size, smaller
 from skprune.network.bench import NetworkBench
 from skprune.network.curvature import build_curvature, choose_curvature
-from skprune.network.curvature.base import NetworkCurvature, WhiteningCurvature
+from skprune.network.curvature.base import NetworkCurvature
 from skprune.network.curvature.ensemble import CurvatureEnsemble, Member
 from skprune.network.encoding import SourceRows
 from skprune.network.layers import RowGradients
@@ -33,8 +33,6 @@ from skprune.removal import Change, GroupInfluence
 from skprune.report import PruningReport
 from skprune.search import Trial, carry_over, outcome, path_table
 
-#: In whose metric rows are chosen if the curvature asked for has no root.
-SELECTOR = "ekfac"
 #: Rows on which the last activation of a module is looked for.
 LINK_ROWS = 8
 
@@ -226,16 +224,12 @@ class _Examiner:
         gradients = RowGradients(problem)
         name = choose_curvature(problem) if self.curvature == "auto" else self.curvature
         predictor = build_curvature(name, gradients)
-        selector = predictor
-        if not isinstance(selector, WhiteningCurvature):
-            selector = build_curvature(SELECTOR, gradients)
-        assert isinstance(selector, WhiteningCurvature)
         held = problem.on(
             self.validation.X,
             self._targets(self.validation),
             torch.from_numpy(self.validation.weights),
         )
-        return Member(selector, predictor, held)
+        return Member(predictor.selector(), predictor, held)
 
     def unit(self, table: Table) -> float:
         """Factor from the model's loss to the reported one: squared errors are shares of Var(y)."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from skprune.network.curvature.base import CurvatureError, NetworkCurvature, WhiteningCurvature
 from skprune.network.curvature.cg import CGCurvature
 from skprune.network.curvature.dense import DenseCurvature, HessianCurvature
@@ -30,18 +34,35 @@ CURVATURES: dict[str, type[NetworkCurvature]] = {
 #: The exact Gauss-Newton matrix up to this many parameters, and this many multiplications.
 DENSE_PARAMETERS = 2048
 DENSE_COST = 2e11
+#: Products with the Gauss-Newton matrix of one pruning, in forward passes through all rows, and the
+#: multiplications and additions that they may take altogether.
+CG_PASSES = 1000
+CG_COST = 2e12
 
 
 def choose_curvature(problem: NetworkProblem) -> str:
-    """The most exact curvature with a root that is affordable: "dense", else "ekfac".
+    """The most faithful curvature that is affordable: "dense", else "cg", else "ekfac".
 
     Predictions for sets of rows are better by "cg", which takes the Gauss-Newton matrix of just
-    the kept rows; it has no root to select with.
+    the kept rows, than by "ekfac": on a perceptron of 9,610 parameters with 5 to 40 % of the rows
+    removed, slopes of actual on predicted loss are 1.0 instead of 0.3, and rank correlations 0.9
+    instead of 0.6.
     """
     rows = len(problem) * problem.n_outputs
     if problem.dim <= DENSE_PARAMETERS and rows * problem.dim**2 <= DENSE_COST:
         return "dense"
-    return "ekfac"
+    flops = _forward_flops(problem)
+    # Layers of some kinds are not counted: then less is found than one operation a parameter.
+    counted = flops >= problem.dim
+    return "cg" if counted and len(problem) * flops * CG_PASSES <= CG_COST else "ekfac"
+
+
+def _forward_flops(problem: NetworkProblem) -> int:
+    """Multiplications and additions that torch counts in the forward pass of one row."""
+    batch = next(iter(problem.batches(np.arange(1))))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        problem.outputs(batch.inputs)
+    return int(counter.get_total_flops())
 
 
 def build_curvature(

@@ -105,6 +105,10 @@ class NetworkCurvature(ABC):
         """
         return self.solve(V)
 
+    @abstractmethod
+    def selector(self) -> WhiteningCurvature:
+        """In whose metric rows are selected: this curvature, or EK-FAC if it has no root."""
+
     def nbytes(self) -> int:
         """Memory held, in bytes."""
         return 0
@@ -123,6 +127,9 @@ class WhiteningCurvature(NetworkCurvature):
 
     def solve(self, V: Tensor) -> Tensor:
         return self.unwhiten(self.whiten(V))
+
+    def selector(self) -> WhiteningCurvature:
+        return self
 
     def whiten_rows(self, factors: Sequence[Factor]) -> Tensor:
         """L^-1 g_i of b rows, shape (b, p)."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from skprune.network.curvature.base import CurvatureError, NetworkCurvature
+from skprune.network.curvature.base import CurvatureError, NetworkCurvature, WhiteningCurvature
 from skprune.network.curvature.ekfac import EKFACCurvature
 from skprune.network.curvature.lowrank import LowRankCurvature
 from skprune.network.layers import Treatment
@@ -52,6 +52,9 @@ class CGCurvature(NetworkCurvature):
         if not found and systems >= MANY and RANK * self.dim <= EIGENVECTOR_NUMBERS:
             found.append(LowRankCurvature(self.gradients, rank=RANK))
         return (found[0] if found else self._ekfac).damped(self.damping)
+
+    def selector(self) -> WhiteningCurvature:
+        return self._ekfac
 
     def nbytes(self) -> int:
         return self._ekfac.nbytes() + sum(c.nbytes() for c in self._eigenvectors)

@@ -10,9 +10,11 @@ from torch import Tensor
 from skprune.network.curvature.base import (
     CurvatureError,
     NetworkCurvature,
+    WhiteningCurvature,
     largest_eigenvalue,
 )
 from skprune.network.curvature.diagonal import mean_eigenvalue
+from skprune.network.curvature.ekfac import EKFACCurvature
 from skprune.network.layers import Treatment
 
 #: Rows of a random batch, and independent runs that are averaged.
@@ -48,6 +50,9 @@ class LiSSACurvature(NetworkCurvature):
         self.mean_eigenvalue = mean_eigenvalue(self.gradients)
         self._largest = largest_eigenvalue(self.problem)
         self.treatments = [Treatment(name, "exact products") for name in self.problem.slices]
+
+    def selector(self) -> WhiteningCurvature:
+        return EKFACCurvature(self.gradients)
 
     def _set_damping(self, damping: float) -> None:
         super()._set_damping(damping)
