@@ -327,14 +327,11 @@ def plot(
     plt.close(figure)
 
 
-def merged(records: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
-    """The records of a file with those of this run put in their places, tasks together."""
-    known = {}
-    if path.exists():
-        known = {_key(r): r for r in json.loads(path.read_text())["records"]}
-    known |= {_key(r): r for r in records}
-    order = {task: i for i, task in enumerate(dict.fromkeys(k[0] for k in known))}
-    return sorted(known.values(), key=lambda r: order[r["task"]])
+def merged(known: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Known records with those of a run put in their places, tasks together."""
+    records = {_key(r): r for r in known} | {_key(r): r for r in found}
+    order = {task: i for i, task in enumerate(dict.fromkeys(k[0] for k in records))}
+    return sorted(records.values(), key=lambda r: order[r["task"]])
 
 
 def _key(record: dict[str, Any]) -> tuple[Any, ...]:
@@ -368,15 +365,15 @@ def main() -> None:
     args = parser.parse_args()
     args.peer_python = os.path.expanduser(args.peer_python)
     path = Path(args.out) if args.out else RESULTS / "influence.json"
-    records: list[dict[str, Any]] = []
+    kept = args.update and path.exists()
+    records = json.loads(path.read_text())["records"] if kept else []
     for name in args.tasks.split(","):
         for seed in map(int, args.seeds.split(",")):
-            records += run_task(name, seed, args)
-    if args.update:
-        records = merged(records, path)
-    text = tables(records)
+            records = merged(records, run_task(name, seed, args))
+            text = tables(records)
+            save("influence", records, text.splitlines(), args.out)
     print(text)
-    print("written to", save("influence", records, text.splitlines(), args.out))
+    print("written to", path)
 
 
 if __name__ == "__main__":
