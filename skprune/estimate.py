@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
@@ -17,15 +17,12 @@ from skprune.network.reading import read_rows
 from skprune.reading import read_table
 from skprune.threads import threads
 
-if TYPE_CHECKING:
-    from skprune.pruner import InfluencePruner
-
 #: Rows that are encoded to learn how many features there will be.
 ENCODED_ROWS = 2000
 
 
-def estimate_cost(pruner: InfluencePruner, X: Any, y: Any) -> CostEstimate:
-    """Cost of ``pruner.fit(X, y)``, trainings not counted; the pruner is left as it is."""
+def estimate_cost(pruner: Any, X: Any, y: Any) -> CostEstimate:
+    """Cost of ``fit`` of an ``InfluencePruner``, trainings not counted; it is left as it is."""
 
     def head(n: int, D: int, K: int) -> CostEstimate:
         with threads(pruner.n_jobs, n * D):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from skprune.curvature import CURVATURES
 from skprune.network.adapters import as_members, is_network
 from skprune.network.curvature import CURVATURES as NETWORK_CURVATURES
 
-if TYPE_CHECKING:
-    from skprune.pruner import InfluencePruner
 
-
-def examines_head(pruner: InfluencePruner) -> bool:
-    """Whether a head is examined, or layers of a network.
+def examines_head(pruner: Any) -> bool:
+    """Whether an ``InfluencePruner`` examines a head, or layers of a network.
 
     Raises
     ------
@@ -32,7 +29,7 @@ def examines_head(pruner: InfluencePruner) -> bool:
     return not named
 
 
-def what_is_retrained(pruner: InfluencePruner) -> Any:
+def what_is_retrained(pruner: Any) -> Any:
     """What is retrained to measure a gap; None if nothing is."""
     verify, model = pruner.verify, pruner.model
     if verify is None or verify in ("auto", "refit"):
@@ -57,7 +54,7 @@ def _check_curvature(curvature: str, *, head: bool) -> None:
         )
 
 
-def _check_network_budget(pruner: InfluencePruner) -> None:
+def _check_network_budget(pruner: Any) -> None:
     """Refuse what cannot be known of a whole network without training it."""
     if pruner.verify == "refit":
         raise ValueError(
