@@ -26,6 +26,7 @@ from sklearn.utils.validation import check_is_fitted
 from skprune.baselines import RandomPruner, ScorePruner
 from skprune.containers import is_row_wise, n_rows, plain
 from skprune.models.adapters import is_readable
+from skprune.network.adapters import is_skorch
 from skprune.pruner import InfluencePruner
 
 DELEGATED = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
@@ -75,8 +76,9 @@ class _HasPruner:
 def _set_model(pruner: Any, estimator: Any, task: str, default: str) -> None:
     """Let a pruner without a model examine the estimator itself if it can, else ``default``."""
     if isinstance(pruner, (InfluencePruner, ScorePruner)) and pruner.model is None:
-        readable = is_readable(estimator, task)
-        pruner.set_params(model=clone(estimator) if readable else default)
+        network = isinstance(pruner, InfluencePruner) and is_skorch(estimator)
+        examined = network or is_readable(estimator, task)
+        pruner.set_params(model=clone(estimator) if examined else default)
 
 
 def _score(self: Any, X: Any, y: Any, **params: Any) -> float:
@@ -194,8 +196,9 @@ class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
     pruner : pruner, default=None
         Cloned and fitted in ``fit``; None is ``InfluencePruner()``. To search its parameters
         (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, the estimator
-        itself is examined where a pruner can (a linear classifier, or a Pipeline that ends in
-        one), so that the gap is its own; else "softmax", whatever the labels look like.
+        itself is examined where a pruner can (a linear classifier, a Pipeline that ends in one,
+        or a skorch net, of which ``InfluencePruner`` trains another clone), so that the gap is
+        its own; else "softmax", whatever the labels look like.
 
     Attributes
     ----------
@@ -253,9 +256,10 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
     pruner : pruner, default=None
         Cloned and fitted in ``fit``; None is ``InfluencePruner()``. To search its parameters
         (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, the estimator
-        itself is examined where a pruner can (a linear regressor, or a Pipeline that ends in
-        one), so that the gap is its own; else "ridge", so that whole numbers are not taken for
-        classes. ``RandomPruner`` does not stratify.
+        itself is examined where a pruner can (a linear regressor, a Pipeline that ends in one,
+        or a skorch net, of which ``InfluencePruner`` trains another clone), so that the gap is
+        its own; else "ridge", so that whole numbers are not taken for classes. ``RandomPruner``
+        does not stratify.
 
     Attributes
     ----------

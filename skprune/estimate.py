@@ -15,6 +15,7 @@ from skprune.network.module import TorchModel
 from skprune.network.probe import probe_network
 from skprune.network.reading import read_rows
 from skprune.reading import read_table
+from skprune.rules import names_layers
 from skprune.threads import threads
 
 #: Rows that are encoded to learn how many features there will be.
@@ -29,6 +30,7 @@ def estimate_cost(pruner: Any, X: Any, y: Any) -> CostEstimate:
             device = choose_device(pruner.device, n * D)
             return head_cost(n, D, K, 8, fixed=pruner.keep is not None, device=device)
 
+    named = names_layers(pruner)
     if not is_network(pruner.model):
         table, spec = read_table(clone(pruner), X, y, None, pruner.model)
         first = np.unique(table.codes, return_index=True)[1]
@@ -43,6 +45,6 @@ def estimate_cost(pruner: Any, X: Any, y: Any) -> CostEstimate:
         )
     rows = read_rows(X, y, None, network.loss).X
     about = (rows.source, rows.positions, 0)
-    modules = [network.module(*about)] if pruner.layers == "head" else network.modules(*about)
+    modules = network.modules(*about) if named else [network.module(*about)]
     models = [TorchModel(module, pruner.device) for module in modules]
     return ensemble_cost(probe_network(m, rows, pruner.layers, head) for m in models)

@@ -312,6 +312,7 @@ class InfluencePruner(BasePruner):
             If ``model`` is not a supported one.
         """
         self._validate_params()
+        choose_device(self.device, 0)  # refuses an unknown one before anything is trained
         begin = time.perf_counter()
         head_only = examines_head(self)
         read = self._read_network if is_network(self.model) else self._read_table
@@ -367,8 +368,7 @@ class InfluencePruner(BasePruner):
             inner=inner,
             outer=outer,
             seed=seed,
-            device=choose_device(self.device, numbers),
-            network_device=self.device,
+            device=self.device,
             batch_size=self.batch_size,
             verbose=self.verbose,
             begin=begin,

@@ -9,6 +9,23 @@ from skprune.network.adapters import as_members, is_network
 from skprune.network.curvature import CURVATURES as NETWORK_CURVATURES
 
 
+def names_layers(pruner: Any) -> bool:
+    """Whether an ``InfluencePruner`` is to examine layers of a network, and not a head.
+
+    Raises
+    ------
+    ValueError
+        If its model is no network.
+    """
+    named = not (isinstance(pruner.layers, str) and pruner.layers == "head")
+    if named and not is_network(pruner.model):
+        raise ValueError(
+            f"layers={pruner.layers!r} are those of a torch model, and model="
+            f"{pruner.model!r} has none; pass a network as model, or leave layers='head'."
+        )
+    return named
+
+
 def examines_head(pruner: Any) -> bool:
     """Whether an ``InfluencePruner`` examines a head, or layers of a network.
 
@@ -17,12 +34,7 @@ def examines_head(pruner: Any) -> bool:
     ValueError
         If parameters do not go together; the message says which.
     """
-    named = not (isinstance(pruner.layers, str) and pruner.layers == "head")
-    if named and not is_network(pruner.model):
-        raise ValueError(
-            f"layers={pruner.layers!r} are those of a torch model, and model="
-            f"{pruner.model!r} has none; pass a network as model, or leave layers='head'."
-        )
+    named = names_layers(pruner)
     _check_curvature(pruner.curvature, head=not named)
     if named:
         _check_network_budget(pruner)

@@ -58,6 +58,21 @@ def test_squared_sums_are_newton_decrements():
         assert float(operator.sum(removed).square().sum()) == pytest.approx(float(expected))
 
 
+def test_sums_over_a_few_rows_run_these_alone():
+    module = make_module("mlp")
+    X, targets = make_data("mlp")
+    with study(module, X, targets) as (problem, gradients):
+        gradients._too_large = True  # nothing is held, every product runs the network
+        curvature = build_curvature("dense", gradients, 0.05)
+        S = vectors_of(curvature, problem)
+        operator = network_influence(curvature, 0)
+        seen = []
+        module.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
+        few = torch.tensor([8, 3, 3])
+        torch.testing.assert_close(operator.sum(few), S[few].sum(0))
+        assert sum(seen) == 3
+
+
 def test_float32_rows_keep_their_precision_in_sums():
     X, targets = make_data("mlp")
     with study(make_module("mlp").float(), X, targets) as (problem, gradients):

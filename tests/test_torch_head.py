@@ -11,7 +11,10 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import make_regression
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchcases import (
@@ -29,7 +32,7 @@ from torchcases import (
     trained_mlp,
 )
 
-from skprune import InfluencePruner, PrunedClassifier
+from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, ScorePruner
 from skprune.exceptions import PruningWarning
 from skprune.network.adapters import Network
 from skprune.network.encoding import FEATURES, NetworkEncoder
@@ -157,7 +160,7 @@ def test_the_module_is_put_back_after_an_error():
 
     def fail(module, args):
         calls.append(1)
-        if len(calls) > 2:
+        if len(calls) > 3:  # once a few rows have gone through
             raise KeyError("a bug of the user's")
 
     net.classifier.register_forward_pre_hook(fail)
@@ -280,6 +283,20 @@ def test_grid_search_over_keep_with_a_skorch_net(n_jobs):
     search = GridSearchCV(pruned, {"pruner__keep": [0.3, 0.6]}, cv=2, n_jobs=n_jobs).fit(X, y)
     assert len(search.best_estimator_.sample_indices_) in (36, 72)
     assert search.predict(X).shape == y.shape
+
+
+def test_a_skorch_net_is_examined_itself():
+    X, y = blobs()
+    net = quickstart()
+    pruned = PrunedClassifier(net, InfluencePruner(keep=0.4)).fit(X, y)
+    np.testing.assert_array_equal(pruned.sample_indices_, prune(net, X, y).sample_indices_)
+    assert not getattr(net, "initialized_", False)
+    assert pruned.predict(X).shape == y.shape
+    assert PrunedClassifier(net, ScorePruner(0.4)).fit(X, y).pruner_.model == "softmax"
+    skorch = pytest.importorskip("skorch")
+    net = skorch.NeuralNetRegressor(OneOutput, module__flat=False, max_epochs=2, verbose=0)
+    regressor = PrunedRegressor(net, InfluencePruner(keep=0.4)).fit(X, X[:, :1])
+    assert "OneOutput" in repr(regressor.pruner_.model)
 
 
 # --- losses --------------------------------------------------------------------------------------
@@ -765,6 +782,20 @@ def test_budgets_are_found():
     pruner = InfluencePruner(0.05, model=net).fit(X, y)
     assert float(pruner.gap_) + pruner.gap_.standard_error <= 0.05
     assert len(pruner.sample_indices_) < 300
+
+
+def test_the_features_of_a_head_are_counted_for_its_device(monkeypatch):
+    X, y = blobs()
+    counts = []
+
+    def choose(device, numbers_held):
+        counts.append(numbers_held)
+        return torch.device("cpu")
+
+    monkeypatch.setattr("skprune.regimes.head.choose_device", choose)
+    for model in (trained_mlp(X, y), make_pipeline(PolynomialFeatures(), LogisticRegression())):
+        InfluencePruner(keep=0.4, model=model).fit(X, y, X_val=X, y_val=y)
+    assert counts == [120 * 9, 120 * 29]  # eight features or 28, and the intercept
 
 
 # --- messages ------------------------------------------------------------------------------------

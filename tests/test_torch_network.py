@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchcases import (
@@ -490,6 +491,36 @@ def test_numbers_that_are_not_finite_are_blamed():
 
 
 @pytest.mark.parametrize("layers", ["head", "all"])
+def test_validation_rows_that_the_module_does_not_take(layers):
+    X, y = blobs()
+    net = trained_mlp(X, y)
+    before = state_of(net)
+    with pytest.raises(ValueError, match=r"fails on rows like these, float32 \(1, 5\)") as caught:
+        InfluencePruner(keep=0.4, model=net, layers=layers).fit(X, y, X_val=X[:, :5], y_val=y)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert_untouched(net, before)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_traced_module_refuses_rows_without_telling_what_it_takes():
+    X, y = blobs()
+    traced = torch.jit.trace(trained_mlp(X, y).eval(), torch.zeros(1, 6))
+    with pytest.raises(ValueError, match=r"(?s)fails on rows like these.*was trained on\.$"):
+        prune(traced, X[:, :5], y)
+
+
+@pytest.mark.parametrize("words", ["DefaultCPUAllocator: can't allocate memory", "boom"])
+def test_a_lack_of_memory_is_not_laid_on_the_rows(words):
+    class Failing(nn.Linear):
+        def forward(self, x):
+            raise RuntimeError(words)
+
+    model = TorchModel(Failing(6, 3))
+    with pytest.raises(RuntimeError if "memory" in words else ValueError, match=words):
+        model.check(torch.zeros(2, 6))
+
+
+@pytest.mark.parametrize("layers", ["head", "all"])
 def test_rows_that_the_module_does_not_take_are_refused_in_words(layers):
     X, y = blobs()
     net = trained_mlp(X, y)
@@ -506,9 +537,11 @@ def test_classes_and_layers_of_no_network_are_refused():
     X, y = blobs()
     with pytest.raises(TypeError, match=r"class ImageNet; pass an instance"):
         prune(ImageNet, X, y, layers="head")
-    for model in (None, "softmax"):
+    for model in (None, "softmax", LogisticRegression()):
         with pytest.raises(ValueError, match="those of a torch model"):
             prune(model, X, y)
+        with pytest.raises(ValueError, match="those of a torch model"):
+            InfluencePruner(model=model, layers="all").estimate_cost(X, y)
 
 
 def test_a_step_that_leaves_the_network_behind_warns():
@@ -522,6 +555,25 @@ def test_a_step_that_leaves_the_network_behind_warns():
             parameter *= 1e-3
     with pytest.warns(PruningWarning, match="not to be believed"):
         prune(net, X, y, keep=0.1, layers=["3"])
+
+
+class Recurrent(nn.Module):
+    """An LSTM, which torch has no batching rule for."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.LSTM(2, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.rnn(x.reshape(-1, 3, 2))[0].mean(1))
+
+
+def test_advice_on_vectorised_maps_does_not_reach_the_user():
+    X, y = blobs(40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PruningWarning)  # of a network that nobody trained
+        warnings.filterwarnings("error", "There is a performance drop")
+        prune(Recurrent(), X, y, curvature="cg")
 
 
 @pytest.mark.skipif(torch.get_num_threads() == 1, reason="torch has one thread")

@@ -116,9 +116,8 @@ figure.tight_layout()
 print(f"best: {search.best_params_}, {search.score(X_test, y_test):.3f} on the test rows")
 
 # %%
-# Two things to know. The pruner's net is a model of its own: a search over
-# ``estimator__module__width`` leaves the examined net as it is, unless
-# ``pruner__model__module__width`` is searched with it. And an unfitted net is trained again for
-# every candidate. A pruner without ``model=`` examines a softmax head on the columns instead,
-# which costs next to nothing and is the same for all candidates: ``PrunedClassifier(net,
-# InfluencePruner(keep=0.3))``.
+# Two things to know. A net that is given as ``model=`` is a model of its own: a search over
+# ``estimator__module__width`` leaves it as it is, while a pruner without ``model=`` examines every
+# candidate's own net. And an unfitted net is trained again for every candidate.
+# ``InfluencePruner(keep=0.3, model="softmax")`` examines a softmax head on the columns instead,
+# which costs next to nothing and is the same for all candidates.

@@ -22,6 +22,14 @@ def first_size(batch_size: int | str, device: torch.device) -> int:
     return CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH
 
 
+def is_short_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
+    # The CPU allocator of torch says so in words only.
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    short = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
+    return short or any(said in str(error) for said in words)
+
+
 def smaller(size: int, error: Exception, device: torch.device) -> int:
     """The size to try where ``size`` rows do not fit.
 
@@ -32,10 +40,7 @@ def smaller(size: int, error: Exception, device: torch.device) -> int:
     Exception
         The error itself, if it is not about memory.
     """
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    short = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
-    # The CPU allocator of torch says so in words only.
-    if not short and not any(said in str(error) for said in words):
+    if not is_short_of_memory(error):
         raise error
     if size == 1:
         raise MemoryError(

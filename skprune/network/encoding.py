@@ -279,6 +279,7 @@ class NetworkEncoder(HeadEncoder):
             features[torch.from_numpy(places)] = seen[-1].to("cpu", dtype)
 
         with self.model.frozen(), torch.no_grad():
+            self.model.check(next(iter(source.batches(1)))[0])
             hook = self.head.layer.register_forward_pre_hook(keep, with_kwargs=True)
             try:
                 for_batches(

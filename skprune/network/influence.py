@@ -42,12 +42,16 @@ class NetworkInfluence(InfluenceOperator):
         return self._weights * (self.gradients.scores(U) + self._shift @ U)
 
     def sum(self, indices: Tensor) -> Tensor:
-        return self.weighted_sum(torch.bincount(indices, minlength=self.n_rows))
+        return self._vector(self.gradients.sum(indices), self._weights[indices])
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
         c = weights.to(self._weights) * self._weights
-        total = self.gradients.weighted_sum(c) + c.sum() * self._shift
-        return (self.curvature.whiten(total) * self._scale).to(self.offset.dtype)
+        return self._vector(self.gradients.weighted_sum(c), c)
+
+    def _vector(self, total: Tensor, weights: Tensor) -> Tensor:
+        """The sum of s_i where that of c_i g_i is ``total``, for weights c_i."""
+        centred = total + weights.sum() * self._shift
+        return (self.curvature.whiten(centred) * self._scale).to(self.offset.dtype)
 
     def rows(self, indices: Tensor) -> Tensor:
         problem, parts = self.gradients.problem, []

@@ -255,14 +255,17 @@ class RowGradients:
         return total.reshape(*weights.shape[:-1], -1)
 
     def sum(self, indices: Tensor) -> Tensor:
-        """Sum of g_i over some rows, shape (p,)."""
-        counts = torch.bincount(indices, minlength=len(self.problem))
-        if self.cached() is not None:
-            return self.weighted_sum(counts)
-        total = self.problem.theta.new_zeros(self.problem.dim)
-        for batch in self.problem.batches(indices):
-            outputs, _, pull = self.problem.linearise(batch)
-            total += pull(self.problem.cotangents(batch, outputs)[None])[0]
+        """Sum of w_i g_i over some rows, shape (p,)."""
+        problem = self.problem
+        # Rows that are picked are read anew, while all of them may lie on the device already.
+        if self.cached() is not None or 2 * len(indices) > len(problem):
+            counts = torch.bincount(indices, minlength=len(problem))
+            return self.weighted_sum(counts * problem.weights)
+        total = problem.theta.new_zeros(problem.dim)
+        for batch in problem.batches(indices):
+            outputs, _, pull = problem.linearise(batch)
+            c = problem.cotangents(batch, outputs)
+            total += pull((batch.weights[:, None] * c)[None])[0]
         return total
 
     def rows(self, indices: Tensor) -> Tensor:

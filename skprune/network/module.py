@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from skprune.devices import check_device
+from skprune.network.batches import is_short_of_memory
 
 #: What a last activation makes of the outputs of the linear layer before it.
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -170,13 +171,13 @@ class TorchModel:
         try:
             with torch.no_grad():
                 self.call(prepared)
-        except (MemoryError, torch.cuda.OutOfMemoryError):
-            raise
         except Exception as error:
+            if is_short_of_memory(error):
+                raise
             raise ValueError(
                 f"{name} fails on rows like these, {_in_words(prepared)} in a batch: "
                 f"{type(error).__name__}: {error}. Give rows of the shape and type that it was "
-                f"trained on; its forward is forward{inspect.signature(self.module.forward)}."
+                f"trained on{_signature(self.module)}."
             ) from error
 
     def call(self, inputs: Any) -> Any:
@@ -224,6 +225,14 @@ class TorchModel:
             "its softmax, log-softmax or sigmoid) that sees every row once, so there is no head "
             'to examine; use layers="all" or name the layers.'
         )
+
+
+def _signature(module: nn.Module) -> str:
+    """What the forward of a module takes, as the end of a sentence; traced ones do not tell."""
+    try:
+        return f"; its forward is forward{inspect.signature(module.forward)}"
+    except (TypeError, ValueError):
+        return ""
 
 
 def _in_words(inputs: Any) -> str:

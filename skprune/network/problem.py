@@ -131,7 +131,14 @@ class NetworkProblem:
         return len(self.rows)
 
     def on(self, rows: RowSource, targets: Tensor, weights: Tensor | None = None) -> NetworkProblem:
-        """The same network and parameters on other rows, such as held-out ones."""
+        """The same network and parameters on other rows, such as held-out ones.
+
+        Raises
+        ------
+        ValueError
+            If the network does not take these rows.
+        """
+        self.model.check(next(iter(rows.batches(1)))[0])
         other = copy.copy(self)
         other._set_rows(rows, targets, weights)
         return other

@@ -27,8 +27,7 @@ class Settings:
     from ``random_state``, and ``begin`` is when ``fit`` began, by ``time.perf_counter``.
     ``inner`` are the rows that are examined, ``outer`` those that are held out of the table for
     it, None if the user brings others. ``retraining`` trains on the former and measures on the
-    latter, and is ``retrained`` in words; None if ``verify`` asks for no retraining. A head is
-    worked on on ``device``, a network runs on ``network_device``.
+    latter, and is ``retrained`` in words; None if ``verify`` asks for no retraining.
     """
 
     max_gap: float
@@ -45,8 +44,7 @@ class Settings:
     inner: Rows
     outer: Rows | None
     seed: int
-    device: torch.device
-    network_device: str | torch.device
+    device: str | torch.device
     batch_size: int | str
     verbose: int
     begin: float

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from skprune.cache import ContentCache, digest
 from skprune.curvature import choose_curvature
+from skprune.devices import choose_device
 from skprune.examine import Examination, cold_fit, examine
 from skprune.exceptions import PruningWarning
 from skprune.gap import Gap, HeldOut
@@ -72,7 +73,8 @@ def prune_head(
     n, inner, outer, seed = len(table), settings.inner, settings.outer, settings.seed
     train = table if outer is None else table.take(inner)
     encoder.fit(train.X, train.y, train.weights)
-    problem = encoder.problem(train.X, train.y, train.weights, settings.device)
+    device = _choose_device(settings, encoder, train)
+    problem = encoder.problem(train.X, train.y, train.weights, device)
     held_out = _held_out(settings, encoder, problem, validation)
     examination = _examine(settings.curvature, problem)
     refit = settings.refit
@@ -100,7 +102,7 @@ def prune_head(
         everything, final, operator = problem, examination.fit, bench.operator
         indices = np.arange(n) if best is None else best.selection.indices
     else:
-        everything = encoder.problem(table.X, table.y, table.weights, settings.device)
+        everything = encoder.problem(table.X, table.y, table.weights, device)
         final = fit_head(everything, examination.curvature.solve, start=examination.fit.theta)
         operator = HeadInfluence(everything, final.theta, final.outputs, examination.curvature)
         whole = Bench(
@@ -146,6 +148,13 @@ def prune_head(
     )
 
 
+def _choose_device(settings: Settings, encoder: HeadEncoder, rows: Table) -> torch.device:
+    """Where the head is worked on; one row tells how wide the features of all are."""
+    row = rows.take(np.zeros(1, dtype=np.int64))
+    width = encoder.problem(row.X, row.y, row.weights).theta_shape[0]
+    return choose_device(settings.device, len(rows) * width)
+
+
 def _held_out(
     settings: Settings, encoder: HeadEncoder, problem: HeadProblem, rows: Table
 ) -> HeldOut:
@@ -153,7 +162,7 @@ def _held_out(
     if settings.scoring != "loss":
         scorer = make_scorer(settings.scoring, encoder, rows.X, rows.y)
         name = settings.scoring if isinstance(settings.scoring, str) else "callable"
-    held = encoder.problem(rows.X, rows.y, rows.weights, settings.device)
+    held = encoder.problem(rows.X, rows.y, rows.weights, problem.weights.device)
     return HeldOut(held, encoder.loss_unit(problem), name, scorer)
 
 

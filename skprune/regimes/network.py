@@ -96,7 +96,7 @@ def prune_network(
     begin = time.perf_counter()
     modules = network.modules(train.X.source, train.X.positions, settings.seed)
     seconds = time.perf_counter() - begin if network.trains else None
-    models = [TorchModel(module, settings.network_device) for module in modules]
+    models = [TorchModel(module, settings.device) for module in modules]
     device = models[0].device
     size = first_size(settings.batch_size, device)
     while True:
