@@ -46,7 +46,7 @@ from skprune.regimes.head import prune_head
 from skprune.regimes.network import prune_network
 from skprune.removal import GroupInfluence
 from skprune.retraining import Data, make_retraining
-from skprune.rules import examines_head, what_is_retrained
+from skprune.rules import check_rows, examines_head, what_is_retrained
 from skprune.subset import SOLVERS, Rows
 from skprune.threads import threads
 
@@ -110,7 +110,8 @@ class InfluencePruner(BasePruner):
     n_seeds : int, default=3
         Retrainings of every set of rows, if the model's result depends on its seed.
     min_per_class : int, default=1
-        Rows that every class keeps at least (or all it has).
+        Rows that every class keeps at least (or all it has). For torch models classes also keep
+        their shares, unless there is a ``prior``: more than a head may be trained on the rows.
     validation_fraction : float, default=0.2
         Rows held out to measure the gap when ``fit`` is given no ``X_val``. The size is found
         without them; then all rows are examined and that share of them is kept.
@@ -168,6 +169,7 @@ class InfluencePruner(BasePruner):
     classes_ : ndarray of shape (n_classes,)
         Labels, for classification only.
     n_features_in_ : int
+        Of tables; the rows of torch models need have no columns.
     feature_names_in_ : ndarray of shape (n_features,)
         If the columns have names.
 
@@ -315,6 +317,7 @@ class InfluencePruner(BasePruner):
         choose_device(self.device, 0)  # refuses an unknown one before anything is trained
         begin = time.perf_counter()
         head_only = examines_head(self)
+        check_rows(self.model, X)
         read = self._read_network if is_network(self.model) else self._read_table
         table, validation, subject = read(X, y, sample_weight, X_val, y_val)
         # Rows without weight say nothing of the model: they are neither examined nor kept.
@@ -433,6 +436,14 @@ class InfluencePruner(BasePruner):
             n_kept=len(kept),
             classes=class_counts(whole, self.sample_indices_),
         )
+        if self.report_.beaten_by_random:
+            warnings.warn(
+                f"Retrained on as many random rows of each class, the model loses less "
+                f"({found.report.random:+.4f}) than on the chosen ones ({found.gap:+.4f}); "
+                "take RandomPruner here.",
+                PruningWarning,
+                stacklevel=3,
+            )
         if not self.report_.met:
             warnings.warn(self.report_.status, PruningWarning, stacklevel=3)
 
@@ -442,7 +453,8 @@ class InfluencePruner(BasePruner):
         check_is_fitted(self)
         if self._dataset is None:
             raise AttributeError(
-                "subset_ is there after fit(dataset); for arrays use fit_transform(X, y) or take."
+                "subset_ is there after fit(dataset), but not pickled with the pruner; else use "
+                "take(dataset), and for arrays fit_transform(X, y)."
             )
         return self.take(self._dataset)
 

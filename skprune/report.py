@@ -75,6 +75,13 @@ class PruningReport:
     notes: tuple[tuple[str, str], ...] = ()
 
     @property
+    def beaten_by_random(self) -> bool:
+        """Whether the model retrained on random rows loses less, by more than a standard error."""
+        if self.retrained is None or self.random is None:
+            return False
+        return float(self.retrained) - float(self.random) > self.retrained.standard_error
+
+    @property
     def saved_seconds(self) -> float | None:
         """Seconds that one retraining of this model saves."""
         if self.pruned_fit_seconds is None or self.full_fit_seconds is None:

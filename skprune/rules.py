@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skprune.curvature import CURVATURES
+from skprune.datasets import is_dataset
 from skprune.network.adapters import as_members, is_network
 from skprune.network.curvature import CURVATURES as NETWORK_CURVATURES
 
@@ -39,6 +40,15 @@ def examines_head(pruner: Any) -> bool:
     if named:
         _check_network_budget(pruner)
     return not named
+
+
+def check_rows(model: Any, X: Any) -> None:
+    """Refuse a dataset for a model of columns."""
+    if is_dataset(X) and not is_network(model):
+        raise ValueError(
+            f"X is a {type(X).__name__}, and rows of a dataset are for torch models; pass a "
+            f"network as model (got {model!r}), or arrays X and y."
+        )
 
 
 def what_is_retrained(pruner: Any) -> Any:

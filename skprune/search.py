@@ -18,7 +18,7 @@ from skprune.gap import Gap, HeldOut
 from skprune.influence import HeadInfluence
 from skprune.models.head import HeadFit, HeadProblem, fit_head, newton_step
 from skprune.subset import Rows, Selection, select_rows
-from skprune.subset.start import starting_subset
+from skprune.subset.start import represented_minima, starting_subset
 from skprune.subset.swap import swap
 
 #: Up to this many kept rows a parameter, the search goes on in the metric of the kept rows.
@@ -110,6 +110,9 @@ class Bench:
     refit : bool
         Whether gaps are measured by refitting or only predicted.
     seed : int
+    represent : bool, default=False
+        Whether classes keep their shares, because more than the head may be trained on what is
+        kept; a prior goes before.
     """
 
     def __init__(
@@ -125,10 +128,12 @@ class Bench:
         prior: NDArray[np.float64] | None,
         refit: bool,
         seed: int,
+        represent: bool = False,
     ) -> None:
         self.problem, self.theta, self.operator = problem, theta, operator
         self.held_out, self.groups, self.minima = held_out, groups, minima
         self.solver, self.prior, self.refit, self.seed = solver, prior, refit, seed
+        self.represent = represent
 
     def __len__(self) -> int:
         return len(self.problem)
@@ -158,12 +163,15 @@ class Bench:
         The Newton step on the kept rows has H_K in it, not H. With many rows a parameter they
         differ by a factor; with few, H_K lacks whole directions, in which the sum must be small.
         """
+        minima = self.minima
+        if self.represent and self.prior is None:
+            minima = represented_minima(self.groups, minima, size)
         selection = select_rows(
             self.operator,
             size,
             solver=self.solver,
             groups=self.groups,
-            minima=self.minima,
+            minima=minima,
             rng=np.random.default_rng([self.seed, size]),
             prior=self.prior,
             start=warm,
@@ -172,7 +180,7 @@ class Bench:
         if self.solver != "swap" or size > KEPT_METRIC * self.operator.dim:
             return selection
         operator = self.operator.in_metric_of(torch.from_numpy(selection.indices))
-        return swap(operator, selection.indices, self.groups, self.minima)
+        return swap(operator, selection.indices, self.groups, minima)
 
     def random_gap(self, size: int) -> Gap:
         """The refitted gap of a stratified random subset of ``size`` rows."""

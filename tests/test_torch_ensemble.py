@@ -100,7 +100,7 @@ def test_rows_are_chosen_for_all_members():
         48,
         solver="swap",
         groups=Y,
-        minima=np.ones(3, dtype=int),
+        minima=np.full(3, 16),  # classes keep their shares
         rng=rng,
         thorough=False,
     )

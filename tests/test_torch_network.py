@@ -591,3 +591,47 @@ def test_networks_with_work_to_do_have_all_threads():
     seen.clear()
     prune(Wide(nn.Linear(6, 3)), X, y, layers="head")
     assert set(seen) == {1}
+
+
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_classes_keep_their_shares_without_a_prior(layers):
+    X, y = blobs(150)
+    y = np.where(y == 2, 0, y)  # two thirds and one third
+    pruner = prune(trained_mlp(X, y), X, y, keep=0.3, layers=layers)
+    assert np.bincount(y[pruner.sample_indices_]).tolist() == [30, 15]
+    prior = np.where(y == 1, 1.0, 1e-9)
+    pruner = prune(trained_mlp(X, y), X, y, keep=0.3, layers=layers, prior=prior)
+    assert np.bincount(y[pruner.sample_indices_])[1] > 15
+
+
+def test_random_rows_that_do_better_are_said():
+    X, y = blobs(300)
+    pruned = []
+
+    def spoilt_on_the_chosen(dataset, seed):
+        inputs, labels = dataset[:]
+        net = trained_mlp(inputs.numpy(), labels.numpy())
+        if len(labels) == 72:
+            pruned.append(labels)
+            if len(pruned) == 1:  # the chosen rows come before random ones
+                train(net, inputs, 2 - labels, nn.CrossEntropyLoss(), steps=200)
+        return net
+
+    options = {"layers": "head", "keep": 0.3, "verify": "retrain", "n_seeds": 2}
+    with pytest.warns(PruningWarning, match=r"loses less \([+-]0\.\d{4}\) .* take RandomPruner"):
+        pruner = prune(spoilt_on_the_chosen, X, y, **options)
+    assert pruner.report_.beaten_by_random
+
+
+def test_datasets_held_out_rows_and_class_weights_are_checked_in_words():
+    X, y = blobs()
+    net, rows = trained_mlp(X, y), TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
+    for given in (rows, DataLoader(rows)):
+        with pytest.raises(ValueError, match="pass a network as model"):
+            InfluencePruner(keep=0.4).fit(given)
+    with pytest.raises(ValueError, match="X_val is given without y_val"):
+        prune(net, X, y, layers="head").fit(X, y, X_val=X)
+    with pytest.raises(ValueError, match="weights of 2 classes, and the module has 3 outputs"):
+        prune(net, X, y, loss=nn.CrossEntropyLoss(weight=torch.ones(2)))
+    with pytest.raises(ValueError, match="copies modules"):
+        clone(InfluencePruner(keep=0.4, model=net, layers=[net[3]])).fit(X, y)

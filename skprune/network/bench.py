@@ -15,7 +15,7 @@ from skprune.gap import Gap
 from skprune.network.curvature.ensemble import CurvatureEnsemble
 from skprune.search import Trial
 from skprune.subset import Rows, Selection, select_rows
-from skprune.subset.start import starting_subset
+from skprune.subset.start import represented_minima, starting_subset
 
 #: A Newton step of more than this share of the parameters' norm leaves where it was computed.
 #: On digits (one hidden layer), 30 % kept: 0.2 to 0.3 where gaps are right, 0.8 to 1.6 where an
@@ -58,12 +58,15 @@ class NetworkBench:
 
     def select(self, size: int, warm: Rows | None) -> Selection:
         """Select ``size`` rows, starting within the rows ``warm``."""
+        minima = self.minima
+        if self.prior is None:
+            minima = represented_minima(self.groups, minima, size)
         return select_rows(
             self.operator,
             size,
             solver=self.solver,
             groups=self.groups,
-            minima=self.minima,
+            minima=minima,
             rng=np.random.default_rng([self.seed, size]),
             prior=self.prior,
             start=warm,
@@ -94,9 +97,9 @@ class NetworkBench:
         if float(prediction.lengths) > FAR:
             warnings.warn(
                 "The predicted step to the network without the removed rows is as large as the "
-                "network itself, so that predicted gaps are not to be believed: it fits its rows "
-                "so closely that it has hardly any curvature. Keep more rows, give the weight "
-                "decay that it was trained with, or measure with verify='retrain'.",
+                "layers themselves, so that predicted gaps are not to be believed: a network has "
+                "hardly any curvature where it fits its rows closely, or is not trained. Keep more "
+                "rows, give the weight decay of the training, or measure with verify='retrain'.",
                 PruningWarning,
                 stacklevel=2,
             )

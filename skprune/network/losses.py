@@ -223,6 +223,12 @@ def read_loss(loss: Any, link: str, y: NDArray[Any], n_outputs: int) -> RowLoss:
     ValueError
         If the module's last activation does not go with it.
     """
+    weight = loss.weight if isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)) else None
+    if weight is not None and len(weight) != n_outputs:
+        raise ValueError(
+            f"{type(loss).__name__} has weights of {len(weight)} classes, and the module has "
+            f"{n_outputs} outputs."
+        )
     if isinstance(loss, nn.CrossEntropyLoss):
         return RowLoss(
             "cross_entropy",

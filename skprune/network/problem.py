@@ -418,7 +418,10 @@ def choose_parameters(
         wanted |= {id(p) for p in found}
     chosen = {n: p for n, p in every.items() if id(p) in wanted}
     if len(chosen) < len(wanted):
-        raise ValueError("A given layer is not part of the model.")
+        raise ValueError(
+            "A given layer is not part of the model (clone, and so every search, copies modules); "
+            "give the names of layers."
+        )
     return chosen
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from skprune.datasets import RowSource, as_source
+from skprune.datasets import RowSource, as_source, is_dataset
 from skprune.network.encoding import SourceRows
 from skprune.reading import MANY_VALUES, Table, check_weights
 
@@ -68,6 +68,8 @@ def read_validation_rows(X: Any, y: Any, table: Table, loss: Any) -> Table:
     """
     if X is None:
         raise ValueError("X_val and y_val go together; pass both or neither.")
+    if y is None and not is_dataset(X):
+        raise ValueError("X_val is given without y_val; pass both, or a dataset as X_val.")
     source = as_source(X, y)
     y = _read_targets(source, "y_val", loss)
     if table.classes is not None and table.classes.dtype.kind in "OUST":

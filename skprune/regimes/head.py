@@ -20,6 +20,7 @@ from skprune.influence import HeadInfluence
 from skprune.models.encoding import HeadEncoder
 from skprune.models.head import HeadFit, HeadProblem, fit_head
 from skprune.models.scoring import make_scorer
+from skprune.network.encoding import NetworkEncoder
 from skprune.prior import difficulty
 from skprune.reading import Table
 from skprune.regimes.base import Outcome, Settings, class_counts
@@ -77,7 +78,7 @@ def prune_head(
     problem = encoder.problem(train.X, train.y, train.weights, device)
     held_out = _held_out(settings, encoder, problem, validation)
     examination = _examine(settings.curvature, problem)
-    refit = settings.refit
+    refit, represent = settings.refit, isinstance(encoder, NetworkEncoder)
     bench = Bench(
         problem,
         examination.fit.theta,
@@ -89,6 +90,7 @@ def prune_head(
         prior=settings.prior.of(inner, lambda score: difficulty(score, problem, examination.fit)),
         refit=refit,
         seed=seed,
+        represent=represent,
     )
     n_train, smallest = len(problem), max(1, int(bench.minima.sum()))
     if problem.penalty.strength == 0.0:  # fewer rows do not determine the head
@@ -118,6 +120,7 @@ def prune_head(
             ),
             refit=refit,
             seed=seed,
+            represent=represent,
         )
         size = settings.fixed
         if settings.retraining is not None and best is not None:

@@ -44,7 +44,7 @@ def search(
 
         def attempt(size: int, warm: Rows | None, with_random: bool) -> Trial:
             trial = bench.trial(size, warm, with_random=with_random and retraining is None)
-            bar.set_postfix(rows=size, gap=f"{float(trial.gap):+.4f}")
+            bar.set_postfix({"rows": size, trial.gap.level: f"{float(trial.gap):+.4f}"})
             bar.update()
             return trial
 

@@ -13,6 +13,16 @@ def group_minima(groups: Rows, minimum: int) -> Rows:
     return np.minimum(np.bincount(groups), minimum).astype(np.int64)
 
 
+def represented_minima(groups: Rows, minima: Rows, size: int) -> Rows:
+    """Minima that keep every group at its share of a subset of ``size`` rows, rounded down.
+
+    Plain ``minima`` where they and the shares do not fit into the subset together.
+    """
+    counts = np.bincount(groups, minlength=len(minima))
+    raised = np.maximum(minima, counts * size // len(groups))
+    return raised if raised.sum() <= size else minima
+
+
 def stratified_quotas(groups: Rows, minima: Rows, size: int) -> Rows:
     """Proportional allocation of ``size`` rows to groups by largest remainder.
 
