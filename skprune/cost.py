@@ -18,11 +18,12 @@ COLD_FIT, WARM_FIT, CHOICE, MEASURE = 40, 15, 40, 12
 BUDGET_SIZES, FIXED_SIZES = 9, 1
 #: Seconds that the interpreter takes for one size, whatever there is to multiply.
 SIZE_SECONDS = 0.05
-#: Passes through a network, forward and backward, of an examination beside those for every output,
-#: and of the choice of one subset.
-EXAMINATION, NETWORK_CHOICE = 12, 40
-#: A backward pass takes about twice as long as a forward pass.
-FORWARD_AND_BACKWARD = 3.0
+#: Of one pruning for layers: choices of a subset and fits of the curvature, one for the trial and
+#: one for all rows; passes through the rows of a choice; predictions; products of one prediction
+#: by conjugate gradients, and of the rest in all.
+NETWORK_FITS, NETWORK_CHOICE, PREDICTIONS, SOLVE, OTHER_PRODUCTS = 2, 120, 3, 36, 20
+#: Products with the Gauss-Newton matrix that a fit takes, where it is fitted by products.
+FIT_PRODUCTS = {"lowrank": 200}
 #: Numbers that a probe multiplies, and how often.
 PROBE_NUMBERS, PROBES = 2**20, 3
 
@@ -93,14 +94,41 @@ def features_cost(n: int, D: int, seconds_per_row: float) -> CostEstimate:
     return CostEstimate({"features": n * seconds_per_row}, 4 * n * D)
 
 
-def network_cost(n: int, p: int, K: int, seconds_per_row: float) -> CostEstimate:
+def network_cost(
+    n: int, p: int, K: int, *, curvature: str, gradients: float, product: float, stored: bool
+) -> CostEstimate:
     """Cost of choosing rows by p parameters of a network with K outputs.
 
-    ``seconds_per_row`` are those of a forward pass.
+    Parameters
+    ----------
+    n, p, K : int
+    curvature : str
+    gradients, product : float
+        Seconds a row of a pass that makes the gradients of all rows, and of a product with the
+        Gauss-Newton matrix.
+    stored : bool
+        Whether the whitened vectors of all rows are held.
     """
-    one = n * seconds_per_row * FORWARD_AND_BACKWARD
-    steps = {"examine": 2 * (EXAMINATION + K) * one, "search": 2 * NETWORK_CHOICE * one}
-    return CostEstimate(steps, 4 * (20 * p + 40 * n))
+    vector = torch.rand(p, dtype=torch.float32)
+    few = max(1, min(n, PROBE_NUMBERS // p))
+    block = torch.rand(few, p, dtype=torch.float32)
+    multiply = 2 * n / few * _seconds(lambda: block @ vector)
+    fit = n * (K * gradients + FIT_PRODUCTS.get(curvature, 0) * product)
+    if curvature in ("dense", "hessian"):
+        square = torch.rand(few, min(p, 512), dtype=torch.float64)
+        tile = _seconds(lambda: square.T @ square) / (few * square.shape[1] ** 2)
+        passes = n * K if curvature == "dense" else 10 * p
+        fit += tile * (passes + p) * p**2
+    if curvature == "hessian":
+        fit += n * p * product
+    solves = SOLVE if curvature == "cg" else 0
+    steps = {
+        "examine": NETWORK_FITS * (fit + n * gradients),
+        "search": NETWORK_FITS * (NETWORK_CHOICE * (multiply if stored else n * product)),
+        "predict": n * product * (PREDICTIONS * solves + OTHER_PRODUCTS) + SIZE_SECONDS,
+    }
+    held = {"dense": 16 * p**2, "hessian": 24 * p**2}.get(curvature, 40 * p)
+    return CostEstimate(steps, held + (4 * n * p if stored else 0) + 40 * n)
 
 
 def ensemble_cost(members: Iterable[CostEstimate]) -> CostEstimate:

@@ -43,8 +43,18 @@ def estimate_cost(pruner: Any, X: Any, y: Any) -> CostEstimate:
             "estimate_cost runs a few rows through the network, but this model is trained by "
             "fit; give a trained module or net."
         )
-    rows = read_rows(X, y, None, network.loss).X
-    about = (rows.source, rows.positions, 0)
+    table = read_rows(X, y, None, network.loss)
+    about = (table.X.source, table.X.positions, 0)
     modules = network.modules(*about) if named else [network.module(*about)]
-    models = [TorchModel(module, pruner.device) for module in modules]
-    return ensemble_cost(probe_network(m, rows, pruner.layers, head) for m in models)
+    with threads(pruner.n_jobs, len(table) * network.n_parameters):
+        return ensemble_cost(
+            probe_network(
+                TorchModel(module, pruner.device),
+                table,
+                network,
+                pruner.layers,
+                pruner.curvature,
+                head,
+            )
+            for module in modules
+        )

@@ -272,7 +272,8 @@ def test_probabilities_are_seen_in_the_outputs(last, link):
     X, y = images()
     model = TorchModel(Pooled(last), "cpu")
     with model.frozen():
-        assert find_link(model, torch.from_numpy(X[:8])) == link
+        # Not of the pixels themselves, of which one class may get all the probability.
+        assert find_link(model, torch.from_numpy(X[:8]) / 255) == link
     if link == "softmax":  # what skorch's classifier is given
         loss = read_loss(nn.NLLLoss(), link, y, 3)
         out = model.module(torch.from_numpy(X).float() / 255)
@@ -635,3 +636,17 @@ def test_datasets_held_out_rows_and_class_weights_are_checked_in_words():
         prune(net, X, y, loss=nn.CrossEntropyLoss(weight=torch.ones(2)))
     with pytest.raises(ValueError, match="copies modules"):
         clone(InfluencePruner(keep=0.4, model=net, layers=[net[3]])).fit(X, y)
+
+
+def test_an_estimate_counts_passes_and_products(monkeypatch):
+    X, y = blobs(300, 20)
+    monkeypatch.setattr("skprune.network.probe.seconds_per_row", lambda run, rows: 1e-3)
+    pruner = InfluencePruner(model=trained_mlp(X, y), keep=0.4, layers="all")
+    steps = {}
+    for curvature in ("auto", "dense", "ekfac", "cg", "lowrank"):
+        steps[curvature] = pruner.set_params(curvature=curvature).estimate_cost(X, y).steps
+    assert steps["ekfac"]["predict"] == pytest.approx(0.3 * 20, rel=0.02)
+    assert steps["cg"]["predict"] == pytest.approx(0.3 * (20 + 3 * 36), rel=0.02)
+    assert steps["ekfac"]["examine"] == pytest.approx(2 * 0.3 * (3 + 1))  # three outputs
+    assert steps["lowrank"]["examine"] == pytest.approx(2 * 0.3 * (3 + 1 + 200))
+    assert steps["auto"]["predict"] == steps["dense"]["predict"]
