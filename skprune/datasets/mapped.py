@@ -225,7 +225,7 @@ def _check_map_style(dataset: Any) -> None:
         raise ValueError(
             f"{type(dataset).__name__} is an IterableDataset: its rows have no numbers, so none "
             "can be kept or left out. Give a map-style dataset (__len__ and __getitem__), for "
-            "example in a list of its rows and one of their targets."
+            "example a TensorDataset of its stacked inputs and targets."
         )
 
 
