@@ -33,21 +33,23 @@ def search(
         The fewest rows that could be kept.
     """
     retraining, largest = settings.retraining, len(bench)
-    if size is not None:
-        trial = bench.trial(size, with_random=retraining is None)
-        if retraining is not None:
-            measured = retraining.trial(trial.selection.indices)
-            seconds = trial.seconds + measured.seconds
-            trial = replace(trial, retrained=measured.gap, seconds=seconds)
-        return trial, [trial]
     with tqdm(desc="skprune", unit=" sizes", disable=not settings.verbose) as bar:
 
-        def attempt(size: int, warm: Rows | None, with_random: bool) -> Trial:
-            trial = bench.trial(size, warm, with_random=with_random and retraining is None)
-            bar.set_postfix({"rows": size, trial.gap.level: f"{float(trial.gap):+.4f}"})
+        def show(trial: Trial) -> Trial:
+            bar.set_postfix({"rows": trial.size, trial.gap.level: f"{float(trial.gap):+.4f}"})
             bar.update()
             return trial
 
+        def attempt(size: int, warm: Rows | None, with_random: bool) -> Trial:
+            return show(bench.trial(size, warm, with_random=with_random and retraining is None))
+
+        if size is not None:
+            trial = bench.trial(size, with_random=retraining is None)
+            if retraining is not None:
+                measured = retraining.trial(trial.selection.indices)
+                seconds = trial.seconds + measured.seconds
+                trial = replace(trial, retrained=measured.gap, seconds=seconds)
+            return show(trial), [trial]
         best, trials = smallest_size(
             attempt, largest=largest, smallest=smallest, max_gap=settings.max_gap
         )
