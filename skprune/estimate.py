@@ -12,7 +12,7 @@ from skprune.devices import choose_device
 from skprune.models.encoding import HeadEncoder
 from skprune.network.adapters import Network, is_network
 from skprune.network.module import TorchModel
-from skprune.network.probe import probe_network
+from skprune.network.probe import probe_head, probe_layers
 from skprune.network.reading import read_rows
 from skprune.reading import read_table
 from skprune.rules import names_layers
@@ -45,16 +45,12 @@ def estimate_cost(pruner: Any, X: Any, y: Any) -> CostEstimate:
         )
     table = read_rows(X, y, None, network.loss)
     about = (table.X.source, table.X.positions, 0)
-    modules = network.modules(*about) if named else [network.module(*about)]
     with threads(pruner.n_jobs, len(table) * network.n_parameters):
+        if not named:
+            return probe_head(TorchModel(network.module(*about), pruner.device), table, head)
         return ensemble_cost(
-            probe_network(
-                TorchModel(module, pruner.device),
-                table,
-                network,
-                pruner.layers,
-                pruner.curvature,
-                head,
+            probe_layers(
+                TorchModel(module, pruner.device), table, network, pruner.layers, pruner.curvature
             )
-            for module in modules
+            for module in network.modules(*about)
         )

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import jvp, vmap
 
-from skprune.network.losses import RowLoss
-from skprune.network.module import TorchModel
+from skprune.network.losses import RowLoss, read_loss
+from skprune.network.module import TorchModel, find_link
 
 #: Directions that are pushed through a network side by side.
 DIRECTIONS = 16
@@ -30,6 +31,16 @@ class Logits(nn.Module):
     def forward(self, inputs: Any) -> Tensor:
         outputs = self._model.forward(copy_inputs(inputs))  # some networks work in place
         return outputs if self._loss.kind == "own" else self._loss.logits(outputs)
+
+
+def read_model_loss(
+    model: TorchModel, loss: Any, inputs: Any, y: NDArray[Any]
+) -> tuple[RowLoss, int]:
+    """The loss that a model was trained with, and how many outputs it has, from a few rows."""
+    link = find_link(model, inputs)
+    with torch.no_grad():
+        n_outputs = model.forward(inputs).shape[1]
+    return read_loss(loss, link, y, n_outputs), n_outputs
 
 
 @contextmanager

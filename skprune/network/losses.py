@@ -171,6 +171,12 @@ class RowLoss:
             T = positive / factor[:, None]
         return T, factor if self.class_weight is None else factor * _plain(self.class_weight)
 
+    def encode_for(self, dtype: torch.dtype, y: NDArray[Any], n_outputs: int) -> Tensor:
+        """``encode``, numbers in single precision unless the network is in double."""
+        targets = self.encode(y, n_outputs)
+        single = targets.is_floating_point() and dtype != torch.float64
+        return targets.float() if single else targets
+
     def shares(self, y: NDArray[Any], n_outputs: int) -> Tensor:
         """What every row counts in torch's mean, by which the loss is divided, (n,) float64.
 

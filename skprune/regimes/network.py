@@ -21,9 +21,9 @@ from skprune.network.curvature import build_curvature, choose_curvature
 from skprune.network.curvature.base import NetworkCurvature
 from skprune.network.curvature.ensemble import CurvatureEnsemble, Member
 from skprune.network.encoding import SourceRows
+from skprune.network.forward import read_model_loss
 from skprune.network.layers import RowGradients
-from skprune.network.losses import read_loss
-from skprune.network.module import TorchModel, find_link
+from skprune.network.module import TorchModel
 from skprune.network.problem import NetworkProblem
 from skprune.network.removal import removal_steps
 from skprune.reading import Table
@@ -203,10 +203,7 @@ class _Examiner:
         self.decay = network.weight_decay or 0.0
         self.validation, self.batch_size = validation, batch_size
         inputs, _ = next(iter(table.X.batches(LINK_ROWS)))
-        link = find_link(model, inputs)
-        with torch.no_grad():
-            self.n_outputs = model.forward(inputs).shape[1]
-        self.loss = read_loss(network.loss, link, table.y, self.n_outputs)
+        self.loss, self.n_outputs = read_model_loss(model, network.loss, inputs, table.y)
 
     def examine(self, table: Table) -> Member:
         """The curvature of the rows of ``table``."""
@@ -239,9 +236,7 @@ class _Examiner:
         return 1.0 / variance if variance > 0 else 1.0
 
     def _targets(self, table: Table) -> torch.Tensor:
-        targets = self.loss.encode(table.y, self.n_outputs)
-        single = targets.is_floating_point() and self.model.dtype != torch.float64
-        return targets.float() if single else targets
+        return self.loss.encode_for(self.model.dtype, table.y, self.n_outputs)
 
     def _in_mean(self, table: Table) -> float:
         """What a unit of weight counts in the mean that torch divides the loss by."""
