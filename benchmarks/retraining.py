@@ -117,7 +117,7 @@ def minimise(
     scale = 1.0 / g.norm(dim=1, keepdim=True).clamp_min(1.0)
     stuck = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     iteration = 0
-    for iteration in range(max_iter):  # noqa: B007 it is returned
+    for iteration in range(max_iter):  # noqa: B007 - it is returned
         active = torch.nonzero((g.norm(dim=1) > tol) & ~stuck).reshape(-1)
         if len(active) == 0:
             break

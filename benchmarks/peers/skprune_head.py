@@ -51,7 +51,7 @@ def method(variant: str, task: Task, clock: Clock) -> Answer:
     return Answer(predicted, rows.cpu().numpy(), facts={"parameters": int(theta.numel())})
 
 
-def influence_steps(problem, theta, outputs, precondition, removed):  # type: ignore[no-untyped-def]
+def influence_steps(problem, theta, outputs, precondition, removed):  # type: ignore[no-untyped-def]  # as in skprune.removal
     """H^-1 sum_T a_i for every group, with the exact Hessian of all rows."""
     E = problem.loss.residual(outputs, problem.targets)
     pull = problem.penalty.strength * problem.penalty.mask.square() * theta

@@ -146,7 +146,7 @@ class Clock:
     """Seconds of named parts, wall and CPU; parts of one name add up."""
 
     def __init__(self, task: Task) -> None:
-        self.task, self.seconds = task, {}  # type: ignore[var-annotated]
+        self.task, self.seconds = task, {}  # type: ignore[var-annotated]  # a dict of seconds
 
     def __call__(self, name: str) -> Clock:
         """``with clock("fit"): ...``."""

@@ -65,6 +65,7 @@ class DatasetSource(RowSource):
         rows = self._check_indices(indices)
         if is_hub(self._dataset):
             return self._dataset.select(rows)
+        # An array of numbers serves a Subset as a list of them does.
         return PrunedSubset(self._dataset, rows)  # type: ignore[arg-type]
 
     def _batches(

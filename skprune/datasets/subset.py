@@ -50,6 +50,7 @@ class PrunedSubset(Subset[Any]):
         if name.startswith("_") or "dataset" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         value = getattr(self.dataset, name)
+        # torch's Dataset declares no length, for the sake of iterable ones (here and below).
         if name in ROW_WISE and is_row_wise(value, len(self.dataset)):  # type: ignore[arg-type]
             return take_rows(value, np.asarray(self.indices, dtype=np.int64))
         return value

@@ -99,7 +99,7 @@ class Network:
                     return fit_skorch(clone(self.model), source, rows).module_
                 module = self.model(as_dataset(source, rows), seed)
         finally:
-            np.random.set_state(state)  # noqa: NPY002
+            np.random.set_state(state)  # noqa: NPY002 - as it was
         if not isinstance(module, nn.Module):
             raise TypeError(
                 f"model(dataset, seed) returned a {type(module).__name__}; it must return the "

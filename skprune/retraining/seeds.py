@@ -31,12 +31,12 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices):
         try:
             random.seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
+            np.random.seed(seed % 2**32)  # noqa: NPY002 - user code may draw from it
             torch.manual_seed(seed)
             yield
         finally:
             random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
+            np.random.set_state(numpy)  # noqa: NPY002 - as it was
 
 
 def set_random_states(estimator: Any, seed: int) -> None:
