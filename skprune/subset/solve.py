@@ -79,7 +79,8 @@ def solve_subset(
         "auto" is "exact" for up to 26 rows (fewer in many groups), "relax" for up to 4 rows a
         dimension, else "swap". With ``max_norm`` only "auto", "swap" and "exact".
     offset : array-like of shape (d,), optional
-        Constant part of the sum over the kept rows, such as the gradient of a penalty.
+        Constant part of the sum over the kept rows, such as the gradient of a penalty. The
+        default is minus the sum of all rows; for the plain sum of the kept rows pass zeros.
     prior : array-like of shape (n,), optional
         Non-negative odds of a row to be in the subset that the search starts from. Without
         it and ``start`` rows are drawn alike; small problems with ``size`` are also searched
