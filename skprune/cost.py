@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import torch
 
 from skprune.curvature import DENSE_COST, DENSE_PARAMETERS
-from skprune.models.features import CHUNK_NUMBERS, HELD_NUMBERS
+from skprune.models.features import CHUNK_NUMBERS, HELD_NUMBERS, DenseFeatures
 
 #: Products with all rows, from both sides, of one cold and of one warm fit of a head, of the
 #: choice of one subset, and of what is measured of it. Counted on the benchmarks' problems.
-COLD_FIT, WARM_FIT, CHOICE, MEASURE = 40, 15, 40, 12
+COLD_FIT, WARM_FIT, CHOICE, MEASURE = 60, 25, 60, 20
+#: Of a choice: vectors that are whitened, passes for the norms of all rows, curvatures of the kept.
+WHITENED, NORMS, METRICS = 450, 1.5, 1
 #: Sizes that are tried for a budget, and for a fixed size.
 BUDGET_SIZES, FIXED_SIZES = 9, 1
 #: Seconds that the interpreter takes for one size, whatever there is to multiply.
@@ -68,22 +70,33 @@ def head_cost(
     device : torch.device
     """
     p, numbers = D * K, n * D
-    rows = max(1, min(n, PROBE_NUMBERS // D))
-    block = torch.rand(rows, D, dtype=torch.float64, device=device)
-    thin = torch.rand(D, K, dtype=torch.float64, device=device)
-    # Seconds for all rows of a product from both sides, and of a product with D columns.
-    both = n / rows * (_seconds(lambda: block @ thin) + _seconds(lambda: block.T @ (block @ thin)))
-    wide = n / rows * _seconds(lambda: block.T @ block)
+    rows, dtype = (
+        max(1, min(n, PROBE_NUMBERS // D)),
+        torch.float64 if itemsize > 4 else torch.float32,
+    )
+    block = DenseFeatures(torch.rand(rows, D, dtype=dtype, device=device))
+    thin = torch.rand(D, K, dtype=dtype, device=device)
+    # Seconds for all rows of a product from both sides, and of a product with D columns, in the
+    # precision of the rows and in float64; of a product with a matrix of p x p.
+    both = n / rows * _seconds(lambda: block.sandwich(lambda part, Z: Z, thin))
+    wide = n / rows * _seconds(lambda: block.gram(thin.new_ones(rows)))
+    exact = n / rows * _seconds(lambda: block.gram(thin.new_ones(rows).double()))
+    square = p**2 / (rows * D) * _seconds(lambda: block.adjoint(thin.new_ones(rows, 1).double()))
     dense = p <= DENSE_PARAMETERS and n * p**2 <= DENSE_COST
-    curvature = wide * (K * (K + 1) / 2 if dense else 3)
-    sizes = FIXED_SIZES if fixed else BUDGET_SIZES
+    if dense:
+        curvature = exact * (K * (K + 1) / 2 + p**3 / (n * D**2))
+        choice = WHITENED * square + NORMS * wide * K**2 / 2 + METRICS * exact * p**3 / (n * D**2)
+    else:
+        curvature = 3 * wide
+        choice = NORMS * wide + METRICS * curvature
+    # One choice more, when the share is carried over to all rows.
+    choices = 1 + (FIXED_SIZES if fixed else BUDGET_SIZES)
     steps = {
         "examine": (COLD_FIT + WARM_FIT) * both + 2 * curvature,
-        # One choice more, when the share is carried over to all rows.
-        "search": (sizes + 1) * ((CHOICE + MEASURE) * both + SIZE_SECONDS),
+        "search": choices * (choice + (CHOICE + MEASURE) * both + SIZE_SECONDS),
         "report": COLD_FIT * both,
     }
-    held = 8 * numbers if numbers <= HELD_NUMBERS else 0
+    held = itemsize * numbers if numbers <= HELD_NUMBERS else 0
     matrices = 3 * p**2 if dense else 4 * D**2
     memory = 2 * held + 8 * (matrices + 12 * n * K + 2 * CHUNK_NUMBERS)
     return CostEstimate(steps, memory + (itemsize * numbers if itemsize < 8 else 0))

@@ -172,7 +172,9 @@ class HeadInfluence(InfluenceOperator):
 
     def scores_along(self, U: Tensor) -> Tensor:
         """<a_i, U> for a direction U (D, K) of parameter space, shape (n,)."""
-        scores = (self._E * self._features.forward(U)).sum(1)
+        # Scores rank rows; sums, which are driven to nothing, are exact.
+        along = self._features.forward(U.to(self._features.dtype)).to(self._E)
+        scores = (self._E * along).sum(1)
         if self._shares is not None:
             scores.add_(self._shares, alpha=float((self._pull * U).sum()))
         return scores

@@ -16,7 +16,7 @@ from skprune.models.features import CHUNK_NUMBERS
 from skprune.models.head import HeadProblem, solve_hessian
 
 #: Relative residual of the solves behind scores and behind the influence of a group.
-SOLVE_TOLERANCE = 1e-4
+SOLVE_TOLERANCE = 1e-3
 #: Mean leverage above which the curvature is no model of the held-out loss: scores are first-order.
 LARGE_LEVERAGE = 0.1
 #: Least part of the curvature along a row's gradient that is taken to come from other rows.
@@ -194,8 +194,9 @@ def _solve_together(
 ) -> Tensor:
     """Preconditioned conjugate gradients on G systems of the same size side by side."""
     G, (D, K) = len(kept), theta.shape
-    weights = problem.weights[:, None] * kept.T
-    ridges = _ridges(problem, kept)
+    dtype = problem.features.dtype
+    ridges, P, weights = _ridges(problem, kept), P.to(dtype), problem.weights.to(dtype)
+    weights = weights[:, None] * kept.T
 
     def middle(part: slice, Z: Tensor) -> Tensor:
         spread = P[part, None, :].expand(-1, G, -1).reshape(-1, K)
@@ -204,7 +205,7 @@ def _solve_together(
 
     def product(V: Tensor) -> Tensor:
         flat = V.permute(1, 0, 2).reshape(D, G * K)
-        data = problem.features.sandwich(middle, flat)
+        data = problem.features.sandwich(middle, flat.to(dtype)).to(V)
         return data.reshape(D, G, K).permute(1, 0, 2) + ridges * V
 
     def precondition(V: Tensor) -> Tensor:

@@ -86,11 +86,10 @@ def test_nothing_is_on_the_wrong_device(name, sparse, table, monkeypatch):
     expected = study(X, y, "cpu", name)
     with PretendedDevice():
         found = study(X, y, DEVICE, name)
-    for device in DEVICES[1:]:
-        for a, b in zip(study(X, y, device, name), expected, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
-    for a, b in zip(found, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    # Rows are float32 there and summed in another order.
+    for other in (found, *(study(X, y, device, name) for device in DEVICES[1:])):
+        for a, b in zip(other, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-8)
 
 
 def test_a_mistake_would_be_found():

@@ -47,16 +47,17 @@ class Curvature(ABC):
 
     @abstractmethod
     def whiten_rows(self, Phi: Tensor, E: Tensor) -> Tensor:
-        """L^-1 (phi_i (x) e_i) for Phi (b, D) and E (b, K), shape (b, dim)."""
+        """L^-1 (phi_i (x) e_i) for Phi (b, D) and E (b, K), shape (b, dim), in their precision."""
 
     def squared_norms(self, features: Features, E: Tensor) -> Tensor:
         """|L^-1 (phi_i (x) e_i)|^2 for all rows of ``features`` (n, D) and E (n, K), shape (n,)."""
+        dtype = features.dtype
         return torch.cat(
             [
-                self.whiten_rows(features.rows(part), E[part]).square().sum(1)
+                self.whiten_rows(features.rows(part, dtype), E[part].to(dtype)).square().sum(1)
                 for part in features.chunks(self.dim)
             ]
-        )
+        ).to(E)
 
 
 def damp(eigenvalues: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ class DiagonalCurvature(Curvature):
             problem.loss.hessian_along(problem.loss.mean(outputs), identity)
             * problem.weights[:, None]
         )
-        diagonal = problem.features.adjoint_squared(along)
+        features = problem.features
+        diagonal = features.adjoint_squared(along.to(features.dtype)).to(along)
         diagonal += problem.penalty.total() * problem.penalty.mask.square()
         self._root = damp(diagonal).sqrt()
 
@@ -48,4 +49,5 @@ class DiagonalCurvature(Curvature):
         return (Phi[:, :, None] * E[:, None, :] / self._root).reshape(len(E), self.dim)
 
     def squared_norms(self, features: Features, E: Tensor) -> Tensor:
-        return (features.forward_squared(self._root.square().reciprocal()) * E.square()).sum(1)
+        inverse = self._root.square().reciprocal().to(features.dtype)
+        return (features.forward_squared(inverse).to(E) * E.square()).sum(1)

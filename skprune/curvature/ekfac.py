@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -38,15 +40,14 @@ class EKFACCurvature(Curvature):
             A[k] = weights @ column
             trace += weights * column[:, k]
         penalty = problem.penalty.total() * problem.penalty.mask.square().reshape(-1)
-        B = features.gram(trace / K) + torch.diag(penalty)
+        B = features.gram((trace / K).to(features.dtype)).to(penalty) + torch.diag(penalty)
         self._U_A: Tensor = torch.linalg.eigh(A).eigenvectors
         self._U_B: Tensor = torch.linalg.eigh(B).eigenvectors
 
-        diagonal = outputs.new_zeros(D, K)
         along = loss.hessian_along(P, self._U_A) * weights[:, None]
-        for part in features.chunks():
-            rotated = features.rows(part) @ self._U_B
-            diagonal.addmm_(rotated.square().T, along[part])
+        diagonal = outputs.new_zeros(D, K)
+        for part, squares in self._rotated_squares(features):
+            diagonal += squares.T @ along[part].to(squares)
         diagonal += (self._U_B.square().T @ penalty)[:, None]
         self._root = damp(diagonal).sqrt()
 
@@ -69,10 +70,16 @@ class EKFACCurvature(Curvature):
 
     def squared_norms(self, features: Features, E: Tensor) -> Tensor:
         # Row by row a D x K sum of products of squares: no row is ever whitened.
-        inverse, squares = self._root.square().reciprocal(), (E @ self._U_A).square()
+        inverse, energy = self._root.square().reciprocal(), (E @ self._U_A).square()
         return torch.cat(
             [
-                ((features.rows(part) @ self._U_B).square() @ inverse * squares[part]).sum(1)
-                for part in features.chunks()
+                ((squares @ inverse.to(squares)).to(energy) * energy[part]).sum(1)
+                for part, squares in self._rotated_squares(features)
             ]
         )
+
+    def _rotated_squares(self, features: Features) -> Iterator[tuple[slice, Tensor]]:
+        """Squares of the rows in the basis U_B, a few rows at a time, in their precision."""
+        basis = self._U_B.to(features.dtype)
+        for part in features.chunks(16 * len(basis)):  # short enough for a cache
+            yield part, (features.rows(part, features.dtype) @ basis).square_()

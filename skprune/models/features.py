@@ -1,9 +1,11 @@
 """The feature matrix of a head: what multiplies, dense or sparse, and nothing else.
 
 Rows are not copied to another form: a sparse matrix stays sparse, a dense one stays where it is
-and in the precision it came in, be it a memory map. Products are exact for the numbers as stored:
-a few rows at a time are converted to float64, standardised and multiplied, while they are in the
-processor's cache, which takes little longer than reading a float64 copy from memory would.
+and in the precision it came in, be it a memory map. A few rows at a time are converted,
+standardised and multiplied, while they are in the processor's cache, which takes little longer than
+reading a converted copy from memory would. Products with float64 are exact for the numbers as
+stored. Products with float32 take half the time; they are for rows that are stored in no more
+(``dtype``), where a few digits are enough or exact products correct what is found.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ T = TypeVar("T")
 
 #: Numbers held at once by a temporary copy of rows (64 MiB of float64).
 CHUNK_NUMBERS = 2**23
-#: A dense matrix of no more numbers is held in float64 (256 MiB), ready to multiply.
+#: A dense matrix of no more numbers is held in one block, ready to multiply (256 MiB of float64).
 HELD_NUMBERS = 2**25
 #: Numbers that are converted at once to be multiplied: for a thread of a processor what its
 #: cache holds (1 MiB), for an accelerator enough to be busy with (128 MiB).
@@ -49,10 +51,15 @@ def shared_tensor(array: NDArray[Any]) -> Tensor:
 
 
 class Features(ABC):
-    """An (n, D) matrix Phi that multiplies from both sides, in float64 on its ``device``."""
+    """An (n, D) matrix Phi that multiplies from both sides, on its ``device``.
+
+    Products are made in the precision of what it is multiplied with. ``dtype`` is the least that
+    makes sense: float32 where the rows are stored in no more, else float64.
+    """
 
     shape: tuple[int, int]
     device: torch.device
+    dtype: torch.dtype
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -77,7 +84,7 @@ class Features(ABC):
         """The same kind of matrix with the given rows only."""
 
     @abstractmethod
-    def rows(self, indices: Tensor | slice) -> Tensor:
+    def rows(self, indices: Tensor | slice, dtype: torch.dtype = torch.float64) -> Tensor:
         """The given rows as a dense (b, D) tensor; for a few rows at a time."""
 
     @abstractmethod
@@ -136,73 +143,90 @@ class DenseFeatures(Features):
         self.matrix, self.index = matrix, index
         self.mean, self.scale, self.ones = mean, scale, ones
         self.device = device or matrix.device
+        self.dtype = torch.float64 if matrix.dtype == torch.float64 else torch.float32
         n = len(matrix) if index is None else len(index)
         self.shape = (n, matrix.shape[1] + int(ones))
         self._is_bare = mean is None and scale is None and not ones
-        is_ready = matrix.dtype == torch.float64 and matrix.device == self.device
-        self._is_plain = is_ready and self._is_bare and index is None
+        self._is_here = index is None and matrix.device == self.device
 
     def held(self) -> DenseFeatures:
-        """The same matrix in one block of float64 if that is small, else itself."""
-        large = self.shape[0] * self.shape[1] > HELD_NUMBERS
-        return self if large or self._is_plain else DenseFeatures(self.rows(slice(0, len(self))))
+        """The same matrix in one block, if that is small, else itself.
+
+        What is stored in float64 is standardised there. What is stored in less stays as it is, and
+        is standardised at every product: no number is rounded.
+        """
+        double, every = self.matrix.dtype == torch.float64, slice(0, len(self))
+        ready = self._is_here and (self._is_bare or not double)
+        if ready or self.shape[0] * self.shape[1] > HELD_NUMBERS:
+            return self
+        if double:
+            return DenseFeatures(self.rows(every))
+        return self._replace(matrix=self._stored(every).to(self.device), index=None)
 
     def forward(self, theta: Tensor) -> Tensor:
-        if self._is_plain:
-            return self.matrix @ theta
-        theta = self._per_scale(theta)
+        rows = self._per_scale(theta).T.contiguous()
         Z = theta.new_empty(len(self), theta.shape[1])
-        self._each_block(lambda part, block: torch.mm(block, theta, out=Z[part]))
+
+        def act(part: slice, block: Tensor) -> None:
+            # theta' Phi' is read along the rows of Phi, and half as long to compute as Phi theta.
+            Z[part] = (rows @ block.T).T
+
+        self._each_block(act, theta.dtype)
         return Z
 
     def adjoint(self, E: Tensor) -> Tensor:
-        # E' Phi is read along the rows of Phi, and half as long to compute as Phi' E.
-        if self._is_plain:
-            return (E.T @ self.matrix).T
-        K, D = E.shape[1], self.shape[1]
-        total = self._sum_blocks((K, D), lambda A, part, block: A.addmm_(E[part].T, block))
-        return self._per_scale(total.T)
+        def add(A: Tensor, part: slice, block: Tensor) -> None:
+            A.addmm_(E[part].T, block)  # as in forward
+
+        return self._per_scale(self._sum_blocks((E.shape[1], self.shape[1]), add, E.dtype).T)
 
     def sandwich(self, middle: Callable[[slice, Tensor], Tensor], theta: Tensor) -> Tensor:
         # A block is multiplied from both sides while it is in the cache.
-        theta = self._per_scale(theta)
+        rows = self._per_scale(theta).T.contiguous()
 
         def add(A: Tensor, part: slice, block: Tensor) -> None:
-            A.addmm_(middle(part, block @ theta).T, block)
+            A.addmm_(middle(part, (rows @ block.T).T).T, block)
 
-        return self._per_scale(self._sum_blocks((theta.shape[1], self.shape[1]), add).T)
+        total = self._sum_blocks((theta.shape[1], self.shape[1]), add, theta.dtype)
+        return self._per_scale(total.T)
 
     def take(self, indices: Tensor) -> DenseFeatures:
         indices = indices.to(self.matrix.device)
         index = indices if self.index is None else self.index[indices]
         return self._replace(index=index).held()
 
-    def rows(self, indices: Tensor | slice) -> Tensor:
+    def rows(self, indices: Tensor | slice, dtype: torch.dtype = torch.float64) -> Tensor:
         numbers = self._stored(indices)
         if self._is_bare:
-            return numbers.to(self.device, torch.float64)
-        block = torch.ones(len(numbers), self.shape[1], dtype=torch.float64, device=self.device)
+            return numbers.to(self.device, dtype)
+        block = torch.ones(len(numbers), self.shape[1], dtype=dtype, device=self.device)
         columns = self._fill(block, numbers)
         if self.scale is not None:
-            columns.div_(self.scale)
+            columns.div_(self.scale.to(dtype))
         return block
 
     def gram(self, weights: Tensor) -> Tensor:
         def add(A: Tensor, part: slice, block: Tensor) -> None:
             A.addmm_(block.T, block * weights[part, None])
 
-        total = self._sum_blocks((self.shape[1], self.shape[1]), add)
+        total = self._sum_blocks((self.shape[1], self.shape[1]), add, weights.dtype)
         return self._per_scale(self._per_scale(total).T)
 
     def adjoint_squared(self, E: Tensor) -> Tensor:
-        K, D = E.shape[1], self.shape[1]
-        total = self._sum_blocks((K, D), lambda A, part, block: A.addmm_(E[part].T, block.square()))
+        def add(A: Tensor, part: slice, block: Tensor) -> None:
+            A.addmm_(E[part].T, block.square())
+
+        total = self._sum_blocks((E.shape[1], self.shape[1]), add, E.dtype)
         return self._per_scale(self._per_scale(total.T))
 
     def forward_squared(self, theta: Tensor) -> Tensor:
-        theta = self._per_scale(self._per_scale(theta))
+        rows = self._per_scale(self._per_scale(theta)).T.contiguous()
         Z = theta.new_empty(len(self), theta.shape[1])
-        self._each_block(lambda part, block: torch.mm(block.square(), theta, out=Z[part]))
+
+        def act(part: slice, block: Tensor) -> None:
+            Z[part] = (rows @ block.square().T).T
+
+        self._each_block(act, theta.dtype)
         return Z
 
     def to(self, device: torch.device) -> DenseFeatures:
@@ -231,13 +255,16 @@ class DenseFeatures(Features):
         return DenseFeatures(**{**{name: getattr(self, name) for name in names}, **changes})
 
     def _sum_blocks(
-        self, shape: tuple[int, int], add: Callable[[Tensor, slice, Tensor], object]
+        self,
+        shape: tuple[int, int],
+        add: Callable[[Tensor, slice, Tensor], object],
+        dtype: torch.dtype,
     ) -> Tensor:
         """Sum of what ``add(total, part, block)`` adds to a total of the given shape."""
 
         def share(rows: slice) -> Tensor:
-            total = torch.zeros(shape, dtype=torch.float64, device=self.device)
-            for part, block in self._blocks(rows):
+            total = torch.zeros(shape, dtype=dtype, device=self.device)
+            for part, block in self._blocks(rows, dtype):
                 add(total, part, block)
             return total
 
@@ -246,11 +273,11 @@ class DenseFeatures(Features):
             first += other
         return first
 
-    def _each_block(self, act: Callable[[slice, Tensor], object]) -> None:
+    def _each_block(self, act: Callable[[slice, Tensor], object], dtype: torch.dtype) -> None:
         """Call ``act(part, block)`` for all rows."""
 
         def share(rows: slice) -> None:
-            for part, block in self._blocks(rows):
+            for part, block in self._blocks(rows, dtype):
                 act(part, block)
 
         self._shares(share)
@@ -262,19 +289,20 @@ class DenseFeatures(Features):
         count = max(1, min(count, blocks))
         return side_by_side(lambda i: work(slice(i * n // count, (i + 1) * n // count)), count)
 
-    def _blocks(self, rows: slice) -> Iterator[tuple[slice, Tensor]]:
+    def _blocks(self, rows: slice, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
         """Rows of Phi before the division by ``scale``; a block is overwritten by the next."""
         n, D = rows.stop - rows.start, self.shape[1]
         numbers = BLOCK_NUMBERS if self.device.type == "cpu" else DEVICE_BLOCK_NUMBERS
+        plain = self._is_here and self._is_bare and self.matrix.dtype == dtype
         buffer: Tensor | None = None
         for local in row_chunks(n, D, numbers):
             part = slice(rows.start + local.start, rows.start + local.stop)
-            if self._is_plain:
+            if plain:
                 yield part, self.matrix[part]
                 continue
             size = part.stop - part.start
             if buffer is None:
-                buffer = torch.ones(size, D, dtype=torch.float64, device=self.device)
+                buffer = torch.ones(size, D, dtype=dtype, device=self.device)
             self._fill(buffer[:size], self._stored(part))
             yield part, buffer[:size]
 
@@ -289,13 +317,15 @@ class DenseFeatures(Features):
         columns = block[:, : numbers.shape[1]]
         if self.mean is None:
             return columns.copy_(numbers)
-        return torch.sub(numbers.to(self.device), self.mean, out=columns)
+        # In float64 the mean is subtracted before anything is rounded.
+        return torch.sub(numbers.to(self.device), self.mean.to(block.dtype), out=columns)
 
     def _per_scale(self, V: Tensor) -> Tensor:
         """V (D, K) with the rows of the matrix's columns divided by ``scale``."""
         if self.scale is None:
             return V
-        return torch.cat([V[: len(self.scale)] / self.scale[:, None], V[len(self.scale) :]])
+        scale = self.scale.to(V.dtype)[:, None]
+        return torch.cat([V[: len(scale)] / scale, V[len(scale) :]])
 
 
 def _fits(nbytes: int, device: torch.device) -> bool:
@@ -305,6 +335,8 @@ def _fits(nbytes: int, device: torch.device) -> bool:
 
 class SparseFeatures(Features):
     """A scipy CSR matrix of float64. It stays on the CPU; products go to ``device``."""
+
+    dtype = torch.float64
 
     def __init__(self, matrix: sp.csr_matrix, device: torch.device | None = None) -> None:
         self.matrix = matrix
@@ -320,9 +352,9 @@ class SparseFeatures(Features):
     def take(self, indices: Tensor) -> SparseFeatures:
         return SparseFeatures(self.matrix[indices.cpu().numpy()], self.device)
 
-    def rows(self, indices: Tensor | slice) -> Tensor:
+    def rows(self, indices: Tensor | slice, dtype: torch.dtype = torch.float64) -> Tensor:
         index = indices if isinstance(indices, slice) else indices.cpu().numpy()
-        return self._tensor(self.matrix[index].toarray())
+        return self._tensor(self.matrix[index].toarray()).to(dtype)
 
     def gram(self, weights: Tensor) -> Tensor:
         weighted = self.matrix.multiply(weights.cpu().numpy()[:, None]).tocsr()

@@ -109,16 +109,19 @@ class HeadProblem:
         E = self.loss.residual(Z, self.targets) * self.weights[:, None]
         return self.features.adjoint(E) + self.penalty.total() * self.penalty.mask.square() * theta
 
-    def hessian(self, Z: Tensor) -> Product:
-        """The Hessian of F_K at outputs Z as a function that multiplies a (D, K) tensor."""
-        P = self.loss.mean(Z)
+    def hessian(self, Z: Tensor, dtype: torch.dtype = torch.float64) -> Product:
+        """The Hessian of F_K at outputs Z as a function that multiplies a (D, K) tensor.
+
+        ``dtype`` is the precision of its products with the features.
+        """
+        P, weights = self.loss.mean(Z).to(dtype), self.weights.to(dtype)
         ridge = self.penalty.total() * self.penalty.mask.square()
 
         def middle(part: slice, Z: Tensor) -> Tensor:
-            return self.loss.hessian_product(P[part], Z).mul_(self.weights[part, None])
+            return self.loss.hessian_product(P[part], Z).mul_(weights[part, None])
 
         def product(V: Tensor) -> Tensor:
-            return self.features.sandwich(middle, V) + ridge * V
+            return self.features.sandwich(middle, V.to(dtype)).to(V.dtype) + ridge * V
 
         return product
 
@@ -181,6 +184,9 @@ def solve_hessian(
 ) -> Tensor:
     """H_K^-1 rhs with the exact Hessian at ``outputs``, for a gradient ``rhs`` (D, K).
 
+    Its products are made in the precision of the rows: nobody asks for more digits of a step or of
+    a score than float32 has.
+
     The solution is sought among directions that the losses feel. In the others (a common shift
     of all classes) H may vanish and the rounding error of ``rhs`` would be blown up.
     """
@@ -188,7 +194,8 @@ def solve_hessian(
     def projected(V: Tensor) -> Tensor:
         return problem.loss.project(precondition(V))
 
-    return conjugate_gradient(problem.hessian(outputs), rhs, projected, rtol=rtol)
+    product = problem.hessian(outputs, problem.features.dtype)
+    return conjugate_gradient(product, rhs, projected, rtol=rtol)
 
 
 def newton_step(
