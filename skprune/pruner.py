@@ -135,8 +135,9 @@ class InfluencePruner(BasePruner):
     batch_size : int or "auto", default="auto"
         Rows that go through a network together; halved where memory runs out.
     cache_dir : str or path-like, default=None
-        Folder in which the features of a network's rows are kept between processes, by the
-        content of rows and network. An extraction that is killed goes on where it stopped.
+        Folder in which the features of a network's rows, or the factors of its layers' curvature,
+        are kept between processes, by the content of rows and network. An extraction of features
+        that is killed goes on where it stopped.
     random_state : int, RandomState instance or None, default=None
         None derives the seed from y: the same data gives the same rows.
     n_jobs : int or None, default=None
@@ -373,6 +374,7 @@ class InfluencePruner(BasePruner):
             seed=seed,
             device=self.device,
             batch_size=self.batch_size,
+            cache_dir=self.cache_dir,
             verbose=self.verbose,
             begin=begin,
         )

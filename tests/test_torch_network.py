@@ -192,7 +192,7 @@ def test_the_objective_is_torchs_own(name):
     table = read_rows(X, targets_of(kind, y), None, loss)
     model, network = TorchModel(net, "cpu"), Network(net, loss, decay)
     with model.frozen():
-        settings = type("S", (), {"curvature": "dense"})()
+        settings = type("S", (), {"curvature": "dense", "cache_dir": None})()
         examiner = regime._Examiner(settings, model, network, table, "all", table, 256)
         problem = examiner.examine(table).problem
         values, unit = problem.losses(), 1.0 / examiner._in_mean(table)

@@ -20,6 +20,7 @@ from skprune.models.features import DenseFeatures, row_chunks, shared_tensor
 from skprune.models.head import HeadFit, HeadProblem, Penalty
 from skprune.network.adapters import Network
 from skprune.network.batches import for_batches
+from skprune.network.content import module_content
 from skprune.network.losses import RowLoss, read_loss
 from skprune.network.module import LinearHead, TorchModel, first_input
 from skprune.network.problem import check_finite
@@ -44,6 +45,11 @@ class SourceRows:
     def take_rows(self, indices: NDArray[np.int64]) -> SourceRows:
         """Some of these rows."""
         return SourceRows(self.source, self.positions[indices])
+
+    def fingerprint(self) -> str | None:
+        """A digest of the rows' inputs, None if the source does not tell them."""
+        every = self.source.fingerprint()
+        return None if every is None else digest(every, self.positions)
 
     def batches(
         self, size: int, indices: NDArray[np.int64] | None = None
@@ -253,7 +259,7 @@ class NetworkEncoder(HeadEncoder):
                     "give arrays, a TensorDataset or a Hugging Face dataset."
                 )
             return self._extract(source, 0, len(source))
-        key = digest(fingerprint, self.head.name, *_content(self.model.module))
+        key = digest(fingerprint, self.head.name, *module_content(self.model.module))
         if self._store is None:
             return FEATURES.get(
                 key, lambda: self._extract(source, 0, len(source)), lambda kept: kept.nbytes
@@ -295,29 +301,3 @@ class NetworkEncoder(HeadEncoder):
                 f"{row}; look for it in that row, or in the weights before the layer."
             )
         return features
-
-
-def _content(module: nn.Module) -> Iterator[Any]:
-    """What the outputs of a module depend on: its layers, their options and code, its numbers."""
-    for name, m in module.named_modules():
-        # Plain attributes only: others have no repr that is the same in another process.
-        options = {k: v for k, v in sorted(vars(m).items()) if _is_plain(v) and k != "training"}
-        hooks = [m._forward_hooks, m._forward_pre_hooks]
-        code = [_code(f) for f in (m.forward, *(h for kind in hooks for h in kind.values()))]
-        yield (name, type(m).__module__, type(m).__qualname__, m.extra_repr(), str(options), *code)
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        yield (name, tensor)
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, (tuple, list)):
-        return all(_is_plain(v) for v in value)
-    return value is None or isinstance(value, (bool, int, float, str))
-
-
-def _code(function: Any) -> str:
-    """A digest of what a function does, as far as its own lines say it."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    if code is None:
-        return type(function).__qualname__
-    return digest(code.co_code, code.co_names, *(c for c in code.co_consts if _is_plain(c)))

@@ -80,6 +80,13 @@ class RowLoss:
             return terms.mean(1)
         return (Z - targets.to(Z.dtype)).square().mean(1)
 
+    def content(self) -> tuple[Any, ...] | None:
+        """What a digest of the loss is made of; None for the caller's own."""
+        if self.kind == "own":
+            return None
+        weights = (self.class_weight, self.pos_weight)
+        return (self.kind, self.link, self.label_smoothing, *weights)
+
     def logits(self, outputs: Tensor) -> Tensor:
         """Outputs of the last linear layer, from those of the module."""
         if self.link == "softmax":

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp
 
+from skprune.cache import digest
 from skprune.datasets.source import RowSource
+from skprune.network.content import module_content
 from skprune.network.forward import (
     Logits,
     each_row,
@@ -126,6 +128,7 @@ class NetworkProblem:
         self.weights = weights.to(device=device, dtype=dtype)
         self.total = float(self.weights.sum(dtype=torch.float64))
         self._kept_inputs: list[Batch] | None = None
+        self._content: str | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -142,6 +145,17 @@ class NetworkProblem:
         other = copy.copy(self)
         other._set_rows(rows, targets, weights)
         return other
+
+    def content(self) -> str | None:
+        """A digest of all that F depends on; None if rows or loss do not tell it."""
+        if self._content is None:
+            rows, loss = self.rows.fingerprint(), self.loss.content()
+            if rows is None or loss is None:
+                return None
+            module = digest(*module_content(self.model.module))
+            numbers = (self.targets, self.weights, self.penalty, str(self.theta.device))
+            self._content = digest(rows, loss, module, tuple(self.slices), *numbers)
+        return self._content
 
     @property
     def n_outputs(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -46,6 +47,7 @@ class Settings:
     seed: int
     device: str | torch.device
     batch_size: int | str
+    cache_dir: str | os.PathLike[str] | None
     verbose: int
     begin: float
 

@@ -17,7 +17,7 @@ from skprune.gap import Gap
 from skprune.network.adapters import Network
 from skprune.network.batches import first_size, smaller
 from skprune.network.bench import NetworkBench
-from skprune.network.curvature import build_curvature, choose_curvature
+from skprune.network.curvature import FactorCache, build_curvature, choose_curvature
 from skprune.network.curvature.base import NetworkCurvature
 from skprune.network.curvature.ensemble import CurvatureEnsemble, Member
 from skprune.network.encoding import SourceRows
@@ -202,6 +202,7 @@ class _Examiner:
         self.model, self.layers, self.curvature = model, layers, settings.curvature
         self.decay = network.weight_decay or 0.0
         self.validation, self.batch_size = validation, batch_size
+        self.cache = FactorCache(settings.cache_dir)
         inputs, _ = next(iter(table.X.batches(LINK_ROWS)))
         self.loss, self.n_outputs = read_model_loss(model, network.loss, inputs, table.y)
 
@@ -220,7 +221,7 @@ class _Examiner:
         problem.losses()  # names the row and the layer that make numbers which are not finite
         gradients = RowGradients(problem)
         name = choose_curvature(problem) if self.curvature == "auto" else self.curvature
-        predictor = build_curvature(name, gradients)
+        predictor = build_curvature(name, gradients, cache=self.cache)
         held = problem.on(
             self.validation.X,
             self._targets(self.validation),

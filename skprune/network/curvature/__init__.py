@@ -11,6 +11,7 @@ from skprune.network.curvature.cg import CGCurvature
 from skprune.network.curvature.dense import DenseCurvature, HessianCurvature
 from skprune.network.curvature.diagonal import DiagonalCurvature
 from skprune.network.curvature.ekfac import EKFACCurvature
+from skprune.network.curvature.kept import FactorCache
 from skprune.network.curvature.kfac import KFACCurvature
 from skprune.network.curvature.lissa import LiSSACurvature
 from skprune.network.curvature.lowrank import LowRankCurvature
@@ -66,7 +67,10 @@ def _forward_flops(problem: NetworkProblem) -> int:
 
 
 def build_curvature(
-    name: str, gradients: RowGradients, damping: float | str = "auto"
+    name: str,
+    gradients: RowGradients,
+    damping: float | str = "auto",
+    cache: FactorCache | None = None,
 ) -> NetworkCurvature:
     """Curvature ``name`` (a key of ``CURVATURES``) of the rows and parameters of ``gradients``.
 
@@ -77,12 +81,13 @@ def build_curvature(
     """
     if name not in CURVATURES:
         raise ValueError(f"curvature must be one of {sorted(CURVATURES)}; got {name!r}.")
-    return CURVATURES[name](gradients, damping)
+    return CURVATURES[name](gradients, damping, cache)
 
 
 __all__ = [
     "CURVATURES",
     "CurvatureError",
+    "FactorCache",
     "NetworkCurvature",
     "WhiteningCurvature",
     "build_curvature",

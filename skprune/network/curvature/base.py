@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from skprune.network.curvature.kept import FactorCache, State
 from skprune.network.factors import Block, Factor, row_gradients
 from skprune.network.layers import RowGradients, Treatment
 from skprune.network.problem import NetworkProblem
@@ -42,6 +43,8 @@ class NetworkCurvature(ABC):
     gradients : RowGradients
     damping : float or "auto"
         "auto" makes lam + damping the mean eigenvalue of M, or lam if that is more.
+    cache : FactorCache, optional
+        Where what is found is looked for and kept; by default it is found anew.
 
     Attributes
     ----------
@@ -56,8 +59,13 @@ class NetworkCurvature(ABC):
     treatments: list[Treatment]
     mean_eigenvalue: float
 
-    def __init__(self, gradients: RowGradients, damping: float | str = "auto") -> None:
-        self.gradients, self.problem = gradients, gradients.problem
+    def __init__(
+        self,
+        gradients: RowGradients,
+        damping: float | str = "auto",
+        cache: FactorCache | None = None,
+    ) -> None:
+        self.gradients, self.problem, self.cache = gradients, gradients.problem, cache
         self.dim = self.problem.dim
         self._fit()
         if isinstance(damping, str):
@@ -67,6 +75,12 @@ class NetworkCurvature(ABC):
     @abstractmethod
     def _fit(self) -> None:
         """Compute M, ``mean_eigenvalue`` and ``treatments``."""
+
+    def _known(self, find: Callable[[], State], about: str = "") -> State:
+        """What ``find`` finds, from the cache if it was found before; ``about`` tells options."""
+        if self.cache is None:
+            return find()
+        return self.cache.get(self.problem, f"{self.name} {about}", find)
 
     def _set_damping(self, damping: float) -> None:
         if not 0.0 <= damping < float("inf"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from skprune.network.curvature.base import (
     check_finite_block,
     row_parts,
 )
+from skprune.network.curvature.kept import State
 from skprune.network.factors import Block, Factor, LookupFactor, MatrixFactor
 from skprune.network.layers import Treatment
 from skprune.network.problem import Batch
@@ -62,7 +64,7 @@ class Basis:
 class BlockCurvature(WhiteningCurvature):
     """M = U diag(l) U' in blocks, one a layer; U is the identity where ``_bases`` has None.
 
-    Subclasses set, for every block, a basis and the eigenvalues (q,).
+    Subclasses find, for every block, a basis and the eigenvalues (q,).
     """
 
     _bases: list[Basis | None]
@@ -70,8 +72,14 @@ class BlockCurvature(WhiteningCurvature):
     #: How blocks with a basis are treated.
     how: ClassVar[str]
 
-    def _finish(self) -> None:
-        """Mean eigenvalue and treatments, once the blocks are known."""
+    @abstractmethod
+    def _find(self) -> None:
+        """Set ``_bases`` and ``_eigenvalues``."""
+
+    def _fit(self) -> None:
+        found = self._known(self._state)
+        self._bases = [None if pair is None else Basis(*pair) for pair in found["bases"]]
+        self._eigenvalues = found["eigenvalues"]
         total = sum(float(values.sum(dtype=torch.float64)) for values in self._eigenvalues)
         self.mean_eigenvalue = total / self.dim
         how = {}
@@ -81,6 +89,11 @@ class BlockCurvature(WhiteningCurvature):
         self.treatments = [
             Treatment(name, how[where.start]) for name, where in self.problem.slices.items()
         ]
+
+    def _state(self) -> State:
+        self._find()
+        bases = [None if basis is None else [basis.U_X, basis.U_E] for basis in self._bases]
+        return {"bases": bases, "eigenvalues": self._eigenvalues}
 
     def nbytes(self) -> int:
         values = sum(v.nbytes for v in self._eigenvalues)

@@ -41,7 +41,7 @@ class CGCurvature(NetworkCurvature):
     tolerance = TOLERANCE
 
     def _fit(self) -> None:
-        self._ekfac = EKFACCurvature(self.gradients)
+        self._ekfac = EKFACCurvature(self.gradients, cache=self.cache)
         #: Found when they are first needed, and shared with copies at another damping.
         self._eigenvectors: list[LowRankCurvature] = []
         self.mean_eigenvalue = self._ekfac.mean_eigenvalue
@@ -50,7 +50,7 @@ class CGCurvature(NetworkCurvature):
     def _preconditioner(self, systems: int) -> NetworkCurvature:
         found = self._eigenvectors
         if not found and systems >= MANY and RANK * self.dim <= EIGENVECTOR_NUMBERS:
-            found.append(LowRankCurvature(self.gradients, rank=RANK))
+            found.append(LowRankCurvature(self.gradients, cache=self.cache, rank=RANK))
         return (found[0] if found else self._ekfac).damped(self.damping)
 
     def selector(self) -> WhiteningCurvature:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from skprune.models.features import row_chunks
 from skprune.network.curvature.base import CurvatureError, WhiteningCurvature, row_parts
+from skprune.network.curvature.kept import State
 from skprune.network.factors import row_gradients
 from skprune.network.layers import Treatment
 
@@ -36,6 +38,15 @@ class MatrixCurvature(WhiteningCurvature):
                 "Gauss-Newton matrix, which has no negative eigenvalues)."
             )
         self._root = root
+
+    @abstractmethod
+    def _find(self) -> State:
+        """``M``, and what else there is to say."""
+
+    def _fit(self) -> None:
+        self._found = self._known(self._find)
+        self._M = self._found["M"]
+        self._finish()
 
     def _finish(self) -> None:
         if not bool(torch.isfinite(self._M).all()):
@@ -73,9 +84,9 @@ class DenseCurvature(MatrixCurvature):
 
     name = "dense"
 
-    def _fit(self) -> None:
+    def _find(self) -> State:
         problem, blocks = self.problem, self.gradients.blocks
-        self._M = torch.zeros(self.dim, self.dim, dtype=torch.float64, device=problem.theta.device)
+        M = torch.zeros(self.dim, self.dim, dtype=torch.float64, device=problem.theta.device)
         for batch in problem.batches():
             root_weights = batch.weights.sqrt()[:, None]
 
@@ -87,9 +98,8 @@ class DenseCurvature(MatrixCurvature):
             for factors in self.gradients.pull(batch, columns):
                 for part in row_parts(factors, self.dim):
                     rows = row_gradients(blocks, part, self.dim).to(torch.float64)
-                    self._M.addmm_(rows.T, rows)
-        self._M /= problem.total
-        self._finish()
+                    M.addmm_(rows.T, rows)
+        return {"M": M.div_(problem.total)}
 
 
 class HessianCurvature(MatrixCurvature):
@@ -105,7 +115,12 @@ class HessianCurvature(MatrixCurvature):
 
     name = "hessian"
 
-    def _fit(self) -> None:
+    @property
+    def n_negative(self) -> int:
+        """Negative eigenvalues of the Hessian, in numbers."""
+        return int(self._found["n_negative"])
+
+    def _find(self) -> State:
         H = torch.empty(self.dim, self.dim, dtype=torch.float64, device=self.problem.theta.device)
         identity = torch.eye(self.dim, dtype=self.problem.theta.dtype, device=H.device)
         for part in row_chunks(self.dim, self.dim):
@@ -114,7 +129,5 @@ class HessianCurvature(MatrixCurvature):
         eigenvalues, vectors = torch.linalg.eigh(H)
         penalty = self.problem.penalty
         bent = (eigenvalues + penalty).abs().clamp_min(CANCELLED * penalty) - penalty
-        self._M = (vectors * bent) @ vectors.T
-        #: Negative eigenvalues of the Hessian, in numbers.
-        self.n_negative = int((eigenvalues < -1e-10 * eigenvalues.abs().max()).sum())
-        self._finish()
+        negative = int((eigenvalues < -1e-10 * eigenvalues.abs().max()).sum())
+        return {"M": (vectors * bent) @ vectors.T, "n_negative": negative}

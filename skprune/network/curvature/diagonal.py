@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skprune.network.curvature.blocks import BlockCurvature, add_squares
+from skprune.network.curvature.kept import FactorCache
 from skprune.network.layers import RowGradients
 
 
@@ -12,7 +13,7 @@ class DiagonalCurvature(BlockCurvature):
     name = "diagonal"
     how = "exact diagonal"
 
-    def _fit(self) -> None:
+    def _find(self) -> None:
         blocks = self.gradients.blocks
         self._bases = [None for _ in blocks]
         self._eigenvalues = [self.problem.theta.new_zeros(block.size) for block in blocks]
@@ -22,9 +23,8 @@ class DiagonalCurvature(BlockCurvature):
                     add_squares(values, factor)
         for values in self._eigenvalues:
             values.div_(self.problem.total)
-        self._finish()
 
 
-def mean_eigenvalue(gradients: RowGradients) -> float:
+def mean_eigenvalue(gradients: RowGradients, cache: FactorCache | None) -> float:
     """tr(M) / p of the Gauss-Newton matrix: exact up to 64 outputs."""
-    return DiagonalCurvature(gradients, damping=0.0).mean_eigenvalue
+    return DiagonalCurvature(gradients, 0.0, cache).mean_eigenvalue

@@ -32,7 +32,7 @@ class KFACCurvature(BlockCurvature):
     name = "kfac"
     how = "K-FAC"
 
-    def _fit(self) -> None:
+    def _find(self) -> None:
         self._kept: list[list[list[Factor]]] | None = []
         blocks, problem = self.gradients.blocks, self.problem
         A: dict[int, Tensor] = {}
@@ -71,7 +71,6 @@ class KFACCurvature(BlockCurvature):
             self._eigenvalues.append(self._in_basis(A[k], B[k], U_X, U_E))
         self._correct()
         self._kept = None
-        self._finish()
 
     def _in_basis(self, A: Tensor, B: Tensor, U_X: Tensor, U_E: Tensor) -> Tensor:
         """Eigenvalues of B (x) A: all products of those of the two factors."""

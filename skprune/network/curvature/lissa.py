@@ -47,12 +47,13 @@ class LiSSACurvature(NetworkCurvature):
     name = "lissa"
 
     def _fit(self) -> None:
-        self.mean_eigenvalue = mean_eigenvalue(self.gradients)
-        self._largest = largest_eigenvalue(self.problem)
+        self.mean_eigenvalue = mean_eigenvalue(self.gradients, self.cache)
+        found = self._known(lambda: {"largest": largest_eigenvalue(self.problem)})
+        self._largest: float = found["largest"]
         self.treatments = [Treatment(name, "exact products") for name in self.problem.slices]
 
     def selector(self) -> WhiteningCurvature:
-        return EKFACCurvature(self.gradients)
+        return EKFACCurvature(self.gradients, cache=self.cache)
 
     def _set_damping(self, damping: float) -> None:
         super()._set_damping(damping)

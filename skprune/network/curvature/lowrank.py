@@ -10,6 +10,7 @@ from skprune.network.curvature.base import (
     WhiteningCurvature,
 )
 from skprune.network.curvature.diagonal import mean_eigenvalue
+from skprune.network.curvature.kept import FactorCache, State
 from skprune.network.layers import RowGradients, Treatment
 
 #: Eigenvectors that are looked for.
@@ -34,25 +35,32 @@ class LowRankCurvature(WhiteningCurvature):
     ----------
     gradients : RowGradients
     damping : float or "auto"
+    cache : FactorCache, optional
     rank : int, default=200
     """
 
     name = "lowrank"
 
     def __init__(
-        self, gradients: RowGradients, damping: float | str = "auto", rank: int = RANK
+        self,
+        gradients: RowGradients,
+        damping: float | str = "auto",
+        cache: FactorCache | None = None,
+        rank: int = RANK,
     ) -> None:
         self.rank = rank
-        super().__init__(gradients, damping)
+        super().__init__(gradients, damping, cache)
 
     def _fit(self) -> None:
         problem = self.problem
-        self.mean_eigenvalue = mean_eigenvalue(self.gradients)
-        self._l, self._U, self._floor = self._lanczos(min(self.rank, problem.dim))
+        rank = min(self.rank, problem.dim)
+        self.mean_eigenvalue = mean_eigenvalue(self.gradients, self.cache)
+        found = self._known(lambda: self._lanczos(rank), f"rank {rank}")
+        self._l, self._U, self._floor = found["l"], found["U"], found["floor"]
         self.treatments = [Treatment(n, f"rank {len(self._l)}") for n in problem.slices]
 
-    def _lanczos(self, rank: int) -> tuple[Tensor, Tensor, float]:
-        """Eigenvalues (r,) and vectors (r, p) of M that have converged, and the rest's level."""
+    def _lanczos(self, rank: int) -> State:
+        """Eigenvalues ``l`` (r,) and vectors ``U`` (r, p) that converged, and the rest's level."""
         problem = self.problem
         generator = torch.Generator().manual_seed(0)
         q = torch.randn(self.dim, generator=generator).to(problem.theta)
@@ -84,7 +92,7 @@ class LowRankCurvature(WhiteningCurvature):
             found[-1] = True
         floor = 0.0 if exact or rank == problem.dim else UNRESOLVED * float(values[found].min())
         U = vectors.T[found].to(Q) @ Q[:rank]
-        return values[found].clamp_min(0.0).to(Q), U, floor
+        return {"l": values[found].clamp_min(0.0).to(Q), "U": U, "floor": floor}
 
     def nbytes(self) -> int:
         return self._U.nbytes
