@@ -122,9 +122,7 @@ def leave_one_out(args: argparse.Namespace) -> dict[str, Any]:
     examination = examine(problem, args.curvature)
     operator = examination.influence(problem)
     start = time.perf_counter()
-    removal.leave_one_out(
-        problem, examination.fit.theta, operator, held_out, examination.fit.theta, None
-    )
+    removal.leave_one_out(problem, operator, held_out, examination.fit.theta, None)
     record["rows_per_second"] = len(problem) / (time.perf_counter() - start)
     print(record, flush=True)
     return record

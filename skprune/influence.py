@@ -148,7 +148,8 @@ class HeadInfluence(InfluenceOperator):
     ) -> None:
         self.n_rows, self.dim = len(problem), curvature.dim
         self.curvature = curvature
-        self._problem, self._theta, self._outputs = problem, theta, outputs
+        self.outputs = outputs
+        self._problem, self._theta = problem, theta
         self._features = problem.features
         self._E = problem.loss.residual(outputs, problem.targets) * problem.weights[:, None]
         penalty = problem.penalty
@@ -163,21 +164,25 @@ class HeadInfluence(InfluenceOperator):
 
     def in_metric_of(self, kept: Tensor) -> HeadInfluence:
         """The same rows, whitened by the curvature of some of them."""
-        kept = kept.to(self._outputs.device)
-        curvature = type(self.curvature)(self._problem.subset(kept), self._outputs[kept])
-        return HeadInfluence(self._problem, self._theta, self._outputs, curvature)
+        kept = kept.to(self.outputs.device)
+        curvature = type(self.curvature)(self._problem.subset(kept), self.outputs[kept])
+        return HeadInfluence(self._problem, self._theta, self.outputs, curvature)
 
     def scores(self, direction: Tensor) -> Tensor:
         return self.scores_along(self.curvature.unwhiten(direction))
 
     def scores_along(self, U: Tensor) -> Tensor:
         """<a_i, U> for a direction U (D, K) of parameter space, shape (n,)."""
-        # Scores rank rows; sums, which are driven to nothing, are exact.
-        along = self._features.forward(U.to(self._features.dtype)).to(self._E)
-        scores = (self._E * along).sum(1)
+        scores = self._along(U)
         if self._shares is not None:
             scores.add_(self._shares, alpha=float((self._pull * U).sum()))
         return scores
+
+    def _along(self, U: Tensor) -> Tensor:
+        """<phi_i (x) e_i, U> for all rows, without the share of a per-row penalty."""
+        # Scores rank rows; sums, which are driven to nothing, are exact.
+        Z = self._features.forward(U.to(self._features.dtype))
+        return (self._E * Z).sum(1)
 
     def sum(self, indices: Tensor) -> Tensor:
         total = self._features.take(indices).adjoint(self._E[indices])
@@ -202,7 +207,7 @@ class HeadInfluence(InfluenceOperator):
             squares = self._data_norms().clone()
             if self._shares is not None:
                 pull = self.curvature.solve(self._pull)
-                along = (self._E * self._features.forward(pull)).sum(1)
+                along = self._along(pull)
                 own = float((self._pull * pull).sum())
                 squares += self._shares * (2.0 * along + own * self._shares)
             self._squared_norms = squares.clamp_min_(0.0)
@@ -221,7 +226,7 @@ class HeadInfluence(InfluenceOperator):
         of both factors along e_i, (e_i' h_i e_i) |L^-1 g_i|^2 / (w_i |e_i|^4).
         """
         loss, targets = self._problem.loss, self._problem.targets
-        P = loss.mean(self._outputs)
+        P = loss.mean(self.outputs)
         e = P - targets
         energy = (e * loss.hessian_product(P, e)).sum(1)
         scale = self._problem.weights * e.square().sum(1).square()

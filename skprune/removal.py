@@ -66,7 +66,6 @@ class GroupInfluence:
 
 def leave_one_out(
     problem: HeadProblem,
-    theta: Tensor,
     operator: HeadInfluence,
     held_out: HeldOut,
     at: Tensor,
@@ -84,10 +83,8 @@ def leave_one_out(
     ----------
     problem : HeadProblem
         All rows.
-    theta : Tensor of shape (D, K)
-        Their optimum.
     operator : HeadInfluence
-        Of the same rows.
+        Of the same rows, at their optimum.
     held_out : HeldOut
     at : Tensor of shape (D, K)
         Where the held-out gradient is taken: a head that never saw those rows.
@@ -96,11 +93,10 @@ def leave_one_out(
         scored on the other held-out rows only, or it would be paid for fitting itself.
     """
     if self_rows is not None:
-        self_rows = self_rows.to(theta.device)
+        self_rows = self_rows.to(at.device)
     gradient = held_out.gradient(at)
-    outputs = problem.features.forward(theta)
     precondition = operator.curvature.solve
-    U = solve_hessian(problem, outputs, gradient, precondition, rtol=SOLVE_TOLERANCE)
+    U = solve_hessian(problem, operator.outputs, gradient, precondition, rtol=SOLVE_TOLERANCE)
     weights, total = problem.weights, float(problem.weights.sum())
     # The operator's H is that of the rows that were not held out.
     share = 1.0 if self_rows is None else 1.0 - float(weights[self_rows].sum()) / total

@@ -66,7 +66,7 @@ def study(X, y, device, name):
         operator.squared_norms(),
         operator.leverages(),
         operator.in_metric_of(kept).squared_norms(),
-        leave_one_out(problem, fit.theta, operator, held_out, fit.theta, at),
+        leave_one_out(problem, operator, held_out, fit.theta, at),
         refit.theta,
     ]
     assert all(t.device.type == torch.device(device).type for t in tensors)
@@ -80,7 +80,7 @@ def study(X, y, device, name):
 @pytest.mark.parametrize("name", sorted(CURVATURES))
 def test_nothing_is_on_the_wrong_device(name, sparse, table, monkeypatch):
     monkeypatch.setattr(features, "HELD_NUMBERS", 0)
-    monkeypatch.setattr(features, "DEVICE_BLOCK_NUMBERS", 100)
+    monkeypatch.setattr(features, "DEVICE_BLOCK_BYTES", 800)
     X, y = table
     X = sp.csr_matrix(X.astype(np.float64)) if sparse else X
     expected = study(X, y, "cpu", name)

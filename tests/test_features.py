@@ -25,8 +25,8 @@ PRODUCTS = ["forward", "adjoint", "gram", "adjoint_squared", "forward_squared"]
 def small_blocks(monkeypatch):
     """Nothing is held in one block, and a block has few rows."""
     monkeypatch.setattr(module, "HELD_NUMBERS", 0)
-    monkeypatch.setattr(module, "BLOCK_NUMBERS", 40)
-    monkeypatch.setattr(module, "DEVICE_BLOCK_NUMBERS", 40)
+    monkeypatch.setattr(module, "BLOCK_BYTES", 320)
+    monkeypatch.setattr(module, "DEVICE_BLOCK_BYTES", 320)
 
 
 def make_matrix(rng, dtype, n=57, d=6):
@@ -172,7 +172,7 @@ def test_the_pruner_finds_the_same_by_blocks(rng, monkeypatch):
     y = (X @ rng.normal(size=(5, 3)) + rng.gumbel(size=(300, 3))).argmax(1)
     expected = InfluencePruner(keep=0.3, random_state=0).fit(X, y)
     monkeypatch.setattr(module, "HELD_NUMBERS", 0)
-    monkeypatch.setattr(module, "BLOCK_NUMBERS", 100)
+    monkeypatch.setattr(module, "BLOCK_BYTES", 800)
     found = InfluencePruner(keep=0.3, random_state=0).fit(X, y)
     np.testing.assert_array_equal(found.sample_indices_, expected.sample_indices_)
     np.testing.assert_allclose(found.scores_, expected.scores_, rtol=1e-6, atol=1e-12)

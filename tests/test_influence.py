@@ -321,8 +321,8 @@ def test_held_out_rows_are_scored_on_the_others(rng):
     curvature = build_curvature("dense", trial, at.outputs)
     operator = HeadInfluence(problem, fit.theta, fit.outputs, curvature)
     held_out = HeldOut(problem.subset(outer), 2.0, "loss", None)
-    scores = leave_one_out(problem, fit.theta, operator, held_out, at.theta, outer)
-    plain = leave_one_out(problem, fit.theta, operator, held_out, at.theta, None)
+    scores = leave_one_out(problem, operator, held_out, at.theta, outer)
+    plain = leave_one_out(problem, operator, held_out, at.theta, None)
 
     def loss(rows, on):
         theta, _ = cold_fit(problem.subset(torch.from_numpy(rows)))

@@ -38,7 +38,7 @@ def method(variant: str, task: Task, clock: Clock) -> Answer:
         fitted = build_curvature(curvature, problem, outputs)
     with clock("rows"):
         operator = HeadInfluence(problem, theta, outputs, fitted)
-        rows = removal.leave_one_out(problem, theta, operator, held_out, theta, None)
+        rows = removal.leave_one_out(problem, operator, held_out, theta, None)
     kept = ~torch.from_numpy(task.groups).to(task.device)
     with clock("score"):
         before = held_out.losses(held_out.outputs(theta))

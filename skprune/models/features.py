@@ -29,9 +29,9 @@ T = TypeVar("T")
 CHUNK_NUMBERS = 2**23
 #: A dense matrix of no more numbers is held in one block, ready to multiply (256 MiB of float64).
 HELD_NUMBERS = 2**25
-#: Numbers that are converted at once to be multiplied: for a thread of a processor what its
-#: cache holds (1 MiB), for an accelerator enough to be busy with (128 MiB).
-BLOCK_NUMBERS, DEVICE_BLOCK_NUMBERS = 2**17, 2**24
+#: Bytes of rows that are converted at once to be multiplied: for a thread of a processor what its
+#: cache holds, for an accelerator enough to be busy with.
+BLOCK_BYTES, DEVICE_BLOCK_BYTES = 2**20, 2**27
 
 
 def row_chunks(n: int, width: int, numbers: int | None = None) -> Iterator[slice]:
@@ -284,7 +284,7 @@ class DenseFeatures(Features):
 
     def _shares(self, work: Callable[[slice], T]) -> list[T]:
         """``work(rows)`` for shares of the rows: on a processor one for each thread."""
-        n, blocks = len(self), -(-self.shape[0] * self.shape[1] // BLOCK_NUMBERS)
+        n, blocks = len(self), -(-8 * self.shape[0] * self.shape[1] // BLOCK_BYTES)
         count = torch.get_num_threads() if self.device.type == "cpu" else 1
         count = max(1, min(count, blocks))
         return side_by_side(lambda i: work(slice(i * n // count, (i + 1) * n // count)), count)
@@ -292,10 +292,10 @@ class DenseFeatures(Features):
     def _blocks(self, rows: slice, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
         """Rows of Phi before the division by ``scale``; a block is overwritten by the next."""
         n, D = rows.stop - rows.start, self.shape[1]
-        numbers = BLOCK_NUMBERS if self.device.type == "cpu" else DEVICE_BLOCK_NUMBERS
+        nbytes = BLOCK_BYTES if self.device.type == "cpu" else DEVICE_BLOCK_BYTES
         plain = self._is_here and self._is_bare and self.matrix.dtype == dtype
         buffer: Tensor | None = None
-        for local in row_chunks(n, D, numbers):
+        for local in row_chunks(n, D, nbytes // dtype.itemsize):
             part = slice(rows.start + local.start, rows.start + local.stop)
             if plain:
                 yield part, self.matrix[part]

@@ -128,7 +128,6 @@ def prune_head(
         best, indices = carry_over(bench, whole, inner, best, trials, size, settings.max_gap)
     scores = leave_one_out(
         everything,
-        final.theta,
         operator,
         held_out,
         examination.fit.theta,
