@@ -28,6 +28,11 @@ def check_device(device: str | torch.device) -> torch.device:
             f"device={str(device)!r}, but torch sees no CUDA device here; use device='auto' or "
             "'cpu'."
         )
+    if chosen.type == "mps":
+        raise ValueError(
+            f"device={str(device)!r} has no float64, in which heads and curvatures are worked out; "
+            "use device='cpu'."
+        )
     return chosen
 
 

@@ -123,8 +123,9 @@ class InfluencePruner(BasePruner):
     loss : nn.Module or callable, default=None
         What a torch model was trained with: ``nn.CrossEntropyLoss`` (with label smoothing and
         class weights), ``nn.NLLLoss``, ``nn.BCEWithLogitsLoss``, ``nn.BCELoss``, ``nn.MSELoss``,
-        or ``loss(outputs, targets)`` with one value a row (not for ``layers="head"``). None takes
-        the criterion of a skorch net, or tells by the targets.
+        or ``loss(outputs, targets)`` with one value a row (not for ``layers="head"``). Classes of
+        these, and torch's functions of the same names, stand for their defaults. None takes the
+        criterion of a skorch net, or tells by the targets.
     weight_decay : float, default=None
         lam of a torch model, lam/2 theta'theta beside the mean loss. None takes that of a skorch
         net's optimizer; else a head is penalised as the package's own are, by 1e-3 on features of
@@ -446,6 +447,8 @@ class InfluencePruner(BasePruner):
                 PruningWarning,
                 stacklevel=3,
             )
+        for doubt in self.report_.doubts:
+            warnings.warn(doubt, PruningWarning, stacklevel=3)
         if not self.report_.met:
             warnings.warn(self.report_.status, PruningWarning, stacklevel=3)
 

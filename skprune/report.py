@@ -52,6 +52,8 @@ class PruningReport:
     full_fit_rows, pruned_fit_rows : int
     notes : tuple of (str, str)
         Further lines, (name, value).
+    doubts : tuple of str
+        Why numbers of this report may not be believed; ``fit`` warns of each.
     """
 
     status: str
@@ -73,6 +75,7 @@ class PruningReport:
     full_fit_rows: int
     pruned_fit_rows: int
     notes: tuple[tuple[str, str], ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def beaten_by_random(self) -> bool:
@@ -114,6 +117,8 @@ class PruningReport:
         yield "start", self.prior
         yield "model", f"{self.model}; gradient norm {self.gradient_norm:.1e}"
         yield from self.notes
+        for doubt in self.doubts:
+            yield "doubt", doubt
         yield "selection", f"{self.selection_seconds:.2f} s, all of fit"
         if self.full_fit_seconds is not None:
             fits = f"{self.full_fit_seconds:.3f} s on {self.full_fit_rows:,} rows"

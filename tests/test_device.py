@@ -92,6 +92,11 @@ def test_nothing_is_on_the_wrong_device(name, sparse, table, monkeypatch):
             np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-8)
 
 
+def test_devices_without_float64_are_refused():
+    with pytest.raises(ValueError, match="no float64"):
+        InfluencePruner(device="mps").fit(np.eye(8), np.arange(8) % 2)
+
+
 def test_a_mistake_would_be_found():
     with PretendedDevice():
         there, here = torch.ones(3).to(DEVICE), torch.ones(3)

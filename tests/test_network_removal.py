@@ -66,15 +66,14 @@ def test_steps_follow_their_definition(name):
     removed = groups(N, 3, 0.3)
     with study_case("conv") as (problem, gradients):
         curvature = build_curvature(name, gradients, 0.05)
-        if name == "cg":
-            curvature.tolerance = 1e-10
+        curvature.tolerance = 1e-10
         w, g = problem.weights, true_gradients(problem)
         pull = (removed * w) @ (g - w @ g / problem.total)
         influence = removal_steps(curvature, removed, "influence")
         torch.testing.assert_close(influence, curvature.solve(pull / problem.total))
         newton = removal_steps(curvature, removed, "newton")
         kept = (~removed * w).sum(1, keepdim=True)
-        if name != "cg":
+        if name not in ("cg", "dense"):
             torch.testing.assert_close(newton, curvature.solve(pull / kept))
         else:
             for one, p, m, k in zip(newton, pull, removed, kept, strict=True):
@@ -87,7 +86,7 @@ def test_steps_follow_their_definition(name):
 def test_scores_are_first_order_predictions_for_single_rows():
     X, targets = make_data("mlp", 8, seed=5)
     with study_case("mlp") as (problem, gradients):
-        curvature = build_curvature("dense", gradients, 0.05)
+        curvature = build_curvature("ekfac", gradients, 0.05)
         held = problem.on(ArraySource(X), targets)
         scores = row_scores(curvature, held)
         single = torch.eye(N, dtype=torch.bool)
@@ -96,6 +95,7 @@ def test_scores_are_first_order_predictions_for_single_rows():
         assert predicted.losses.shape == predicted.linear.shape == (N, 8)
         steps = removal_steps(curvature, single)
         torch.testing.assert_close(predicted.lengths, steps.norm(dim=1) / problem.theta.norm())
+        assert problem.length == pytest.approx(float(problem.theta.norm()))
         before, after = held.losses(), held.losses(held.theta + steps[3])
         torch.testing.assert_close(predicted.losses[3], after - before)
 
@@ -147,7 +147,9 @@ def retrained(hidden, n, per_share, shares, steps, penalty=1e-2):
     X, y = X[order], torch.from_numpy(y[order])
     X, y, X_val, y_val = X[:n], y[:n], X[n : n + 100], y[n : n + 100]
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(64, hidden), nn.Tanh(), nn.Linear(hidden, 10)).double()
+    head = nn.Linear(hidden or 64, 10)
+    layers = [nn.Linear(64, hidden), nn.Tanh(), head] if hidden else [head]
+    module = nn.Sequential(*layers).double()
     every = torch.ones(n, dtype=torch.float64)
     train(module, X, y, every, penalty, 10 * steps)
     start = {k: v.clone() for k, v in module.state_dict().items()}
@@ -180,14 +182,45 @@ def fidelity(studied, name, method, **options):
     return lds, spearmanr(predicted, true)[0], np.polyfit(predicted, true, 1)[0]
 
 
-def test_cg_predicts_training_again(digits):
-    lds, rho, slope = fidelity(digits, "cg", "newton")
+@pytest.mark.parametrize("name", ["cg", "dense"])
+def test_kept_rows_predict_training_again(digits, name):
+    lds, rho, slope = fidelity(digits, name, "newton")
     assert lds > 0.8
     assert rho > 0.8
     assert 0.7 < slope < 1.2
     # The sum of single influences ranks nearly as well and is too small.
-    _, _, summed = fidelity(digits, "cg", "influence")
+    _, _, summed = fidelity(digits, name, "influence")
     assert summed > 1.2 * slope
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A linear network on digits, and the changes that training again makes."""
+    return retrained(hidden=0, n=300, per_share=6, shares=(0.05, 0.3), steps=100)
+
+
+@pytest.mark.parametrize("name", ["dense", "cg"])
+def test_a_linear_network_is_predicted_without_damping(linear, name):
+    lds, rho, slope = fidelity(linear, name, "newton")
+    assert lds > 0.97
+    assert rho > 0.9
+    assert 0.9 < slope < 1.1
+    module, (X, y), *_ = linear
+    with study(module, X.numpy(), y, penalty=1e-2, weighted=False) as (problem, gradients):
+        assert problem.is_linear
+        assert build_curvature(name, gradients).damping == 0.0
+        problem.penalty = 0.0  # nothing else makes the matrix definite
+        assert build_curvature(name, gradients).damping > 0.0
+
+
+def test_layers_of_a_network_are_linear_or_not(digits):
+    module, (X, y), *_ = digits
+    linear = {"0": False, "2": True, "2.bias": True}
+    for layer, expected in linear.items():
+        with study(module, X.numpy(), y, layers=[layer]) as (problem, _):
+            assert problem.is_linear == expected
+            length = sum(p.square().sum() for p in module[int(layer[0])].parameters())
+            assert problem.length == pytest.approx(float(length.detach()) ** 0.5)
 
 
 FLOORS = {"dense": 0.8, "cg": 0.8, "lowrank": 0.8, "ekfac": 0.7, "kfac": 0.7, "diagonal": 0.2}

@@ -31,7 +31,7 @@ from skprune.retraining import (
     make_retraining,
     make_trainer,
 )
-from skprune.retraining.seeds import child_seeds
+from skprune.seeds import child_seeds
 
 # Trainers
 

@@ -16,7 +16,7 @@ from skprune.retraining import (
     Data,
     make_retraining,
 )
-from skprune.retraining.seeds import child_seeds
+from skprune.seeds import child_seeds
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 

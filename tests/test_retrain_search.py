@@ -20,7 +20,7 @@ from skprune.retraining import (
     make_retraining,
     smallest_retrained,
 )
-from skprune.retraining.seeds import child_seeds
+from skprune.seeds import child_seeds
 
 # Several seeds, and their interval
 

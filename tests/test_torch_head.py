@@ -435,8 +435,9 @@ def test_a_polished_head_gets_no_further_and_says_how_far_it_was():
         (nn.NLLLoss(), (), "classes", "NLLLoss does not go"),
         (nn.BCELoss(), (), "labels", "sigmoid"),
         (nn.BCEWithLogitsLoss(pos_weight=CLASSES), (), "labels", "name the layer"),
-        (nn.functional.cross_entropy, (), "classes", "name the layer"),
-        (nn.CrossEntropyLoss, (), "classes", "loss must be"),
+        (lambda output, target: output.sum(1), (), "classes", "name the layer"),
+        (nn.HuberLoss, (), "classes", "loss must be"),
+        (None, (), "one-hot", "exactly one 1"),
         (nn.CrossEntropyLoss(), (), "shares", "class numbers"),
         (nn.CrossEntropyLoss(), (), "labels", "one class number"),
         (nn.MSELoss(), (), "number", "1 column"),
@@ -448,12 +449,22 @@ def test_losses_that_do_not_go_with_module_or_targets(loss, after, y, message):
     X, codes = blobs()
     if y == "numbers3":
         targets = np.stack([codes] * 3, axis=1) * 1.5
+    elif y == "one-hot":
+        targets = np.eye(3, dtype=np.float32)[codes]
     elif y == "numbers":
         targets = np.stack([codes] * 3, axis=1) / 2.0
     else:
         targets = targets_of(y, X, codes)
     with pytest.raises((ValueError, TypeError), match=message):
         prune(mlp(6, 3, *after), X, targets, loss=loss)
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss, nn.functional.cross_entropy])
+def test_classes_and_functions_stand_for_the_module(loss):
+    X, y = blobs()
+    net = trained_mlp(X, y)
+    expected = prune(net, X, y, loss=nn.CrossEntropyLoss())
+    np.testing.assert_array_equal(prune(net, X, y, loss=loss).scores_, expected.scores_)
 
 
 def test_scores_and_gap_have_the_unit_of_torchs_own_loss():

@@ -219,7 +219,7 @@ def test_an_own_loss_is_the_built_in_one():
 def test_own_losses_that_do_not_reduce_per_row():
     X, y = blobs()
     with pytest.raises(ValueError, match='reduction="none"'):
-        prune(mlp(), X, y, loss=nn.functional.cross_entropy)
+        prune(mlp(), X, y, loss=lambda output, target: own_loss(output, target).mean())
     net, numbers = mlp(6, 1), y.astype(np.float64)
 
     def squares(outputs, targets):
@@ -451,6 +451,27 @@ def test_a_callable_is_trained_once_and_retrained_if_asked():
     assert pruner.gap_.level == "retrained"
     with pytest.raises(TypeError, match="returned a int"):
         prune(lambda dataset, seed: 3, X, y)
+    with pytest.raises(TypeError, match=r"train\(dataset, seed\)"):
+        prune(lambda dataset: trainer(dataset, 0), X, y)
+
+
+def test_steps_as_large_as_the_layers_are_warned_of_once_where_the_user_is():
+    X, y = blobs()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(0.01)
+    with pytest.warns(PruningWarning, match="not to be believed") as caught:
+        pruner = prune(net, X, y, curvature="dense", keep=0.1)
+    doubts = [w for w in caught if "not to be believed" in str(w.message)]
+    assert len(doubts) == 1
+    assert doubts[0].filename == __file__
+    assert "doubt" in dict(pruner.report_.lines())
+    with pytest.warns(PruningWarning, match="not to be believed") as caught:
+        pruner.group_influence(np.arange(90))
+    assert caught[-1].filename == __file__
 
 
 def test_what_cannot_be_known_without_training_is_refused():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from torch.utils.data import StackDataset, TensorDataset
 
 from skprune.containers import is_row_wise
 from skprune.datasets import RowSource, is_dataset
+from skprune.network.losses import as_loss
+from skprune.seeds import seeded
 
 #: Losses whose targets are floating numbers.
 NUMBER_LOSSES = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.MSELoss)
@@ -46,7 +50,7 @@ class Network:
     def __init__(self, model: Any, loss: Any = None, weight_decay: float | None = None) -> None:
         self.members = as_members(model)
         model = self.members[0]  # several are modules, of which the rest asks the same
-        self.model, self.loss, self.weight_decay = model, loss, weight_decay
+        self.model, self.loss, self.weight_decay = model, as_loss(loss), weight_decay
         self.trains = not isinstance(model, nn.Module)
         if is_skorch(model):
             self.trains = not getattr(model, "initialized_", False)
@@ -73,7 +77,7 @@ class Network:
     def module(self, source: RowSource, rows: NDArray[np.int64], seed: int) -> nn.Module:
         """The trained module; trained on ``rows`` of ``source`` if it is not yet.
 
-        torch's and numpy's global random states are left as they were.
+        The global random states are left as they were.
 
         Raises
         ------
@@ -90,22 +94,10 @@ class Network:
             return self.model
         if not self.trains:
             return self.model.module_
-        state = np.random.get_state()  # noqa: NPY002 - put back below
-        try:
-            with torch.random.fork_rng():
-                torch.manual_seed(seed)
-                np.random.seed(seed % 2**32)  # noqa: NPY002 - the user's code may draw from it
-                if is_skorch(self.model):
-                    return fit_skorch(clone(self.model), source, rows).module_
-                module = self.model(as_dataset(source, rows), seed)
-        finally:
-            np.random.set_state(state)  # noqa: NPY002 - as it was
-        if not isinstance(module, nn.Module):
-            raise TypeError(
-                f"model(dataset, seed) returned a {type(module).__name__}; it must return the "
-                "trained nn.Module."
-            )
-        return module
+        with seeded(seed):
+            if is_skorch(self.model):
+                return fit_skorch(clone(self.model), source, rows).module_
+            return call_trainer(self.model, source, rows, seed)
 
 
 def as_members(model: Any) -> list[Any]:
@@ -165,6 +157,32 @@ def fit_skorch(net: Any, source: RowSource, rows: NDArray[np.int64]) -> Any:
             y = y.astype(np.float32) if double[1] else y
     # Of a dataset its own targets are what is fitted; y tells the net its classes.
     return net.fit(given, y)
+
+
+def call_trainer(train: Any, source: RowSource, rows: NDArray[np.int64], seed: int) -> nn.Module:
+    """The module that ``train(dataset, seed)`` returns for some rows.
+
+    Raises
+    ------
+    TypeError
+        If ``train`` takes other arguments, or returns anything else.
+    """
+    with suppress(ValueError):  # of some callables no signature is known
+        try:
+            inspect.signature(train).bind(None, seed)
+        except TypeError as error:
+            name = getattr(train, "__name__", type(train).__name__)
+            raise TypeError(
+                f"{name} is called as train(dataset, seed), and does not take that: {error}. "
+                "Give it these two arguments; others go in by functools.partial."
+            ) from None
+    module = train(as_dataset(source, rows), seed)
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"train(dataset, seed) returned a {type(module).__name__}; it must return the trained "
+            "nn.Module."
+        )
+    return module
 
 
 def as_dataset(source: RowSource, rows: NDArray[np.int64]) -> Any:

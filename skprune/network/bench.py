@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-import warnings
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skprune.exceptions import PruningWarning
 from skprune.gap import Gap
 from skprune.network.curvature.ensemble import CurvatureEnsemble
 from skprune.search import Trial
@@ -21,6 +19,12 @@ from skprune.subset.start import represented_minima, starting_subset
 #: On digits (one hidden layer), 30 % kept: 0.2 to 0.3 where gaps are right, 0.8 to 1.6 where an
 #: interpolating network makes them many nats.
 FAR = 0.6
+DOUBT = (
+    "The predicted step to the network without the removed rows is as large as the layers "
+    "themselves, so that predicted gaps are not to be believed: a network has hardly any "
+    "curvature where it fits its rows closely, or is not trained. Keep more rows, give the weight "
+    "decay of the training, or measure with verify='retrain'."
+)
 
 
 class NetworkBench:
@@ -35,6 +39,11 @@ class NetworkBench:
         Factor from the networks' loss to the reported one.
     groups, minima, solver, prior, seed
         As in ``skprune.search.Bench``.
+
+    Attributes
+    ----------
+    doubts : tuple of str
+        Why gaps that were predicted may not be believed.
     """
 
     def __init__(
@@ -52,6 +61,7 @@ class NetworkBench:
         self.operator = ensemble.influence()
         self.groups, self.minima, self.solver = groups, minima, solver
         self.prior, self.seed = prior, seed
+        self.doubts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.operator.n_rows
@@ -95,14 +105,7 @@ class NetworkBench:
             return Gap(0.0, 0.0, "predicted", "loss", len(weights))
         prediction = self.ensemble.predict_removal(self._without(kept))
         if float(prediction.lengths) > FAR:
-            warnings.warn(
-                "The predicted step to the network without the removed rows is as large as the "
-                "layers themselves, so that predicted gaps are not to be believed: a network has "
-                "hardly any curvature where it fits its rows closely, or is not trained. Keep more "
-                "rows, give the weight decay of the training, or measure with verify='retrain'.",
-                PruningWarning,
-                stacklevel=2,
-            )
+            self.doubts = (DOUBT,)
         changes = prediction.losses[0].double()
         weights = weights / weights.sum()
         mean = float(weights @ changes)

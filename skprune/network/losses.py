@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,14 @@ SUPPORTED = (
     "None, nn.CrossEntropyLoss, nn.NLLLoss, nn.BCEWithLogitsLoss, nn.BCELoss, nn.MSELoss, or a "
     "callable loss(output, target) that returns one value a row"
 )
+#: The functions that these modules call.
+FUNCTIONS: dict[Any, type[nn.Module]] = {
+    functional.cross_entropy: nn.CrossEntropyLoss,
+    functional.nll_loss: nn.NLLLoss,
+    functional.binary_cross_entropy_with_logits: nn.BCEWithLogitsLoss,
+    functional.binary_cross_entropy: nn.BCELoss,
+    functional.mse_loss: nn.MSELoss,
+}
 
 
 class RowLoss:
@@ -215,6 +224,13 @@ class RowLoss:
         return torch.from_numpy(codes)
 
 
+def as_loss(loss: Any) -> Any:
+    """The module that a class or a function of torch's stands for; anything else as it is."""
+    if isinstance(loss, FunctionType):
+        loss = FUNCTIONS.get(loss, loss)
+    return loss() if isinstance(loss, type) and loss in FUNCTIONS.values() else loss
+
+
 def read_loss(loss: Any, link: str, y: NDArray[Any], n_outputs: int) -> RowLoss:
     """The loss a model was trained with, as one of rows.
 
@@ -272,6 +288,12 @@ def read_loss(loss: Any, link: str, y: NDArray[Any], n_outputs: int) -> RowLoss:
 
 def _guess(link: str, y: NDArray[Any], n_outputs: int) -> RowLoss:
     binary = y.dtype.kind in "iubf" and bool(np.isin(y, (0, 1)).all())
+    if binary and y.ndim == 2 and n_outputs > 1 and link != "sigmoid" and (y.sum(1) == 1).all():
+        raise ValueError(
+            "Every row of y has exactly one 1: that is a class number written as a row, or one "
+            "label of many, and these go with different losses. Give y.argmax(axis=1) for "
+            "cross-entropy, or loss=nn.BCEWithLogitsLoss()."
+        )
     whole = y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool((y == np.rint(y)).all()))
     if n_outputs > 1 and y.ndim == 1 and whole:
         if link == "sigmoid":

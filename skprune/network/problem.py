@@ -37,6 +37,8 @@ from skprune.network.output_hessian import OutputHessian
 
 #: Inputs are kept on the device between passes up to this many bytes.
 CACHED_BYTES = 1 << 30
+#: Rows on which a network is compared with a linear one.
+LINEAR_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,27 @@ class NetworkProblem:
         other = copy.copy(self)
         other._set_rows(rows, targets, weights)
         return other
+
+    @property
+    def length(self) -> float:
+        """Norm of all parameters of the modules that have one under study; never 0."""
+        owners = {name.rpartition(".")[0] for name in self.parameters}
+        named = self.model.module.named_parameters()
+        parts = [p.detach().norm() for name, p in named if name.rpartition(".")[0] in owners]
+        return float(torch.stack(parts).norm()) or 1.0
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether outputs are linear in the parameters under study, judged by a few rows."""
+        batch = next(iter(self.batches(np.arange(min(len(self), LINEAR_ROWS)))))
+        generator = torch.Generator().manual_seed(0)
+        step = torch.randn(self.dim, generator=generator).to(self.theta)
+        step = step * (self.theta.norm().clamp_min(1.0) / step.norm())
+        with torch.no_grad():
+            a, b, c = (self.outputs(batch.inputs, self.theta + k * step) for k in range(3))
+        bend, change = (c - 2 * b + a).norm(), (c - a).norm()
+        rounding = min(100 * torch.finfo(bend.dtype).eps, 1e-3)
+        return float(bend) <= rounding * float(change + a.norm())
 
     def content(self) -> str | None:
         """A digest of all that F depends on; None if rows or loss do not tell it."""

@@ -26,7 +26,7 @@ class RemovalPrediction:
     linear : Tensor of shape (G, h)
         The same to first order, <dl_j, step>.
     lengths : Tensor of shape (G,)
-        |step| / |theta|, the predicted change of the parameters as a share of them.
+        |step| / |layers|, the predicted change as a share of the layers that it changes.
     weights : Tensor of shape (h,)
         Weights of the held-out rows.
     """
@@ -77,7 +77,7 @@ def predict_removal(
         theta = held_out.theta
         losses.append(torch.stack([held_out.losses(theta + step) - before for step in steps]))
         linear.append(held_out.scores(steps))
-        lengths.append(steps.norm(dim=1) / theta.norm().clamp_min(1e-30))
+        lengths.append(steps.norm(dim=1) / held_out.length)
     return RemovalPrediction(
         torch.cat(losses), torch.cat(linear), torch.cat(lengths), held_out.weights
     )

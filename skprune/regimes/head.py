@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,6 @@ from skprune.cache import ContentCache, digest
 from skprune.curvature import choose_curvature
 from skprune.devices import choose_device
 from skprune.examine import Examination, cold_fit, examine
-from skprune.exceptions import PruningWarning
 from skprune.gap import Gap, HeldOut
 from skprune.influence import HeadInfluence
 from skprune.models.encoding import HeadEncoder
@@ -183,14 +181,6 @@ def _examine(curvature: str, problem: HeadProblem) -> Examination:
         "total" if penalty.shares is None else penalty.shares,
     )
     result: Examination = EXAMINATIONS.get(key, lambda: examine(problem, name), Examination.nbytes)
-    if not result.fit.converged:
-        warnings.warn(
-            f"The head did not reach its optimum (mean gradient norm "
-            f"{result.fit.gradient_norm:.1e}); without a penalty, separable classes have "
-            "none. Influence is taken where the fit stopped; give the model a ridge penalty.",
-            PruningWarning,
-            stacklevel=5,
-        )
     return result
 
 
@@ -213,7 +203,13 @@ def _report(
     D, K = problem.theta_shape
     curvature = type(examination.curvature).__name__.removesuffix("Curvature").lower()
     full_seconds, n_train = examination.fit_seconds, len(problem)
-    notes = encoder.notes(problem, examination.fit)
+    notes, doubts = encoder.notes(problem, examination.fit), tuple[str, ...]()
+    if not examination.fit.converged:
+        doubts = (
+            f"The head did not reach its optimum (mean gradient norm "
+            f"{examination.fit.gradient_norm:.1e}); without a penalty, separable classes have "
+            "none. Influence is taken where the fit stopped; give the model a ridge penalty.",
+        )
     retraining = settings.retraining
     if retraining is not None:
         notes += in_words(retraining, settings.retrained)
@@ -233,6 +229,7 @@ def _report(
         max_gap=settings.max_gap if settings.keep is None else None,
         prior=settings.prior.in_words(),
         notes=notes,
+        doubts=doubts,
         model=f"{encoder.spec.loss} head, {D} x {K} parameters, {curvature} curvature",
         gradient_norm=examination.fit.gradient_norm,
         selection_seconds=selection_seconds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from skprune.exceptions import PruningWarning
 from skprune.gap import Gap
 from skprune.network.adapters import Network
 from skprune.network.batches import first_size, smaller
-from skprune.network.bench import NetworkBench
+from skprune.network.bench import DOUBT, FAR, NetworkBench
 from skprune.network.curvature import FactorCache, build_curvature, choose_curvature
 from skprune.network.curvature.base import NetworkCurvature
 from skprune.network.curvature.ensemble import CurvatureEnsemble, Member
@@ -62,6 +64,8 @@ class NetworkStudy:
         for member in self.ensemble.members:
             held = member.held_out
             step = removal_steps(member.predictor, mask, method)[0]
+            if method == "newton" and float(step.norm()) > FAR * held.length:
+                warnings.warn(DOUBT, PruningWarning, stacklevel=5)
             theta = held.theta + step
             steps.append(step)
             predictions.append(
@@ -143,6 +147,7 @@ def _prune(
             best, kept = carry_over(bench, whole, inner, best, trials, size, settings.max_gap)
         own = None if outer is None else torch.from_numpy(outer).to(models[0].device)
         scores = whole.scores(own)
+        doubts = tuple(dict.fromkeys(bench.doubts + whole.doubts))
         norm = float(np.mean([_gradient_norm(m.problem) for m in whole.ensemble.members]))
     nothing = Gap(0.0, 0.0, settings.level, "loss", len(validation))
     return Outcome(
@@ -152,7 +157,17 @@ def _prune(
         gap=nothing if best is None else best.gap,
         path=path_table(trials, best, random, len(bench), settings.max_gap),
         report=_report(
-            settings, table, whole, len(bench), best, trials, kept, random, training_seconds, norm
+            settings,
+            table,
+            whole,
+            len(bench),
+            best,
+            trials,
+            kept,
+            random,
+            training_seconds,
+            norm,
+            doubts,
         ),
         study=NetworkStudy(models, whole.ensemble, whole.unit),
     )
@@ -299,6 +314,7 @@ def _report(
     random: Gap | None,
     training_seconds: float | None,
     gradient_norm: float,
+    doubts: tuple[str, ...],
 ) -> PruningReport:
     curvatures = [member.predictor for member in bench.ensemble.members]
     notes: tuple[tuple[str, str], ...] = (
@@ -338,6 +354,7 @@ def _report(
         full_fit_rows=n_train,
         pruned_fit_rows=n_train if best is None else best.size,
         notes=notes,
+        doubts=doubts,
     )
 
 

@@ -13,8 +13,8 @@ from scipy import stats
 
 from skprune.gap import Gap
 from skprune.retraining.measures import Floats, Measure, Score
-from skprune.retraining.seeds import child_seeds, seeded
 from skprune.retraining.trainers import Trainer
+from skprune.seeds import child_seeds, seeded
 from skprune.subset import Rows
 from skprune.subset.start import starting_subset
 

@@ -15,9 +15,9 @@ from torch import nn
 
 from skprune.containers import take_rows
 from skprune.datasets import RowSource, as_source, is_dataset
-from skprune.network.adapters import as_dataset, fit_skorch, is_skorch
+from skprune.network.adapters import call_trainer, fit_skorch, is_skorch
 from skprune.network.encoding import SourceRows
-from skprune.retraining.seeds import seeded, set_random_states
+from skprune.seeds import seeded, set_random_states
 from skprune.subset import Rows
 
 #: What can be trained, for messages.
@@ -186,13 +186,7 @@ class CallableTrainer(Trainer):
         return len(self.positions)
 
     def _fit(self, rows: Rows, seed: int) -> nn.Module:
-        module = self.train(as_dataset(self.source, self.positions[rows]), seed)
-        if not isinstance(module, nn.Module):
-            raise TypeError(
-                f"train(dataset, seed) returned a {type(module).__name__}; it must return the "
-                "trained nn.Module."
-            )
-        return module
+        return call_trainer(self.train, self.source, self.positions[rows], seed)
 
 
 def make_trainer(model: Any, data: Data) -> Trainer:

@@ -42,7 +42,8 @@ class NetworkCurvature(ABC):
     ----------
     gradients : RowGradients
     damping : float or "auto"
-        "auto" makes lam + damping the mean eigenvalue of M, or lam if that is more.
+        "auto" makes lam + damping the mean eigenvalue of M, or lam if that is more, or if outputs
+        are linear in the parameters.
     cache : FactorCache, optional
         Where what is found is looked for and kept; by default it is found anew.
 
@@ -56,6 +57,8 @@ class NetworkCurvature(ABC):
     """
 
     name: ClassVar[str]
+    #: Relative residual at which conjugate gradients stop.
+    tolerance = 1e-2
     treatments: list[Treatment]
     mean_eigenvalue: float
 
@@ -70,6 +73,9 @@ class NetworkCurvature(ABC):
         self._fit()
         if isinstance(damping, str):
             damping = max(0.0, RIDGE_SHARE * self.mean_eigenvalue - self.problem.penalty)
+            # M is the Hessian itself then, and a penalty makes it definite.
+            if self.problem.penalty > 0.0 and self.problem.is_linear:
+                damping = 0.0
         self._set_damping(damping)
 
     @abstractmethod

@@ -12,8 +12,7 @@ from skprune.network.curvature.ekfac import EKFACCurvature
 from skprune.network.curvature.lowrank import LowRankCurvature
 from skprune.network.layers import Treatment
 
-#: Relative residual at which a solve stops, and its bound on the iterations.
-TOLERANCE = 1e-2
+#: Bound on the iterations of a solve.
 MAX_ITERATIONS = 200
 #: Share of a right-hand side that may be left unsolved.
 UNSOLVED = 0.3
@@ -38,7 +37,6 @@ class CGCurvature(NetworkCurvature):
     """
 
     name = "cg"
-    tolerance = TOLERANCE
 
     def _fit(self) -> None:
         self._ekfac = EKFACCurvature(self.gradients, cache=self.cache)
@@ -64,18 +62,30 @@ class CGCurvature(NetworkCurvature):
         return self.solve_kept(many, self.problem.weights.expand(len(many), -1)).reshape(V.shape)
 
     def solve_kept(self, V: Tensor, weights: Tensor) -> Tensor:
-        parts = []
         precondition = self._preconditioner(len(V)).solve
-        for v, w in zip(V.split(SYSTEMS), weights.split(SYSTEMS), strict=True):
-            totals = w.sum(1, keepdim=True)
+        return solve_kept_rows(self, V, weights, precondition)
 
-            def product(X: Tensor, w: Tensor = w, totals: Tensor = totals) -> Tensor:
-                return self.problem.gauss_newton(X, w) / totals + self.ridge * X
 
-            parts.append(
-                conjugate_gradients(product, v, precondition, self.tolerance, MAX_ITERATIONS)
-            )
-        return torch.cat(parts)
+def solve_kept_rows(
+    curvature: NetworkCurvature,
+    V: Tensor,
+    weights: Tensor,
+    precondition: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """(M_K + ridge I)^-1 v with the Gauss-Newton matrix of each set's own rows.
+
+    Parameters and result as of ``NetworkCurvature.solve_kept``.
+    """
+    parts = []
+    for v, w in zip(V.split(SYSTEMS), weights.split(SYSTEMS), strict=True):
+        totals = w.sum(1, keepdim=True)
+
+        def product(X: Tensor, w: Tensor = w, totals: Tensor = totals) -> Tensor:
+            return curvature.problem.gauss_newton(X, w) / totals + curvature.ridge * X
+
+        x = conjugate_gradients(product, v, precondition, curvature.tolerance, MAX_ITERATIONS)
+        parts.append(x)
+    return torch.cat(parts)
 
 
 def conjugate_gradients(
