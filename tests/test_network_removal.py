@@ -61,7 +61,7 @@ def test_newton_step_on_least_squares_is_the_refit(bias):
             assert float(change) == pytest.approx(float(after - before), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["dense", "ekfac", "lowrank", "cg"])
+@pytest.mark.parametrize("name", ["dense", "hessian", "ekfac", "lowrank", "cg"])
 def test_steps_follow_their_definition(name):
     removed = groups(N, 3, 0.3)
     with study_case("conv") as (problem, gradients):
@@ -73,12 +73,14 @@ def test_steps_follow_their_definition(name):
         torch.testing.assert_close(influence, curvature.solve(pull / problem.total))
         newton = removal_steps(curvature, removed, "newton")
         kept = (~removed * w).sum(1, keepdim=True)
-        if name not in ("cg", "dense"):
+        if name not in ("cg", "dense", "hessian"):
             torch.testing.assert_close(newton, curvature.solve(pull / kept))
         else:
             for one, p, m, k in zip(newton, pull, removed, kept, strict=True):
                 identity = torch.eye(problem.dim, dtype=torch.float64)
                 M = problem.gauss_newton(identity, w * ~m) / k
+                if name == "hessian":
+                    M += curvature._M - problem.gauss_newton(identity) / problem.total
                 truth = torch.linalg.solve(M + curvature.ridge * identity, p / k)
                 torch.testing.assert_close(one, truth, rtol=1e-5, atol=1e-7)
 
@@ -182,7 +184,7 @@ def fidelity(studied, name, method, **options):
     return lds, spearmanr(predicted, true)[0], np.polyfit(predicted, true, 1)[0]
 
 
-@pytest.mark.parametrize("name", ["cg", "dense"])
+@pytest.mark.parametrize("name", ["cg", "dense", "hessian"])
 def test_kept_rows_predict_training_again(digits, name):
     lds, rho, slope = fidelity(digits, name, "newton")
     assert lds > 0.8
@@ -199,7 +201,7 @@ def linear():
     return retrained(hidden=0, n=300, per_share=6, shares=(0.05, 0.3), steps=100)
 
 
-@pytest.mark.parametrize("name", ["dense", "cg"])
+@pytest.mark.parametrize("name", ["dense", "cg", "hessian"])
 def test_a_linear_network_is_predicted_without_damping(linear, name):
     lds, rho, slope = fidelity(linear, name, "newton")
     assert lds > 0.97

@@ -42,8 +42,9 @@ class NetworkCurvature(ABC):
     ----------
     gradients : RowGradients
     damping : float or "auto"
-        "auto" makes lam + damping the mean eigenvalue of M, or lam if that is more, or if outputs
-        are linear in the parameters.
+        "auto" makes lam + damping the mean eigenvalue of M, or lam if that is more. A penalty is
+        left alone by "dense" and "cg" where outputs are linear in the parameters, and by "hessian"
+        at an optimum.
     cache : FactorCache, optional
         Where what is found is looked for and kept; by default it is found anew.
 
@@ -73,14 +74,17 @@ class NetworkCurvature(ABC):
         self._fit()
         if isinstance(damping, str):
             damping = max(0.0, RIDGE_SHARE * self.mean_eigenvalue - self.problem.penalty)
-            # M is the Hessian itself then, and a penalty makes it definite.
-            if self.problem.penalty > 0.0 and self.problem.is_linear:
+            if self.problem.penalty > 0.0 and self._needs_no_damping():
                 damping = 0.0
         self._set_damping(damping)
 
     @abstractmethod
     def _fit(self) -> None:
         """Compute M, ``mean_eigenvalue`` and ``treatments``."""
+
+    def _needs_no_damping(self) -> bool:
+        """Whether a step by H with a penalty alone can be followed."""
+        return False
 
     def _known(self, find: Callable[[], State], about: str = "") -> State:
         """What ``find`` finds, from the cache if it was found before; ``about`` tells options."""

@@ -38,6 +38,9 @@ class CGCurvature(NetworkCurvature):
 
     name = "cg"
 
+    def _needs_no_damping(self) -> bool:
+        return self.problem.is_linear  # M is the Hessian
+
     def _fit(self) -> None:
         self._ekfac = EKFACCurvature(self.gradients, cache=self.cache)
         #: Found when they are first needed, and shared with copies at another damping.
@@ -71,17 +74,22 @@ def solve_kept_rows(
     V: Tensor,
     weights: Tensor,
     precondition: Callable[[Tensor], Tensor],
+    whole: Tensor | None = None,
 ) -> Tensor:
     """(M_K + ridge I)^-1 v with the Gauss-Newton matrix of each set's own rows.
 
-    Parameters and result as of ``NetworkCurvature.solve_kept``.
+    A matrix ``whole`` (p, p) that stands for that of all rows is corrected by the difference of
+    the two Gauss-Newton matrices. Else as ``NetworkCurvature.solve_kept``.
     """
-    parts = []
+    problem, parts = curvature.problem, []
     for v, w in zip(V.split(SYSTEMS), weights.split(SYSTEMS), strict=True):
-        totals = w.sum(1, keepdim=True)
+        shares = w / w.sum(1, keepdim=True)
+        if whole is not None:
+            shares = shares - problem.weights / problem.total
 
-        def product(X: Tensor, w: Tensor = w, totals: Tensor = totals) -> Tensor:
-            return curvature.problem.gauss_newton(X, w) / totals + curvature.ridge * X
+        def product(X: Tensor, shares: Tensor = shares) -> Tensor:
+            moved = problem.gauss_newton(X, shares) + curvature.ridge * X
+            return moved if whole is None else moved + (X.to(whole.dtype) @ whole).to(X.dtype)
 
         x = conjugate_gradients(product, v, precondition, curvature.tolerance, MAX_ITERATIONS)
         parts.append(x)

@@ -20,6 +20,9 @@ from skprune.network.layers import Treatment
 #: .91 .90 .88 at 0.3, .90 .89 .88 at 1; .91 .88 .84 at 0.01.
 CANCELLED = 0.2
 
+#: Square of the gradient at an optimum, as a share of that of its sampling error.
+SETTLED = 0.01
+
 
 class MatrixCurvature(WhiteningCurvature):
     """M as a matrix in float64, factored by Cholesky for each damping."""
@@ -89,6 +92,9 @@ class DenseCurvature(MatrixCurvature):
 
     name = "dense"
 
+    def _needs_no_damping(self) -> bool:
+        return self.problem.is_linear  # M is the Hessian
+
     def solve_kept(self, V: Tensor, weights: Tensor) -> Tensor:
         return solve_kept_rows(self, V, weights, self.solve)
 
@@ -116,12 +122,25 @@ class HessianCurvature(MatrixCurvature):
     At a minimum of the penalised loss H + lam I has no negative eigenvalue, but H has many. A
     trained network is seldom at one: where curvature is negative even with the penalty, the step
     would point the wrong way, and its sign is changed. Where the penalty cancels it, a share of
-    lam is left.
+    lam is left. On kept rows it is corrected by the difference of the Gauss-Newton matrices of kept
+    and of all rows.
 
-    Cost: p Hessian products, an eigendecomposition, 24 p^2 bytes.
+    Cost: p Hessian products, an eigendecomposition, 24 p^2 bytes; about 10 products with all rows
+    for a set of kept rows.
     """
 
     name = "hessian"
+
+    def _needs_no_damping(self) -> bool:
+        # At an optimum: the gradient is next to nothing beside its sampling error, whose square is
+        # tr(M) / n for the losses of a likelihood.
+        problem = self.problem
+        gradient = problem.gradients() / problem.total + problem.penalty * problem.theta
+        sampling = self.mean_eigenvalue * self.dim / len(problem)
+        return float(gradient.square().sum()) <= SETTLED * sampling
+
+    def solve_kept(self, V: Tensor, weights: Tensor) -> Tensor:
+        return solve_kept_rows(self, V, weights, self.solve, self._M)
 
     @property
     def n_negative(self) -> int:
