@@ -65,7 +65,8 @@ def test_newton_step_on_least_squares_is_the_refit(bias):
 def test_steps_follow_their_definition(name):
     removed = groups(N, 3, 0.3)
     with study_case("conv") as (problem, gradients):
-        curvature = build_curvature(name, gradients, 0.05)
+        # The difference of two Gauss-Newton matrices is indefinite: see the next test.
+        curvature = build_curvature(name, gradients, 2.0 if name == "hessian" else 0.05)
         curvature.tolerance = 1e-10
         w, g = problem.weights, true_gradients(problem)
         pull = (removed * w) @ (g - w @ g / problem.total)
@@ -83,6 +84,25 @@ def test_steps_follow_their_definition(name):
                     M += curvature._M - problem.gauss_newton(identity) / problem.total
                 truth = torch.linalg.solve(M + curvature.ridge * identity, p / k)
                 torch.testing.assert_close(one, truth, rtol=1e-5, atol=1e-7)
+
+
+def test_a_correction_that_outweighs_the_hessian_is_left_out():
+    removed = groups(N, 3, 0.3)
+    with study_case("conv") as (problem, gradients):
+        curvature = build_curvature("hessian", gradients, 0.05)
+        kept = (~removed * problem.weights).to(problem.theta)
+        V = torch.randn(3, problem.dim, dtype=torch.float64, generator=torch.manual_seed(0))
+        found = curvature.solve_kept(V, kept)
+        identity = torch.eye(problem.dim, dtype=torch.float64)
+        whole = curvature._M + curvature.ridge * identity
+        n_left_out = 0
+        for one, v, w in zip(found, V, kept, strict=True):
+            change = problem.gauss_newton(identity, w / w.sum() - problem.weights / problem.total)
+            definite = float(torch.linalg.eigvalsh(whole + change)[0]) > 0
+            truth = torch.linalg.solve(whole + definite * change, v)
+            assert float((one - truth).norm() / truth.norm()) < 0.1
+            n_left_out += not definite
+        assert n_left_out > 0
 
 
 def test_scores_are_first_order_predictions_for_single_rows():

@@ -123,7 +123,7 @@ class HessianCurvature(MatrixCurvature):
     trained network is seldom at one: where curvature is negative even with the penalty, the step
     would point the wrong way, and its sign is changed. Where the penalty cancels it, a share of
     lam is left. On kept rows it is corrected by the difference of the Gauss-Newton matrices of kept
-    and of all rows.
+    and of all rows, as far as that leaves it definite.
 
     Cost: p Hessian products, an eigendecomposition, 24 p^2 bytes; about 10 products with all rows
     for a set of kept rows.
@@ -140,7 +140,13 @@ class HessianCurvature(MatrixCurvature):
         return float(gradient.square().sum()) <= SETTLED * sampling
 
     def solve_kept(self, V: Tensor, weights: Tensor) -> Tensor:
-        return solve_kept_rows(self, V, weights, self.solve, self._M)
+        try:
+            return solve_kept_rows(self, V, weights, self.solve, self._M)
+        except CurvatureError:  # the correction outweighs H, and the sum is not definite
+            if len(V) == 1:
+                return self.solve(V)
+        pairs = zip(V[:, None], weights[:, None], strict=True)
+        return torch.cat([self.solve_kept(v, w) for v, w in pairs])
 
     @property
     def n_negative(self) -> int:
