@@ -6,6 +6,7 @@ from skprune.datasets import PrunedSubset
 from skprune.display import PruningCurveDisplay
 from skprune.exceptions import PruningWarning
 from skprune.pruner import InfluencePruner
+from skprune.version import __version__
 
 __all__ = [
     "InfluencePruner",
@@ -17,5 +18,5 @@ __all__ = [
     "PruningWarning",
     "RandomPruner",
     "ScorePruner",
+    "__version__",
 ]
-__version__ = "0.1.0"

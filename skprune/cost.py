@@ -21,9 +21,10 @@ BUDGET_SIZES, FIXED_SIZES = 9, 1
 #: Seconds that the interpreter takes for one size, whatever there is to multiply.
 SIZE_SECONDS = 0.05
 #: Of one pruning for layers: choices of a subset and fits of the curvature, one for the trial and
-#: one for all rows; passes through the rows of a choice; predictions; products of one prediction
-#: by conjugate gradients, and of the rest in all.
-NETWORK_FITS, NETWORK_CHOICE, PREDICTIONS, SOLVE, OTHER_PRODUCTS = 2, 120, 3, 36, 20
+#: one for all rows; passes through the rows of a choice; predictions; products of the rest in all.
+NETWORK_FITS, NETWORK_CHOICE, PREDICTIONS, OTHER_PRODUCTS = 2, 120, 3, 20
+#: Products of one prediction by conjugate gradients.
+SOLVES = {"cg": 36, "dense": 6, "hessian": 12}
 #: Products with the Gauss-Newton matrix that a fit takes, where it is fitted by products.
 FIT_PRODUCTS = {"lowrank": 200}
 #: Numbers that a probe multiplies, and how often.
@@ -70,10 +71,8 @@ def head_cost(
     device : torch.device
     """
     p, numbers = D * K, n * D
-    rows, dtype = (
-        max(1, min(n, PROBE_NUMBERS // D)),
-        torch.float64 if itemsize > 4 else torch.float32,
-    )
+    rows = max(1, min(n, PROBE_NUMBERS // D))
+    dtype = torch.float64 if itemsize > 4 else torch.float32
     block = DenseFeatures(torch.rand(rows, D, dtype=dtype, device=device))
     thin = torch.rand(D, K, dtype=dtype, device=device)
     # Seconds for all rows of a product from both sides, and of a product with D columns, in the
@@ -84,8 +83,9 @@ def head_cost(
     square = p**2 / (rows * D) * _seconds(lambda: block.adjoint(thin.new_ones(rows, 1).double()))
     dense = p <= DENSE_PARAMETERS and n * p**2 <= DENSE_COST
     if dense:
-        curvature = exact * (K * (K + 1) / 2 + p**3 / (n * D**2))
-        choice = WHITENED * square + NORMS * wide * K**2 / 2 + METRICS * exact * p**3 / (n * D**2)
+        factored = exact * p**3 / (n * D**2)
+        curvature = exact * K * (K + 1) / 2 + factored
+        choice = WHITENED * square + NORMS * wide * K**2 / 2 + METRICS * factored
     else:
         curvature = 3 * wide
         choice = NORMS * wide + METRICS * curvature
@@ -134,7 +134,7 @@ def network_cost(
         fit += tile * (passes + p) * p**2
     if curvature == "hessian":
         fit += n * p * product
-    solves = SOLVE if curvature == "cg" else 0
+    solves = SOLVES.get(curvature, 0)
     steps = {
         "examine": NETWORK_FITS * (fit + n * gradients),
         "search": NETWORK_FITS * (NETWORK_CHOICE * (multiply if stored else n * product)),

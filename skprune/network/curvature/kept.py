@@ -6,7 +6,6 @@ import os
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from skprune.cache import ContentCache, digest
 from skprune.network.problem import NetworkProblem
+from skprune.version import __version__
 
 #: Factors kept in memory, shared by all pruners of this process.
 FACTORS = ContentCache(max_bytes=2**30)
@@ -55,7 +55,7 @@ class FactorCache:
                     "arrays, a TensorDataset or a Hugging Face dataset, and one of torch's losses."
                 )
             return fit()
-        key = digest(version("skprune"), about, content)
+        key = digest(__version__, about, content)
         if self.directory is None:
             found: State = FACTORS.get(key, fit, _nbytes)
             return found
