@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
+#: Packages whose lines are not the user's own.
+CALLERS = ("skprune", "sklearn", "imblearn", "joblib")
+
 
 class PruningWarning(UserWarning):
     """The request could be met only in part: the message and ``report_.status`` say how."""
@@ -9,3 +15,11 @@ class PruningWarning(UserWarning):
 
 class PrunedPairError(TypeError):
     """A pruned (X, y) pair was used as a feature matrix, as a middle step of a Pipeline does."""
+
+
+def warn_user(message: str) -> None:
+    """Issue a ``PruningWarning`` at the user's own line, however many calls are in between."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in CALLERS:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, PruningWarning, stacklevel=level)

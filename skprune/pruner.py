@@ -5,7 +5,6 @@ from __future__ import annotations
 import numbers
 import os
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -25,7 +24,7 @@ from skprune.curvature import CURVATURES
 from skprune.datasets import is_dataset
 from skprune.devices import choose_device
 from skprune.estimate import estimate_cost
-from skprune.exceptions import PruningWarning
+from skprune.exceptions import warn_user
 from skprune.models.adapters import HeadSpec
 from skprune.models.encoding import HeadEncoder
 from skprune.network.adapters import Network, is_network
@@ -440,17 +439,15 @@ class InfluencePruner(BasePruner):
             classes=class_counts(whole, self.sample_indices_),
         )
         if self.report_.beaten_by_random:
-            warnings.warn(
+            warn_user(
                 f"Retrained on as many random rows of each class, the model loses less "
                 f"({found.report.random:+.4f}) than on the chosen ones ({found.gap:+.4f}); "
-                "take RandomPruner here.",
-                PruningWarning,
-                stacklevel=3,
+                "take RandomPruner here."
             )
         for doubt in self.report_.doubts:
-            warnings.warn(doubt, PruningWarning, stacklevel=3)
+            warn_user(doubt)
         if not self.report_.met:
-            warnings.warn(self.report_.status, PruningWarning, stacklevel=3)
+            warn_user(self.report_.status)
 
     @property
     def subset_(self) -> Any:

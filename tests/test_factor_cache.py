@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import threading
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from torchcases import blobs, trained_mlp
 import skprune.network.curvature.kept as kept
 from skprune import InfluencePruner, PrunedClassifier
 from skprune.cache import ContentCache
+from skprune.network.content import module_content
 from skprune.network.curvature import CURVATURES, FactorCache, NetworkCurvature
 
 
@@ -163,3 +166,74 @@ def test_a_search_over_budgets_examines_each_fold_once(finds):
     )
     search.fit(X, y)
     assert len(finds) == 2 * (2 + 1)  # two curvatures a fold, and two of all rows
+
+
+class Acting(nn.Module):
+    """A network whose activation is an attribute that is no module."""
+
+    def __init__(self, act):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.act = act
+
+    def forward(self, x):
+        return self.b(self.act(self.a(x)))
+
+
+class Scaled:
+    """A callable with a state."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __call__(self, x):
+        return (self.scale * x).tanh()
+
+
+def scaled(scale):
+    return lambda x: (scale * x).tanh()
+
+
+ACTIVATIONS = {
+    "builtins": (torch.relu, torch.tanh),
+    "lambdas": (lambda x: x.relu(), lambda x: x.abs()),
+    "constants": (lambda x: (2.0 * x).tanh(), lambda x: (3.0 * x).tanh()),
+    "closures": (scaled(1.0), scaled(3.0)),
+    "partials": (
+        functools.partial(nn.functional.leaky_relu, negative_slope=0.1),
+        functools.partial(nn.functional.leaky_relu, negative_slope=0.9),
+    ),
+    "objects": (Scaled(1.0), Scaled(3.0)),
+    "modules in lists": ([nn.ReLU()], [nn.LeakyReLU(0.5)]),
+}
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_what_is_no_layer_is_part_of_the_content(kind):
+    first, second = (Acting(act) for act in ACTIVATIONS[kind])
+    again = Acting(copy.deepcopy(first.act))
+    assert module_content(first) == module_content(again) != module_content(second)
+
+
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_networks_that_do_not_tell_are_not_kept(layers, finds, tmp_path):
+    X, y = blobs(n=60)
+    net = Acting(torch.relu)
+    net.lock = threading.Lock()  # nothing says what it holds
+    assert module_content(net) is None
+    with pytest.raises(ValueError, match="cache_dir"):
+        prune(net, X, y, layers=layers, cache_dir=tmp_path)
+    first = prune(net, X, y, layers=layers)
+    net.act = torch.tanh
+    assert not np.array_equal(first.scores_, prune(net, X, y, layers=layers).scores_)
+
+
+def test_a_last_activation_that_is_undone_or_not(finds):
+    X, y = blobs(n=60)
+    net = nn.Sequential(*trained_mlp(X, y), nn.Softmax(dim=1))
+    for loss in (nn.CrossEntropyLoss(), None):
+        finds.clear()
+        prune(net, X, y, loss=loss)
+        assert len(finds) == 2

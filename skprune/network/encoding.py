@@ -250,16 +250,17 @@ class NetworkEncoder(HeadEncoder):
         return self._features_of[id(source)]
 
     def _find_features(self, source: RowSource) -> Tensor:
-        fingerprint = source.fingerprint()
-        if fingerprint is None:  # nobody can say whether kept features would be those of the rows
+        fingerprint, module = source.fingerprint(), module_content(self.model.module)
+        if fingerprint is None or module is None:  # nobody can say whether kept features are right
             if self._store is not None:
+                silent = source.original if fingerprint is None else self.model.module
                 raise ValueError(
-                    f"cache_dir keeps features by the content of the rows, which a "
-                    f"{type(source.original).__name__} does not tell; leave cache_dir=None, or "
-                    "give arrays, a TensorDataset or a Hugging Face dataset."
+                    f"cache_dir keeps features by the content of rows and network, which this "
+                    f"{type(silent).__name__} does not tell; leave cache_dir=None, or give arrays, "
+                    "a TensorDataset or a Hugging Face dataset, and a module that can be pickled."
                 )
             return self._extract(source, 0, len(source))
-        key = digest(fingerprint, self.head.name, *module_content(self.model.module))
+        key = digest(fingerprint, self.head.name, module)
         if self._store is None:
             return FEATURES.get(
                 key, lambda: self._extract(source, 0, len(source)), lambda kept: kept.nbytes

@@ -207,8 +207,8 @@ class RowLoss:
         if given.shape[1:] not in ((), (1,)) or given.dtype.kind not in "biuf":
             raise ValueError(
                 f"Cross-entropy takes one class number a row; got targets of shape {given.shape} "
-                f"and type {given.dtype}. For tables of zeros and ones, give loss="
-                "nn.BCEWithLogitsLoss()."
+                f"and type {given.dtype}. Of class numbers written as rows with one 1 give "
+                "y.argmax(axis=1); for other tables of zeros and ones, loss=nn.BCEWithLogitsLoss()."
             )
         codes = given.reshape(len(given)).astype(np.int64)
         if given.dtype.kind == "f" and bool((codes != given.reshape(len(given))).any()):
@@ -252,7 +252,13 @@ def read_loss(loss: Any, link: str, y: NDArray[Any], n_outputs: int) -> RowLoss:
     ValueError
         If the module's last activation does not go with it.
     """
-    weight = loss.weight if isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)) else None
+    classes = isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss))
+    if classes and loss.ignore_index >= 0 and (y == loss.ignore_index).any():
+        raise ValueError(
+            f"{type(loss).__name__}(ignore_index={loss.ignore_index}) leaves out rows of that "
+            "class; leave them out of the data, or give them sample_weight 0."
+        )
+    weight = loss.weight if classes else None
     if weight is not None and len(weight) != n_outputs:
         raise ValueError(
             f"{type(loss).__name__} has weights of {len(weight)} classes, and the module has "

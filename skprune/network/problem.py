@@ -170,12 +170,12 @@ class NetworkProblem:
         return float(bend) <= rounding * float(change + a.norm())
 
     def content(self) -> str | None:
-        """A digest of all that F depends on; None if rows or loss do not tell it."""
+        """A digest of all that F depends on; None if rows, loss or module do not tell it."""
         if self._content is None:
-            rows, loss = self.rows.fingerprint(), self.loss.content()
-            if rows is None or loss is None:
+            rows, loss = self.rows.fingerprint(), self._given_loss.content()
+            module = module_content(self.model.module)
+            if rows is None or loss is None or module is None:
                 return None
-            module = digest(*module_content(self.model.module))
             numbers = (self.targets, self.weights, self.penalty, str(self.theta.device))
             self._content = digest(rows, loss, module, tuple(self.slices), *numbers)
         return self._content
@@ -312,6 +312,18 @@ class NetworkProblem:
         pulled = pull(c[None])[0]
         tolerance = 10.0 * torch.finfo(V.dtype).eps ** 0.5 * float(pulled.norm())
         return float((forward - V @ pulled).abs().max()) <= tolerance + 1e-10
+
+    def outputs_after(self, steps: Tensor) -> Tensor:
+        """Logits z_i + J_i d of all rows for steps d (G, p), shape (G, n, K)."""
+        parts = []
+        for batch in self.batches():
+            outputs, push, _ = self.linearise(batch)
+            parts.append(outputs.detach() + push(steps))
+        return torch.cat(parts, dim=1)
+
+    def losses_at(self, outputs: Tensor) -> Tensor:
+        """l_i of all rows at logits (G, n, K), shape (G, n)."""
+        return torch.stack([self.loss.value(Z, self.targets) for Z in outputs])
 
     def cotangents(self, batch: Batch, outputs: Tensor) -> Tensor:
         """dl_i / dz of every row, shape (b, K): the gradient of row i is J_i' c_i."""

@@ -21,8 +21,8 @@ class RemovalPrediction:
     Attributes
     ----------
     losses : Tensor of shape (G, h)
-        Change of the loss of every held-out row: the loss of the network with the predicted
-        parameters minus that of the given one. Positive where removal harms.
+        Change of the loss of every held-out row: at the outputs z + J step of the network that is
+        linear about the given one. Positive where removal harms.
     linear : Tensor of shape (G, h)
         The same to first order, <dl_j, step>.
     lengths : Tensor of shape (G,)
@@ -74,8 +74,7 @@ def predict_removal(
     before = held_out.losses()
     for part in removed.split(GROUPS):
         steps = removal_steps(curvature, part, method)
-        theta = held_out.theta
-        losses.append(torch.stack([held_out.losses(theta + step) - before for step in steps]))
+        losses.append(held_out.losses_at(held_out.outputs_after(steps)) - before)
         linear.append(held_out.scores(steps))
         lengths.append(steps.norm(dim=1) / held_out.length)
     return RemovalPrediction(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skprune.exceptions import PruningWarning
+from skprune.exceptions import warn_user
 from skprune.gap import Gap
 from skprune.network.adapters import Network
 from skprune.network.batches import first_size, smaller
@@ -65,13 +64,13 @@ class NetworkStudy:
             held = member.held_out
             step = removal_steps(member.predictor, mask, method)[0]
             if method == "newton" and float(step.norm()) > FAR * held.length:
-                warnings.warn(DOUBT, PruningWarning, stacklevel=5)
-            theta = held.theta + step
+                warn_user(DOUBT)
             steps.append(step)
-            predictions.append(
-                weights @ (_predictions(held, theta) - _predictions(held, held.theta))
-            )
-            losses.append(weights @ (held.losses(theta) - held.losses()))
+            still = torch.zeros_like(step)
+            before, after = held.outputs_after(torch.stack([still, step]))
+            mean = held.loss.mean
+            predictions.append(weights @ (mean(after) - mean(before)))
+            losses.append(weights @ (held.losses_at(after[None])[0] - held.losses()))
         return Change(
             parameters=torch.cat(steps).cpu().numpy(),
             predictions=torch.stack(predictions).mean(0).cpu().numpy(),
@@ -294,13 +293,6 @@ def _difficulty(score: str, problem: NetworkProblem) -> NDArray[np.float64]:
 def _gradient_norm(problem: NetworkProblem) -> float:
     pull = problem.gradients() / problem.total + problem.penalty * problem.theta
     return float(pull.norm())
-
-
-def _predictions(problem: NetworkProblem, theta: torch.Tensor) -> torch.Tensor:
-    """Class probabilities, or the outputs themselves, (n, K)."""
-    with torch.no_grad():
-        outputs = torch.cat([problem.outputs(b.inputs, theta) for b in problem.batches()])
-    return problem.loss.mean(outputs)
 
 
 def _report(

@@ -50,9 +50,10 @@ class FactorCache:
         if content is None:
             if self.directory is not None:
                 raise ValueError(
-                    "cache_dir keeps curvatures by the content of rows and loss, which this "
-                    "dataset, or a loss of your own, does not tell; leave cache_dir=None, or give "
-                    "arrays, a TensorDataset or a Hugging Face dataset, and one of torch's losses."
+                    "cache_dir keeps curvatures by the content of rows, network and loss, which "
+                    "one of these does not tell; leave cache_dir=None, or give arrays, a "
+                    "TensorDataset or a Hugging Face dataset, one of torch's losses, and a module "
+                    "that can be pickled."
                 )
             return fit()
         key = digest(__version__, about, content)
