@@ -27,7 +27,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 
-from skprune import InfluencePruner, PruningWarning
+from skprune import InfluencePruner, PrunedClassifier, PruningWarning
 from skprune.examine import examine
 from skprune.reading import hold_out, read_table
 from skprune.regimes.head import EXAMINATIONS
@@ -694,3 +694,18 @@ def test_regression_does_not_depend_on_the_unit_of_the_target():
     np.testing.assert_array_equal(one.sample_indices_, other.sample_indices_)
     assert one.gap_ == pytest.approx(other.gap_, rel=1e-6)
     np.testing.assert_allclose(one.scores_, other.scores_, rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("way", ["fit", "fit_transform", "pipeline", "pruned classifier"])
+def test_warnings_are_at_the_users_line(way, rng):
+    X, y = awkward(rng)["separable"]
+    pruner = InfluencePruner(keep=0.5, model=LogisticRegression(C=np.inf), random_state=0)
+    ways = {
+        "fit": lambda: pruner.fit(X, y),
+        "fit_transform": lambda: pruner.fit_transform(X, y),
+        "pipeline": lambda: make_pipeline(StandardScaler(), pruner).fit_transform(X, y),
+        "pruned classifier": lambda: PrunedClassifier(LogisticRegression(), pruner).fit(X, y),
+    }
+    with pytest.warns(PruningWarning, match="did not reach its optimum") as caught:
+        ways[way]()
+    assert {w.filename for w in caught if w.category is PruningWarning} == {__file__}

@@ -438,6 +438,8 @@ def test_a_polished_head_gets_no_further_and_says_how_far_it_was():
         (lambda output, target: output.sum(1), (), "classes", "name the layer"),
         (nn.HuberLoss, (), "classes", "loss must be"),
         (None, (), "one-hot", "exactly one 1"),
+        (nn.CrossEntropyLoss(), (), "one-hot", "argmax"),
+        (nn.CrossEntropyLoss(ignore_index=1), (), "classes", "ignore_index=1"),
         (nn.CrossEntropyLoss(), (), "shares", "class numbers"),
         (nn.CrossEntropyLoss(), (), "labels", "one class number"),
         (nn.MSELoss(), (), "number", "1 column"),
