@@ -1,9 +1,10 @@
 """Memory and time of ``InfluencePruner(layers="all")`` on a ResNet-18 for images of 32 x 32.
 
-    python -m benchmarks.resnet --rows 50000 --device cuda
+    python -m benchmarks.resnet --rows 50000 --width 64 --device cuda --memory 16
     python -m benchmarks.resnet --rows 64 128 --width 16
 
 ``--width`` is the number of channels of the first stage: 64 is a ResNet-18 (11 million parameters).
+``--memory`` bounds the memory of a CUDA device: torch then refuses to allocate more.
 Weights are random and so are the images: what is measured does not depend on them. Every fit runs
 in a process of its own.
 """
@@ -65,8 +66,13 @@ def resnet18(width: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, CLASSES))
 
 
-def measure(n: int, width: int, curvature: str, keep: float, device: str) -> dict[str, Any]:
+def measure(
+    n: int, width: int, curvature: str, keep: float, device: str, memory: float | None
+) -> dict[str, Any]:
     """Peak of this process and of the device, and seconds, of one fit."""
+    if memory is not None:
+        share = memory * GIB / torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(share)
     torch.manual_seed(0)
     rows = TensorDataset(torch.randn(n, 3, 32, 32), torch.arange(n) % CLASSES)
     net = resnet18(width).to(device).eval()
@@ -81,11 +87,13 @@ def measure(n: int, width: int, curvature: str, keep: float, device: str) -> dic
         "width": width,
         "curvature": curvature,
         "device": device,
+        "device_name": torch.cuda.get_device_name(device) if "cuda" in device else "cpu",
+        "device_memory_bound": None if memory is None else memory * GIB,
         "keep": keep,
         "kept": len(pruner.sample_indices_),
         "peak_bytes": peak_bytes(),
         "peak_bytes_before_fit": before,
-        "device_peak_bytes": torch.cuda.max_memory_allocated() if "cuda" in device else 0,
+        "device_peak_bytes": torch.cuda.max_memory_reserved() if "cuda" in device else 0,
         "seconds": seconds,
     }
 
@@ -98,13 +106,15 @@ def main() -> None:
     parser.add_argument("--curvature", default="ekfac")
     parser.add_argument("--keep", type=float, default=0.5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--memory", type=float, help="GiB of a CUDA device; default: all of it")
     parser.add_argument("--out", help="JSON file; default: benchmarks/results/resnet.json")
     args = parser.parse_args()
     records: list[dict[str, Any]] = []
     for n in args.rows:
         code = (
             "import json; from benchmarks.resnet import measure; print(json.dumps(measure("
-            f"{n}, {args.width}, {args.curvature!r}, {args.keep}, {args.device!r})))"
+            f"{n}, {args.width}, {args.curvature!r}, {args.keep}, {args.device!r}, "
+            f"{args.memory})))"
         )
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -86,10 +86,10 @@ def test_nothing_is_on_the_wrong_device(name, sparse, table, monkeypatch):
     expected = study(X, y, "cpu", name)
     with PretendedDevice():
         found = study(X, y, DEVICE, name)
-    # Rows are float32 there and summed in another order.
+    # Rows are float32 there and summed in another order: what is small beside them is less exact.
     for other in (found, *(study(X, y, device, name) for device in DEVICES[1:])):
         for a, b in zip(other, expected, strict=True):
-            np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-8)
+            np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-5 * np.abs(b).max())
 
 
 def test_devices_without_float64_are_refused():

@@ -29,6 +29,7 @@ from torchcases import (
 )
 
 from skprune import InfluencePruner, PruningWarning
+from skprune.network import layers, problem, trace
 from skprune.network.adapters import Network
 from skprune.network.losses import read_loss
 from skprune.network.module import TorchModel, find_link
@@ -270,6 +271,7 @@ class Pooled(nn.Module):
 )
 def test_probabilities_are_seen_in_the_outputs(last, link):
     X, y = images()
+    torch.manual_seed(0)
     model = TorchModel(Pooled(last), "cpu")
     with model.frozen():
         # Not of the pixels themselves, of which one class may get all the probability.
@@ -280,6 +282,23 @@ def test_probabilities_are_seen_in_the_outputs(last, link):
         torch.testing.assert_close(
             loss.value(out, torch.from_numpy(y)), -out.log()[np.arange(len(y)), y]
         )
+
+
+def test_a_few_logits_that_look_like_probabilities_are_none():
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 3, 3)
+
+        def forward(self, x):
+            return self.conv(x).mean((2, 3), keepdim=True).squeeze(-1).squeeze(-1)
+
+    model = TorchModel(Flat(), "cpu")
+    with torch.no_grad():
+        model.module.conv.weight.zero_()
+        model.module.conv.bias.fill_(0.4)
+    with model.frozen():
+        assert find_link(model, torch.rand(8, 1, 6, 6)) == "identity"
 
 
 # --- layers --------------------------------------------------------------------------------------
@@ -379,6 +398,43 @@ def test_batches_are_halved_where_memory_runs_out():
     assert np.isfinite(pruner.group_influence([1, 2]).newton.loss)
     with pytest.raises(MemoryError, match="One row alone"):
         prune(Greedy(net, 0), X, y)
+
+
+class Scaled(nn.Module):
+    """A parameter that belongs to no layer with a factored form."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.scale = net, nn.Parameter(torch.ones(6))
+
+    def forward(self, x):
+        return self.net(x * self.scale)
+
+
+@pytest.mark.parametrize("where", ["factored form", "vectorised map", "forward mode"])
+def test_memory_that_runs_out_is_not_taken_for_something_else(where, monkeypatch):
+    """Each place tries a form and goes on with a slower one where it fails."""
+    X, y = blobs()
+    net = Scaled(trained_mlp(X, y))
+    options = {"curvature": "cg", "random_state": 0}
+    expected = prune(net, X, y, batch_size=15, **options)
+    owner, name = {
+        "factored form": (trace.Layer, "inputs"),
+        "vectorised map": (layers, "vmap"),
+        "forward mode": (problem, "jvp"),
+    }[where]
+    original, calls = getattr(owner, name), []
+
+    def fail_once(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, fail_once)
+    found = prune(net, X, y, batch_size=30, **options)
+    assert len(calls) > 1
+    np.testing.assert_array_equal(found.scores_, expected.scores_)
 
 
 # --- the predictions -----------------------------------------------------------------------------

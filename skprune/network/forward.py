@@ -6,6 +6,7 @@ import functools
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,8 +45,12 @@ def read_model_loss(
 
 
 @contextmanager
-def plain_attention() -> Iterator[None]:
-    """Attention by ordinary operations: fused kernels call no hooks and lack forward mode."""
+def plain_operations(module: nn.Module) -> Iterator[None]:
+    """Attention and recurrence by ordinary operations.
+
+    Fused kernels of attention call no hooks and lack forward mode; cuDNN's recurrent layers have
+    derivatives in training mode only.
+    """
     sdp = torch.backends.cuda
     flags: list[tuple[Callable[[bool], Any], bool]] = [
         (sdp.enable_flash_sdp, sdp.flash_sdp_enabled()),
@@ -57,6 +62,9 @@ def plain_attention() -> Iterator[None]:
         flags.append((mha.set_fastpath_enabled, mha.get_fastpath_enabled()))
     if hasattr(sdp, "enable_cudnn_sdp"):
         flags.append((sdp.enable_cudnn_sdp, sdp.cudnn_sdp_enabled()))
+    if any(isinstance(m, nn.RNNBase) for m in module.modules()):
+        cudnn = torch.backends.cudnn
+        flags.append((partial(setattr, cudnn, "enabled"), bool(cudnn.enabled)))
     for switch, _ in flags:
         switch(switch is sdp.enable_math_sdp)
     try:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
+from skprune.network.batches import is_short_of_memory
 from skprune.network.factors import Block, Factor, RowFactor, row_gradients
 from skprune.network.forward import no_batching_advice
 from skprune.network.problem import Batch, NetworkProblem
@@ -198,7 +199,9 @@ class RowGradients:
                 with no_batching_advice():
                     rows = vmap(grad(along), in_dims=(None, 0, 0))(others, batch.inputs, C)
                 return {name: r.flatten(1) for name, r in rows.items()}
-            except (RuntimeError, ValueError, TypeError, NotImplementedError):
+            except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+                if is_short_of_memory(error):
+                    raise
                 self._by_loop = True
         leaves = {name: value.detach().requires_grad_() for name, value in others.items()}
         with torch.enable_grad():

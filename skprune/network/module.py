@@ -23,6 +23,9 @@ LINKS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 #: Keys of a dict, or attributes of an object, that hold the outputs of a module.
 OUTPUT_NAMES = ("logits", "output", "prediction")
+#: Beginnings of torch's names for operations that hand numbers on, and for products with weights.
+PASSING = ("Mean", "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Select", "Permute")
+PRODUCTS = ("Addmm", "Mm", "Bmm", "Convolution")
 
 
 @dataclass(frozen=True)
@@ -108,28 +111,29 @@ class TorchModel:
         wanted = [(p, p.requires_grad, p.grad) for p in self.module.parameters()]
         home = next(iter(self._homes))
         moved = len(self._homes) == 1 and self.device != home
-        buffers: list[tuple[nn.Module, str, Tensor, Tensor]] = []
+        buffers = [
+            (m, name, buffer, buffer.detach().clone())
+            for m in self.module.modules()
+            for name, buffer in m.named_buffers(recurse=False)
+        ]
         try:
             for parameter, _, _ in wanted:
                 parameter.grad = None  # or it would move as well
             if moved:
                 self.module.to(self.device)
-            for m in self.module.modules():
-                held = m.named_buffers(recurse=False)
-                buffers += [(m, name, buffer, buffer.detach().clone()) for name, buffer in held]
             self.module.eval()
             with torch.enable_grad():  # whatever the caller is in
                 yield self
         finally:
             for mode_module, training in modes:
                 mode_module.training = training
+            if moved:
+                self.module.to(home)
             with torch.no_grad():
                 for m, name, buffer, before in buffers:
                     if not torch.equal(buffer, before):  # what is written to no graph may use
                         buffer.copy_(before)
-                    setattr(m, name, buffer)
-            if moved:
-                self.module.to(home)
+                    setattr(m, name, buffer)  # a move replaces it, and so may a forward pass
             for parameter, requires_grad, grad in wanted:
                 if parameter.requires_grad != requires_grad:
                     parameter.requires_grad_(requires_grad)
@@ -261,13 +265,25 @@ def find_link(model: TorchModel, inputs: Any) -> str:
         return model.find_head(inputs).link
     except ValueError:
         pass
-    with torch.no_grad():
-        Z = model.forward(inputs).double()
-    if not bool(((Z >= 0) & (Z <= 1)).all()):
+    with torch.enable_grad():
+        outputs = model.forward(inputs)
+    Z = outputs.detach().double()
+    if _are_of_any_size(outputs) or not bool(((Z >= 0) & (Z <= 1)).all()):
         return "identity"
     sums = Z.sum(1)
     is_one = torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
     return "softmax" if Z.shape[1] > 1 and is_one else "sigmoid"
+
+
+def _are_of_any_size(outputs: Tensor) -> bool:
+    """Whether the graph says that a product with weights made the outputs, not an activation.
+
+    A few logits may all lie between 0 and 1. Without a graph, nothing is said.
+    """
+    node = outputs.grad_fn
+    while node is not None and node.name().startswith(PASSING):
+        node = node.next_functions[0][0]
+    return node is not None and node.name().startswith(PRODUCTS)
 
 
 def as_outputs(returned: Any, name: str) -> Tensor:

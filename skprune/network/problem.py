@@ -22,6 +22,7 @@ from torch.func import functional_call, jvp, vjp
 
 from skprune.cache import digest
 from skprune.datasets.source import RowSource
+from skprune.network.batches import is_short_of_memory
 from skprune.network.content import module_content
 from skprune.network.forward import (
     Logits,
@@ -29,7 +30,7 @@ from skprune.network.forward import (
     first_not_finite,
     load_forward_mode,
     nbytes,
-    plain_attention,
+    plain_operations,
 )
 from skprune.network.losses import RowLoss
 from skprune.network.module import TorchModel
@@ -233,12 +234,12 @@ class NetworkProblem:
         """Logits (b, K) with some parameters replaced; no other one takes part in gradients."""
         state = {f"module.{n}": p.detach() for n, p in self.model.module.named_parameters()}
         state.update({f"module.{n}": p for n, p in parameters.items()})
-        with plain_attention():
+        with plain_operations(self.model.module):
             return functional_call(self.net, state, (inputs,))
 
     def direct(self, inputs: Any) -> Tensor:
         """Logits (b, K) of prepared inputs by the module with its own parameters."""
-        with plain_attention():
+        with plain_operations(self.model.module):
             return self.net(inputs)
 
     def losses(self, theta: Tensor | None = None) -> Tensor:
@@ -307,7 +308,9 @@ class NetworkProblem:
         c = torch.randn(outputs.shape, generator=generator).to(outputs)
         try:
             forward = (push(V) * c).sum((1, 2))
-        except (RuntimeError, NotImplementedError):
+        except (RuntimeError, NotImplementedError) as error:
+            if is_short_of_memory(error):
+                raise
             return False
         pulled = pull(c[None])[0]
         tolerance = 10.0 * torch.finfo(V.dtype).eps ** 0.5 * float(pulled.norm())

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from skprune.network.batches import is_short_of_memory
 from skprune.network.factors import Block, Factor, LookupFactor, MatrixFactor, RowFactor
 from skprune.network.problem import Batch, NetworkProblem
 
@@ -231,6 +232,8 @@ class Trace:
         try:
             X = self._by_row(self._layers[k].inputs(x.detach()))
         except (RuntimeError, ValueError) as error:
+            if is_short_of_memory(error):
+                raise
             raise NotByRowError(self._layers[k]) from error
         self._inputs[k].append(X)
         self._made[k].append(made)

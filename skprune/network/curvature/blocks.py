@@ -50,8 +50,13 @@ class Basis:
 
     def rotate_factor(self, factor: MatrixFactor) -> MatrixFactor:
         """The same for per-row gradients, in their factored form."""
-        X = torch.einsum("btgd,gdk->btgk", factor.X, self.U_X)
-        return MatrixFactor(X, torch.einsum("btgo,gok->btgk", factor.E, self.U_E))
+        return next(self.rotate_factors([factor]))
+
+    def rotate_factors(self, factors: Sequence[MatrixFactor]) -> Iterator[MatrixFactor]:
+        """The same for several gradients of the same rows, which saw the same X."""
+        X = torch.einsum("btgd,gdk->btgk", factors[0].X, self.U_X)
+        for factor in factors:
+            yield MatrixFactor(X, torch.einsum("btgo,gok->btgk", factor.E, self.U_E))
 
     def nbytes(self) -> int:
         return self.U_X.nbytes + self.U_E.nbytes

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 
 from skprune.network.curvature.blocks import add_squares
-from skprune.network.curvature.kfac import KFACCurvature
-from skprune.network.factors import Factor, MatrixFactor
+from skprune.network.curvature.kfac import KFACCurvature, as_matrix
+from skprune.network.factors import Factor
 
 
 class EKFACCurvature(KFACCurvature):
@@ -27,13 +27,13 @@ class EKFACCurvature(KFACCurvature):
             if basis is not None:
                 values.zero_()
         for pulls in self._second_pass():
-            for factors in pulls:
-                for values, basis, factor in zip(
-                    self._eigenvalues, self._bases, factors, strict=True
-                ):
-                    if basis is not None:
-                        assert isinstance(factor, MatrixFactor)
-                        add_squares(values, basis.rotate_factor(factor))
+            of_blocks = zip(*pulls, strict=True)
+            for values, basis, factors in zip(
+                self._eigenvalues, self._bases, of_blocks, strict=True
+            ):
+                if basis is not None:
+                    for factor in basis.rotate_factors([as_matrix(f) for f in factors]):
+                        add_squares(values, factor)
         for values, basis in zip(self._eigenvalues, self._bases, strict=True):
             if basis is not None:
                 values.div_(self.problem.total)

@@ -46,12 +46,11 @@ class KFACCurvature(BlockCurvature):
                     for factors in pulls:
                         add_squares(diagonal[k], factors[k])
                     continue
-                first = pulls[0][k]
-                assert isinstance(first, MatrixFactor)
+                first = as_matrix(pulls[0][k])
                 t = max(1, first.X.shape[1])
                 spread = first.X * (batch.weights / t)[:, None, None, None]
                 outer_x = torch.einsum("btgc,btgd->gcd", spread, first.X)
-                E = torch.cat([f.E for factors in pulls for f in [_matrix(factors[k])]])
+                E = torch.cat([as_matrix(factors[k]).E for factors in pulls])
                 outer_e = torch.einsum("btgo,btgp->gop", E, E)
                 A[k] = outer_x + A[k] if k in A else outer_x
                 B[k] = outer_e + B[k] if k in B else outer_e
@@ -82,6 +81,7 @@ class KFACCurvature(BlockCurvature):
         """Nothing: EK-FAC replaces the eigenvalues here."""
 
 
-def _matrix(factor: Factor) -> MatrixFactor:
+def as_matrix(factor: Factor) -> MatrixFactor:
+    """The factor of a block that is a matrix."""
     assert isinstance(factor, MatrixFactor)
     return factor
