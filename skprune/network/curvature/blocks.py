@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
@@ -19,9 +20,10 @@ from skprune.network.factors import Block, Factor, LookupFactor, MatrixFactor
 from skprune.network.layers import Treatment
 from skprune.network.problem import Batch
 
-#: All columns of the root of the output Hessian up to this many outputs; beyond, random ones.
+#: All columns of the root of the output Hessian up to this many outputs, and this many columns of
+#: all rows together; beyond, random ones, as many as that over all rows but at most so many a row.
 EXACT_OUTPUTS = 64
-#: Random cotangents a row beyond that.
+COLUMNS = 1 << 17
 SAMPLES = 16
 #: A layer with more inputs or outputs is left to the diagonal: its factors are too large.
 WIDEST = 8192
@@ -50,13 +52,15 @@ class Basis:
 
     def rotate_factor(self, factor: MatrixFactor) -> MatrixFactor:
         """The same for per-row gradients, in their factored form."""
-        return next(self.rotate_factors([factor]))
+        return MatrixFactor(self.rotate_inputs(factor.X), self.rotate_outputs(factor.E))
 
-    def rotate_factors(self, factors: Sequence[MatrixFactor]) -> Iterator[MatrixFactor]:
-        """The same for several gradients of the same rows, which saw the same X."""
-        X = torch.einsum("btgd,gdk->btgk", factors[0].X, self.U_X)
-        for factor in factors:
-            yield MatrixFactor(X, torch.einsum("btgo,gok->btgk", factor.E, self.U_E))
+    def rotate_inputs(self, X: Tensor) -> Tensor:
+        """X (b, t, groups, inputs) of a factor."""
+        return torch.einsum("btgd,gdk->btgk", X, self.U_X)
+
+    def rotate_outputs(self, E: Tensor) -> Tensor:
+        """E (b, t, groups, outputs) of a factor."""
+        return torch.einsum("btgo,gok->btgk", E, self.U_E)
 
     def nbytes(self) -> int:
         return self.U_X.nbytes + self.U_E.nbytes
@@ -151,23 +155,29 @@ class BlockCurvature(WhiteningCurvature):
         assert norms is not None
         return norms
 
-    def _pulls(self) -> Iterator[tuple[Batch, list[list[Factor]]]]:
-        """For each batch the per-row gradients of the columns of the root of w_i h_i.
+    def _pulls(self) -> Iterator[tuple[Batch, Iterator[list[Factor]]]]:
+        """For each batch the per-row gradients of columns of the root of w_i h_i, one by one.
 
-        sum over columns of g g' is the Gauss-Newton matrix of the row times its weight.
+        sum over columns of g g' is the Gauss-Newton matrix of the row times its weight, or has it
+        as its mean. The columns of a batch are to be used before the next batch.
         """
         generator = torch.Generator().manual_seed(0)
+        samples = random_columns(len(self.problem), self.problem.n_outputs)
         for batch in self.problem.batches():
 
             def cotangents(outputs: Tensor, batch: Batch = batch) -> Tensor:
                 hessian = self.problem.hessian_of(batch, outputs)
-                if outputs.shape[1] <= EXACT_OUTPUTS:
-                    columns = hessian.columns()
-                else:
-                    columns = hessian.sample(SAMPLES, generator)
+                columns = hessian.sample(samples, generator) if samples else hessian.columns()
                 return columns * batch.weights.sqrt()[:, None]
 
-            yield batch, list(self.gradients.pull(batch, cotangents))
+            yield batch, self.gradients.pull(batch, cotangents)
+
+
+def random_columns(n: int, n_outputs: int) -> int:
+    """Random columns a row that stand for those of the output Hessian's root; 0: all are taken."""
+    samples = min(SAMPLES, math.ceil(COLUMNS / n))
+    exact = n_outputs <= EXACT_OUTPUTS and n * n_outputs <= COLUMNS
+    return 0 if exact or n_outputs <= samples else samples
 
 
 def has_basis(block: Block) -> bool:

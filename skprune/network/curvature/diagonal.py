@@ -8,7 +8,7 @@ from skprune.network.layers import RowGradients
 
 
 class DiagonalCurvature(BlockCurvature):
-    """M ~ diag(M), exact up to 64 outputs. Cost: one pass with K backward passes a batch."""
+    """M ~ diag(M), over as many columns as K-FAC. Cost: one pass with these backward passes."""
 
     name = "diagonal"
     how = "exact diagonal"
@@ -17,8 +17,8 @@ class DiagonalCurvature(BlockCurvature):
         blocks = self.gradients.blocks
         self._bases = [None for _ in blocks]
         self._eigenvalues = [self.problem.theta.new_zeros(block.size) for block in blocks]
-        for _, pulls in self._pulls():
-            for factors in pulls:
+        for _, columns in self._pulls():
+            for factors in columns:
                 for values, factor in zip(self._eigenvalues, factors, strict=True):
                     add_squares(values, factor)
         for values in self._eigenvalues:
@@ -26,5 +26,5 @@ class DiagonalCurvature(BlockCurvature):
 
 
 def mean_eigenvalue(gradients: RowGradients, cache: FactorCache | None) -> float:
-    """tr(M) / p of the Gauss-Newton matrix: exact up to 64 outputs."""
+    """tr(M) / p of the Gauss-Newton matrix, from as many columns as K-FAC."""
     return DiagonalCurvature(gradients, 0.0, cache).mean_eigenvalue

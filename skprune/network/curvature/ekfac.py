@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
+from torch import Tensor
 
 from skprune.network.curvature.blocks import add_squares
 from skprune.network.curvature.kfac import KFACCurvature, as_matrix
-from skprune.network.factors import Factor
+from skprune.network.factors import Factor, MatrixFactor
 
 
 class EKFACCurvature(KFACCurvature):
@@ -26,22 +27,32 @@ class EKFACCurvature(KFACCurvature):
         for values, basis in zip(self._eigenvalues, self._bases, strict=True):
             if basis is not None:
                 values.zero_()
-        for pulls in self._second_pass():
-            of_blocks = zip(*pulls, strict=True)
-            for values, basis, factors in zip(
-                self._eigenvalues, self._bases, of_blocks, strict=True
-            ):
-                if basis is not None:
-                    for factor in basis.rotate_factors([as_matrix(f) for f in factors]):
-                        add_squares(values, factor)
+        for columns in self._second_pass():
+            self._add_squares(columns)
         for values, basis in zip(self._eigenvalues, self._bases, strict=True):
             if basis is not None:
                 values.div_(self.problem.total)
 
-    def _second_pass(self) -> Iterator[list[list[Factor]]]:
+    def _add_squares(self, columns: Iterable[list[Factor]]) -> None:
+        """Add the part of a batch, whose columns have the same inputs."""
+        inputs: list[Tensor | None] = []
+        for factors in columns:
+            if not inputs:
+                inputs = [
+                    None if basis is None else basis.rotate_inputs(as_matrix(factor).X)
+                    for basis, factor in zip(self._bases, factors, strict=True)
+                ]
+            for values, basis, X, factor in zip(
+                self._eigenvalues, self._bases, inputs, factors, strict=True
+            ):
+                if basis is not None and X is not None:
+                    E = basis.rotate_outputs(as_matrix(factor).E)
+                    add_squares(values, MatrixFactor(X, E))
+
+    def _second_pass(self) -> Iterator[Iterable[list[Factor]]]:
         with torch.no_grad():
             if self._kept is not None:
                 yield from self._kept
                 return
-            for _, pulls in self._pulls():
-                yield pulls
+            for _, columns in self._pulls():
+                yield columns

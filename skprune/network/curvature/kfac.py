@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from skprune.network.curvature.blocks import (
     has_basis,
 )
 from skprune.network.factors import Factor, MatrixFactor
+from skprune.network.problem import Batch
 
 #: Gradients are kept between the two passes over the rows up to this many numbers.
 KEPT_NUMBERS = 1 << 27
@@ -23,10 +26,11 @@ class KFACCurvature(BlockCurvature):
 
     A = sum_i w_i mean_t x_it x_it' / W and B = sum_i w_i sum_t J_it' h_i J_it / W, with J_it the
     Jacobian of the network's outputs in those of the layer at position t, and h_i the Hessian of
-    the loss in the network's outputs (exact up to 64 outputs, random beyond). Exact for a linear
-    model with one output or with the squared error.
+    the loss in the network's outputs. Exact for a linear model with one output or with the squared
+    error. Of more than 64 outputs, or more than 131,072 outputs of all rows together, random
+    combinations stand for them.
 
-    Cost: one pass with K backward passes a batch, and two eigendecompositions a layer.
+    Cost: one pass with up to K backward passes a batch, and two eigendecompositions a layer.
     """
 
     name = "kfac"
@@ -34,31 +38,20 @@ class KFACCurvature(BlockCurvature):
 
     def _find(self) -> None:
         self._kept: list[list[list[Factor]]] | None = []
-        blocks, problem = self.gradients.blocks, self.problem
+        self._kept_numbers = 0
+        blocks, like, problem = self.gradients.blocks, self.problem.theta, self.problem
         A: dict[int, Tensor] = {}
         B: dict[int, Tensor] = {}
-        like = problem.theta
-        diagonal = [like.new_zeros(0 if has_basis(b) else b.size) for b in blocks]
-        numbers = 0
-        for batch, pulls in self._pulls():
-            for k, block in enumerate(blocks):
-                if not has_basis(block):
-                    for factors in pulls:
-                        add_squares(diagonal[k], factors[k])
-                    continue
-                first = as_matrix(pulls[0][k])
-                t = max(1, first.X.shape[1])
-                spread = first.X * (batch.weights / t)[:, None, None, None]
-                outer_x = torch.einsum("btgc,btgd->gcd", spread, first.X)
-                E = torch.cat([as_matrix(factors[k]).E for factors in pulls])
-                outer_e = torch.einsum("btgo,btgp->gop", E, E)
-                A[k] = outer_x + A[k] if k in A else outer_x
-                B[k] = outer_e + B[k] if k in B else outer_e
-            numbers += sum(f.numbers() for factors in pulls for f in factors)
-            if self._kept is not None:
-                self._kept.append(pulls)
-                if numbers / (int(batch.positions[-1]) + 1) * len(problem) > KEPT_NUMBERS:
-                    self._kept = None
+        diagonal: dict[int, Tensor] = {}
+        for k, block in enumerate(blocks):
+            if block.shape is not None and has_basis(block):
+                groups, outputs, inputs = block.shape
+                A[k] = like.new_zeros(groups, inputs, inputs)
+                B[k] = like.new_zeros(groups, outputs, outputs)
+            else:
+                diagonal[k] = like.new_zeros(block.size)
+        for batch, columns in self._pulls():
+            self._add(batch, columns, A, B, diagonal)
         self._bases, self._eigenvalues = [], []
         for k, block in enumerate(blocks):
             if k not in A:
@@ -70,6 +63,38 @@ class KFACCurvature(BlockCurvature):
             self._eigenvalues.append(self._in_basis(A[k], B[k], U_X, U_E))
         self._correct()
         self._kept = None
+
+    def _add(
+        self,
+        batch: Batch,
+        columns: Iterator[list[Factor]],
+        A: dict[int, Tensor],
+        B: dict[int, Tensor],
+        diagonal: dict[int, Tensor],
+    ) -> None:
+        """Add the part of a batch, in a frame that is gone before the next batch needs memory."""
+        for column, factors in enumerate(columns):
+            for k, factor in enumerate(factors):
+                if k in diagonal:
+                    add_squares(diagonal[k], factor)
+                    continue
+                X, E = as_matrix(factor).X, as_matrix(factor).E
+                if column == 0:
+                    shares = (batch.weights / max(1, X.shape[1]))[:, None, None, None]
+                    A[k] += torch.einsum("btgc,btgd->gcd", X * shares, X)
+                B[k] += torch.einsum("btgo,btgp->gop", E, E)
+            if self._kept is not None:
+                self._keep(batch, column, factors)
+
+    def _keep(self, batch: Batch, column: int, factors: list[Factor]) -> None:
+        assert self._kept is not None
+        if column == 0:
+            self._kept.append([])
+        self._kept[-1].append(factors)
+        self._kept_numbers += sum(factor.numbers() for factor in factors)
+        rows = int(batch.positions[-1]) + 1
+        if self._kept_numbers / rows * len(self.problem) > KEPT_NUMBERS:
+            self._kept = None
 
     def _in_basis(self, A: Tensor, B: Tensor, U_X: Tensor, U_E: Tensor) -> Tensor:
         """Eigenvalues of B (x) A: all products of those of the two factors."""
