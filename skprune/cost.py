@@ -108,13 +108,15 @@ def features_cost(n: int, D: int, seconds_per_row: float) -> CostEstimate:
 
 
 def network_cost(
-    n: int, p: int, K: int, *, curvature: str, gradients: float, product: float, stored: bool
+    n: int, p: int, columns: int, *, curvature: str, gradients: float, product: float, stored: bool
 ) -> CostEstimate:
-    """Cost of choosing rows by p parameters of a network with K outputs.
+    """Cost of choosing rows by p parameters of a network.
 
     Parameters
     ----------
-    n, p, K : int
+    n, p : int
+    columns : int
+        Gradients of a row whose products make the curvature.
     curvature : str
     gradients, product : float
         Seconds a row of a pass that makes the gradients of all rows, and of a product with the
@@ -126,11 +128,11 @@ def network_cost(
     few = max(1, min(n, PROBE_NUMBERS // p))
     block = torch.rand(few, p, dtype=torch.float32)
     multiply = 2 * n / few * _seconds(lambda: block @ vector)
-    fit = n * (K * gradients + FIT_PRODUCTS.get(curvature, 0) * product)
+    fit = n * (columns * gradients + FIT_PRODUCTS.get(curvature, 0) * product)
     if curvature in ("dense", "hessian"):
         square = torch.rand(few, min(p, 512), dtype=torch.float64)
         tile = _seconds(lambda: square.T @ square) / (few * square.shape[1] ** 2)
-        passes = n * K if curvature == "dense" else 10 * p
+        passes = n * columns if curvature == "dense" else 10 * p
         fit += tile * (passes + p) * p**2
     if curvature == "hessian":
         fit += n * p * product

@@ -13,6 +13,7 @@ from torch import nn
 from skprune.network.curvature import (
     CURVATURES,
     _forward_flops,
+    blocks,
     build_curvature,
     choose_curvature,
 )
@@ -362,6 +363,30 @@ def test_many_outputs_are_sampled():
         torch.testing.assert_close(
             diagonal._eigenvalues[0].reshape(70, 4)[:, 3], expected, rtol=0.2, atol=0.0
         )
+
+
+@pytest.mark.parametrize("name", ["kfac", "ekfac", "diagonal"])
+def test_columns_of_many_rows_are_sampled(name, monkeypatch):
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(2000, 4)), torch.from_numpy(rng.integers(0, 5, 2000))
+    net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.LayerNorm(6), nn.Linear(6, 5)).double()
+    with study(net, X, y, batch_size=300) as (problem, gradients):
+        V = torch.randn(8, problem.dim, dtype=torch.float64)
+        exact = build_curvature(name, gradients, 1e-2).solve(V)
+        monkeypatch.setattr(blocks, "COLUMNS", 2 * len(y))
+        sampled = build_curvature(name, gradients, 1e-2).solve(V)
+    assert blocks.random_columns(len(y), problem.n_outputs) == 2
+    error = (sampled - exact).norm(dim=1) / exact.norm(dim=1)
+    assert 1e-4 < float(error.max()) < 0.15
+
+
+@pytest.mark.parametrize(
+    ("n", "n_outputs", "columns"),
+    [(3000, 10, 0), (4000, 10, 9), (50_000, 10, 1), (50_000, 1, 0), (100, 1000, 16), (100, 64, 0)],
+)
+def test_number_of_random_columns(n, n_outputs, columns):
+    assert blocks.random_columns(n, n_outputs) == columns
 
 
 def test_a_layer_that_is_too_wide_is_left_to_the_diagonal(monkeypatch):

@@ -11,6 +11,7 @@ import torch
 from skprune.cost import CostEstimate, features_cost, network_cost, seconds_per_row
 from skprune.network.adapters import Network
 from skprune.network.curvature import choose_curvature
+from skprune.network.curvature.blocks import random_columns
 from skprune.network.forward import read_model_loss
 from skprune.network.influence import STORED_NUMBERS
 from skprune.network.layers import RowGradients
@@ -59,11 +60,12 @@ def probe_layers(
             penalty=0.0,
         )
         gradients, batch = RowGradients(problem), next(iter(problem.batches()))
+        name = choose_curvature(problem, n) if curvature == "auto" else curvature
         return network_cost(
             n,
             problem.dim,
-            K,
-            curvature=choose_curvature(problem, n) if curvature == "auto" else curvature,
+            K if name == "dense" else random_columns(n, K) or K,
+            curvature=name,
             gradients=seconds_per_row(lambda: gradients.factors(batch), len(few)),
             product=seconds_per_row(lambda: problem.gauss_newton(problem.theta[None]), len(few)),
             stored=n * problem.dim <= STORED_NUMBERS,

@@ -22,8 +22,10 @@ from skprune.network.problem import Batch
 
 #: All columns of the root of the output Hessian up to this many outputs, and this many columns of
 #: all rows together; beyond, random ones, as many as that over all rows but at most so many a row.
+#: On digits (1,437 rows, 10 outputs, 9,610 parameters) one a row leaves the rank correlations of
+#: predicted with retrained losses by K-FAC, EK-FAC and the diagonal within 0.006 of all columns'.
 EXACT_OUTPUTS = 64
-COLUMNS = 1 << 17
+COLUMNS = 1 << 15
 SAMPLES = 16
 #: A layer with more inputs or outputs is left to the diagonal: its factors are too large.
 WIDEST = 8192

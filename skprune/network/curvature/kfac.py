@@ -27,7 +27,7 @@ class KFACCurvature(BlockCurvature):
     A = sum_i w_i mean_t x_it x_it' / W and B = sum_i w_i sum_t J_it' h_i J_it / W, with J_it the
     Jacobian of the network's outputs in those of the layer at position t, and h_i the Hessian of
     the loss in the network's outputs. Exact for a linear model with one output or with the squared
-    error. Of more than 64 outputs, or more than 131,072 outputs of all rows together, random
+    error. Of more than 64 outputs, or more than 32,768 outputs of all rows together, random
     combinations stand for them.
 
     Cost: one pass with up to K backward passes a batch, and two eigendecompositions a layer.
