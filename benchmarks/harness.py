@@ -104,8 +104,14 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "revision": revision.stdout.strip(),
     }
+
+
+def named(name: str, device: str) -> str:
+    """Name of a file of results: those of an accelerator lie beside those of the processor."""
+    return name if device == "cpu" else f"{name}_{device.partition(':')[0]}"
 
 
 def _version(package: str) -> str:

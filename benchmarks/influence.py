@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import linregress, rankdata, spearmanr
 
-from benchmarks.harness import RESULTS, markdown, save
+from benchmarks.harness import RESULTS, markdown, named, save
 from benchmarks.removals import SHARES, add_groups, make_task
 from benchmarks.retraining import retrain
 
@@ -322,7 +322,7 @@ def plot(
         ax.set_ylabel("retrained")
     axes[0, 0].legend(title="dots: random, crosses: chosen", fontsize=8, title_fontsize=8)
     figure.suptitle(f"{name}: change of the mean held-out loss without a group of rows")
-    target = Path(args.out).with_suffix("") if args.out else RESULTS / "influence"
+    target = Path(args.out).with_suffix("")
     figure.savefig(f"{target}_{name}.png", dpi=90)
     plt.close(figure)
 
@@ -361,19 +361,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--update", action="store_true", help="keep what else is in the file")
     parser.add_argument("--no-plot", action="store_true")
-    parser.add_argument("--out", help="JSON file; default: benchmarks/results/influence.json")
+    parser.add_argument("--out", help="JSON file; default: in benchmarks/results")
     args = parser.parse_args()
     args.peer_python = os.path.expanduser(args.peer_python)
-    path = Path(args.out) if args.out else RESULTS / "influence.json"
-    kept = args.update and path.exists()
-    records = json.loads(path.read_text())["records"] if kept else []
+    args.out = args.out or str(RESULTS / f"{named('influence', args.device)}.json")
+    kept = args.update and os.path.exists(args.out)
+    records = json.loads(Path(args.out).read_text())["records"] if kept else []
     for name in args.tasks.split(","):
         for seed in map(int, args.seeds.split(",")):
             records = merged(records, run_task(name, seed, args))
             text = tables(records)
             save("influence", records, text.splitlines(), args.out)
     print(text)
-    print("written to", path)
+    print("written to", args.out)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.harness import markdown, save
+from benchmarks.harness import markdown, named, save
 from skprune import InfluencePruner
 
 CLASSES = 10
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--dtype", nargs="*", default=("float32",), help="of the stored features")
     parser.add_argument("--keep", type=float, default=0.1)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", help="JSON file; default: benchmarks/results/memory.json")
+    parser.add_argument("--out", help="JSON file; default: in benchmarks/results")
     args = parser.parse_args()
     records = []
     for dtype in args.dtype:
@@ -113,7 +113,8 @@ def main() -> None:
     ]
     header = ("rows x columns", "dtype", "data, GiB", "peak, GiB", "peak on the device, GiB", "s")
     print(markdown(header, rows))
-    print("written to", save("memory", records, {"rows": rows}, args.out))
+    name = named("memory", args.device)
+    print("written to", save(name, records, {"rows": rows}, args.out))
 
 
 if __name__ == "__main__":

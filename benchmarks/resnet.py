@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from benchmarks.harness import markdown, save
+from benchmarks.harness import markdown, named, save
 from benchmarks.memory import GIB, peak_bytes
 from skprune import InfluencePruner
 
@@ -87,7 +87,6 @@ def measure(
         "width": width,
         "curvature": curvature,
         "device": device,
-        "device_name": torch.cuda.get_device_name(device) if "cuda" in device else "cpu",
         "device_memory_bound": None if memory is None else memory * GIB,
         "keep": keep,
         "kept": len(pruner.sample_indices_),
@@ -107,7 +106,7 @@ def main() -> None:
     parser.add_argument("--keep", type=float, default=0.5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--memory", type=float, help="GiB of a CUDA device; default: all of it")
-    parser.add_argument("--out", help="JSON file; default: benchmarks/results/resnet.json")
+    parser.add_argument("--out", help="JSON file; default: in benchmarks/results")
     args = parser.parse_args()
     records: list[dict[str, Any]] = []
     for n in args.rows:
@@ -137,7 +136,8 @@ def main() -> None:
         if "failed" not in r
     ]
     print(markdown(header, table))
-    print("written to", save("resnet", records, {"rows": table}, args.out))
+    name = named("resnet", args.device)
+    print("written to", save(name, records, {"rows": table}, args.out))
 
 
 if __name__ == "__main__":
