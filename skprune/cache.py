@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,6 +20,28 @@ import scipy.sparse as sp
 import torch
 
 from skprune.models.features import row_chunks
+
+
+def check_folder(cache_dir: str | os.PathLike[str] | None) -> None:
+    """Make the folder, or say why there is none, before any work.
+
+    Raises
+    ------
+    ValueError
+        If it is a file, or cannot be made or written to.
+    """
+    if cache_dir is None:
+        return
+    try:
+        os.makedirs(cache_dir, exist_ok=True)
+        writable = os.access(cache_dir, os.W_OK)
+    except OSError as error:
+        raise ValueError(
+            f"cache_dir={str(cache_dir)!r} is no folder and cannot be made one ({error.strerror}); "
+            "give another."
+        ) from error
+    if not writable:
+        raise ValueError(f"cache_dir={str(cache_dir)!r} cannot be written to; give another.")
 
 
 def digest(*parts: Any) -> str:

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
-from skprune.cache import digest
+from skprune.cache import check_folder, digest
 from skprune.containers import take_rows
 from skprune.cost import CostEstimate
 from skprune.curvature import CURVATURES
@@ -315,7 +315,9 @@ class InfluencePruner(BasePruner):
             If ``model`` is not a supported one.
         """
         self._validate_params()
-        choose_device(self.device, 0)  # refuses an unknown one before anything is trained
+        # Refuse an unknown device and an impossible folder before anything is trained.
+        choose_device(self.device, 0)
+        check_folder(self.cache_dir)
         begin = time.perf_counter()
         head_only = examines_head(self)
         check_rows(self.model, X)

@@ -332,11 +332,11 @@ def outcome(
     if trials:
         mildest = max(trials, key=lambda t: t.size)
         reason = (
-            f"keeping {mildest.size:,} of the trial's rows already has a {level} gap of "
-            f"{float(mildest.gap):+.4f} +- {mildest.gap.standard_error:.4f}"
+            f"keeping {mildest.size:,} of the rows that are not held out already has a {level} gap "
+            f"of {float(mildest.gap):+.2g} +- {mildest.gap.standard_error:.1g}"
         )
         if mildest.gap.within(max_gap):
-            reason = "what the trial found did not carry over to all rows"
+            reason = "what was found without the held-out rows did not carry over to all rows"
     return (
         f"cannot be pruned within max_gap={max_gap:g}, all rows are kept: {reason}; "
         "allow a larger gap, fix the size with keep=, or bring more held-out rows as X_val"

@@ -718,6 +718,19 @@ def test_features_on_disk_are_those_of_this_network(tmp_path):
         prune(net, WithTargets(X, y), cache_dir=tmp_path)
 
 
+def test_a_folder_that_cannot_be_is_refused_before_a_network_is_trained(tmp_path):
+    X, y = blobs()
+
+    def train(dataset, seed):
+        raise AssertionError("trained for nothing")
+
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    for folder in (taken, taken / "below"):
+        with pytest.raises(ValueError, match="is no folder"):
+            prune(train, X, y, cache_dir=folder)
+
+
 # --- parameters, retraining, persistence ---------------------------------------------------------
 
 
