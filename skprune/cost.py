@@ -24,7 +24,7 @@ SIZE_SECONDS = 0.05
 #: one for all rows; passes through the rows of a choice; predictions; products of the rest in all.
 NETWORK_FITS, NETWORK_CHOICE, PREDICTIONS, OTHER_PRODUCTS = 2, 120, 3, 20
 #: Products of one prediction by conjugate gradients.
-SOLVES = {"cg": 36, "dense": 6, "hessian": 12}
+SOLVES = {"cg": 60, "dense": 6, "hessian": 12}
 #: Products with the Gauss-Newton matrix that a fit takes, where it is fitted by products.
 FIT_PRODUCTS = {"lowrank": 200}
 #: Numbers that a probe multiplies, and how often.

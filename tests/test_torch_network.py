@@ -28,7 +28,7 @@ from torchcases import (
     trained_mlp,
 )
 
-from skprune import InfluencePruner, PruningWarning
+from skprune import InfluencePruner, PruningWarning, pruner
 from skprune.network import layers, problem, trace
 from skprune.network.adapters import Network
 from skprune.network.losses import read_loss
@@ -438,6 +438,26 @@ def test_memory_that_runs_out_is_not_taken_for_something_else(where, monkeypatch
 
 
 # --- the predictions -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("curvature", ["cg", "lissa"])
+def test_held_out_rows_are_not_paid_for_fitting_themselves(curvature, monkeypatch):
+    """By curvatures without a root they are scored on most of the others, by "dense" on all."""
+    X, y = blobs(n=300)
+    net = trained_mlp(X, y).double()
+    split, seen = pruner.hold_out, []
+
+    def hold_out(*args):
+        seen.append(split(*args))
+        return seen[-1]
+
+    monkeypatch.setattr(pruner, "hold_out", hold_out)
+    options = {"weight_decay": 0.01, "random_state": 0}
+    expected = prune(net, X, y, curvature="dense", **options).scores_
+    found = prune(net, X, y, curvature=curvature, **options).scores_
+    for rows in seen[0]:
+        assert np.corrcoef(found[rows], expected[rows])[0, 1] > 0.97
+        assert np.std(found[rows]) == pytest.approx(np.std(expected[rows]), rel=0.15)
 
 
 def test_scores_predict_what_leaving_a_row_out_does():

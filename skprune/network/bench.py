@@ -121,7 +121,10 @@ class NetworkBench:
         scored on the others, or it would be paid for fitting itself.
         """
         scores = self.ensemble.row_scores().double()
-        if own is not None:
+        if own is not None and any(m.selector is not m.predictor for m in self.ensemble.members):
+            scores[own] = self.ensemble.held_out_scores().double()
+        elif own is not None:
+            # What a row does to itself is its norm, in the metric that rows are selected in.
             weights = self.ensemble.weights.double()
             rest = weights.sum() - weights
             squares = self.operator.squared_norms()[own].double()

@@ -12,7 +12,12 @@ from skprune.influence import InfluenceOperator
 from skprune.network.curvature.base import NetworkCurvature, WhiteningCurvature
 from skprune.network.influence import StackedInfluence, network_influence
 from skprune.network.problem import NetworkProblem
-from skprune.network.removal import RemovalPrediction, predict_removal, row_scores
+from skprune.network.removal import (
+    RemovalPrediction,
+    held_out_scores,
+    predict_removal,
+    row_scores,
+)
 
 
 @dataclass(frozen=True)
@@ -77,3 +82,8 @@ class CurvatureEnsemble:
     def row_scores(self) -> Tensor:
         """``row_scores``, the mean over members, shape (n,)."""
         return torch.stack([row_scores(m.predictor, m.held_out) for m in self.members]).mean(0)
+
+    def held_out_scores(self) -> Tensor:
+        """``held_out_scores``, the mean over members, shape (h,)."""
+        scores = [held_out_scores(m.predictor, m.held_out) for m in self.members]
+        return torch.stack(scores).mean(0)
