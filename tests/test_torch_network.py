@@ -400,6 +400,36 @@ def test_batches_are_halved_where_memory_runs_out():
         prune(Greedy(net, 0), X, y)
 
 
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_batches_smaller_than_what_is_checked(batch_size):
+    X, y = blobs(n=40)
+    net = trained_mlp(X, y).double()
+    options = {"curvature": "ekfac", "weight_decay": 0.01, "random_state": 0}
+    found = prune(net, X, y, batch_size=batch_size, **options)
+    np.testing.assert_allclose(found.scores_, prune(net, X, y, **options).scores_, rtol=1e-8)
+
+
+def test_nll_of_logits_is_refused():
+    X, y = blobs(n=40)
+    with pytest.raises(ValueError, match="is for log-probabilities"):
+        prune(trained_mlp(X, y), X, y, loss=nn.NLLLoss())
+
+
+def test_a_training_that_diverges_is_no_result():
+    X, y = blobs(n=60)
+    calls = []
+
+    def train(dataset, seed):
+        calls.append(seed)
+        net = trained_mlp(X, y)
+        if len(calls) > 1:
+            nn.init.constant_(net[-1].weight, float("nan"))
+        return net
+
+    with pytest.raises(FloatingPointError, match="that is not a number"):
+        InfluencePruner(model=train, keep=0.5, verify="retrain", n_seeds=1).fit(X, y)
+
+
 class Scaled(nn.Module):
     """A parameter that belongs to no layer with a factored form."""
 

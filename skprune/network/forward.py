@@ -37,11 +37,23 @@ class Logits(nn.Module):
 def read_model_loss(
     model: TorchModel, loss: Any, inputs: Any, y: NDArray[Any]
 ) -> tuple[RowLoss, int]:
-    """The loss that a model was trained with, and how many outputs it has, from a few rows."""
+    """The loss that a model was trained with, and how many outputs it has, from a few rows.
+
+    Raises
+    ------
+    ValueError
+        If the loss does not go with the outputs or the targets.
+    """
     link = find_link(model, inputs)
     with torch.no_grad():
-        n_outputs = model.forward(inputs).shape[1]
-    return read_loss(loss, link, y, n_outputs), n_outputs
+        outputs = model.forward(inputs)
+    off = float(torch.logsumexp(outputs.double(), dim=1).abs().max())
+    if isinstance(loss, nn.NLLLoss) and link == "identity" and off > 1e-2:
+        raise ValueError(
+            "nn.NLLLoss is for log-probabilities, and the module returns other numbers; give "
+            "loss=nn.CrossEntropyLoss() if they are logits."
+        )
+    return read_loss(loss, link, y, outputs.shape[1]), outputs.shape[1]
 
 
 @contextmanager

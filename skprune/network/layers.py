@@ -91,7 +91,7 @@ class RowGradients:
         problem = self.problem
         rows = torch.linspace(0, len(problem) - 1, min(CHECKED_ROWS, len(problem))).long()
         batch = next(iter(problem.batches(rows)))
-        self._check_independence(rows, batch)
+        self._check_independence(rows[: len(batch)], batch)
         truth, C = _one_by_one(problem, batch)
         bad = True
         while bad:

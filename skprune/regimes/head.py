@@ -195,7 +195,6 @@ def _report(
     kept: Rows,
     random: Gap | None,
 ) -> PruningReport:
-    selection_seconds = time.perf_counter() - settings.begin
     problem, pruned_seconds = bench.problem, None
     if best is not None and bench.refit and settings.retraining is None:
         rows = torch.from_numpy(best.selection.indices)
@@ -232,7 +231,7 @@ def _report(
         doubts=doubts,
         model=f"{encoder.spec.loss} head, {D} x {K} parameters, {curvature} curvature",
         gradient_norm=examination.fit.gradient_norm,
-        selection_seconds=selection_seconds,
+        selection_seconds=time.perf_counter() - settings.begin,
         full_fit_seconds=full_seconds,
         pruned_fit_seconds=pruned_seconds,
         full_fit_rows=n_train,
