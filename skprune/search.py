@@ -325,7 +325,9 @@ def outcome(
 ) -> str:
     """What came of the request, in words; ``level`` is that of the gaps."""
     if keep is not None:
-        return f"the size was fixed (keep={keep!r}); its {level} gap is a result"
+        failed = best is not None and math.isnan(best.gap)
+        said = "is no number: a training diverged" if failed else "is a result"
+        return f"the size was fixed (keep={keep!r}); its {level} gap {said}"
     if best is not None:
         return f"pruned: the {level} gap, with its standard error, is within {max_gap:g}"
     reason = "there are too few rows to remove any"

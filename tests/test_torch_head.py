@@ -718,6 +718,32 @@ def test_features_on_disk_are_those_of_this_network(tmp_path):
         prune(net, WithTargets(X, y), cache_dir=tmp_path)
 
 
+class Centred(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.fc(x - x.mean(0))
+
+
+class Dropping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.fc(nn.functional.dropout(x, 0.3))
+
+
+@pytest.mark.parametrize("network", [Centred, Dropping])
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_outputs_that_are_not_a_rows_own_are_refused(network, layers):
+    X, y = blobs()
+    with pytest.raises(ValueError, match="depend on the other rows"):
+        prune(network(), X, y, layers=layers)
+
+
 def test_a_folder_that_cannot_be_is_refused_before_a_network_is_trained(tmp_path):
     X, y = blobs()
 

@@ -21,6 +21,7 @@ from skprune.models.head import HeadFit, HeadProblem, Penalty
 from skprune.network.adapters import Network
 from skprune.network.batches import for_batches
 from skprune.network.content import module_content
+from skprune.network.layers import DEPENDENT, agree
 from skprune.network.losses import RowLoss, read_loss
 from skprune.network.module import LinearHead, TorchModel, first_input
 from skprune.network.problem import check_finite
@@ -111,6 +112,7 @@ class NetworkEncoder(HeadEncoder):
         inputs, _ = next(X.source.batches(min(8, len(X)), X.positions[:8]))
         with self.model.frozen():
             self.model.check(inputs)
+            self._check_independence(X)
             self.head = self.model.find_head(inputs)
         n_outputs = self.head.layer.out_features
         self.row_loss = read_loss(self.network.loss, self.head.link, y, n_outputs)
@@ -147,6 +149,20 @@ class NetworkEncoder(HeadEncoder):
         )
         self.given = self.head.theta() / self.target_scale
         return self
+
+    def _check_independence(self, X: SourceRows) -> None:
+        """Refuse outputs that are not a row's own; pairs, as some modules squeeze a single row."""
+        rows = np.arange(min(4, len(X)) // 2 * 2)
+        if len(rows) == 0:
+            return
+        with torch.no_grad():
+            four, pairs = (
+                torch.cat([self.model.forward(inputs) for inputs, _ in X.batches(size, rows)])
+                for size in (len(rows), 2)
+            )
+        # Numbers that are not finite are named with their row later on.
+        if bool(torch.isfinite(four).all()) and not agree(pairs, four):
+            raise ValueError(DEPENDENT)
 
     @property
     def loss(self) -> Loss:

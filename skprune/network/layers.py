@@ -22,6 +22,13 @@ CACHED_NUMBERS = 1 << 28
 CHECKED_ROWS = 3
 #: Relative disagreement at which a form is rejected, in units of the square root of epsilon.
 DISAGREEMENT = 10.0
+#: What is said where a row's outputs are not its own.
+DEPENDENT = (
+    "The outputs of a row depend on the other rows of its batch, or change from one time to the "
+    "next, so that no row has a gradient of its own: look for normalisation by batch statistics "
+    "(track_running_stats=False), operations across the first dimension, dropout that evaluation "
+    "mode does not switch off, and random augmentation in the dataset."
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ class RowGradients:
                 expected = block.take(truth)
                 # Where all gradients vanish any form agrees: then none is believed.
                 silent = layer in trace.called and not bool(expected.any())
-                if _agree(factor.rows(), expected) and not silent:
+                if agree(factor.rows(), expected) and not silent:
                     continue
                 if layer is not None:
                     self._layers.remove(layer)
@@ -131,12 +138,8 @@ class RowGradients:
                 for row in rows
                 for single in self.problem.batches(row[None])
             ]
-        if not _agree(torch.cat(alone), together):
-            raise ValueError(
-                "The outputs of a row depend on the other rows of its batch, so that no row has a "
-                "gradient of its own: look for normalisation by batch statistics "
-                "(track_running_stats=False) or operations across the first dimension."
-            )
+        if not agree(torch.cat(alone), together):
+            raise ValueError(DEPENDENT)
 
     def _set_others(self) -> None:
         covered = {s.start for layer in self._layers for s in layer.block.slices}
@@ -328,7 +331,8 @@ def _one_by_one(problem: NetworkProblem, batch: Batch) -> tuple[Tensor, Tensor]:
             p.requires_grad_(requires_grad)
 
 
-def _agree(found: Tensor, truth: Tensor) -> bool:
+def agree(found: Tensor, truth: Tensor) -> bool:
+    """Whether two tensors are equal up to the rounding of several steps."""
     tolerance = DISAGREEMENT * torch.finfo(truth.dtype).eps ** 0.5
     return float((found - truth).norm()) <= tolerance * float(truth.norm()) + 1e-10
 
