@@ -6,7 +6,6 @@ import functools
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -76,7 +75,7 @@ def plain_operations(module: nn.Module) -> Iterator[None]:
         flags.append((sdp.enable_cudnn_sdp, sdp.cudnn_sdp_enabled()))
     if any(isinstance(m, nn.RNNBase) for m in module.modules()):
         cudnn = torch.backends.cudnn
-        flags.append((partial(setattr, cudnn, "enabled"), bool(cudnn.enabled)))
+        flags.append((functools.partial(setattr, cudnn, "enabled"), bool(cudnn.enabled)))
     for switch, _ in flags:
         switch(switch is sdp.enable_math_sdp)
     try:

@@ -67,10 +67,11 @@ class NetworkStudy:
                 warn_user(DOUBT)
             steps.append(step)
             still = torch.zeros_like(step)
-            before, after = held.outputs_after(torch.stack([still, step]))
-            mean = held.loss.mean
-            predictions.append(weights @ (mean(after) - mean(before)))
-            losses.append(weights @ (held.losses_at(after[None])[0] - held.losses()))
+            outputs = held.outputs_after(torch.stack([still, step]))
+            before, after = (held.loss.mean(Z) for Z in outputs)
+            predictions.append(weights @ (after - before))
+            before, after = held.losses_at(outputs)
+            losses.append(weights @ (after - before))
         return Change(
             parameters=torch.cat(steps).cpu().numpy(),
             predictions=torch.stack(predictions).mean(0).cpu().numpy(),
