@@ -140,7 +140,7 @@ def _stand_in(model: Any) -> HeadSpec:
             f"model is the class {model.__name__}; pass an instance of it, such as "
             f"{model.__name__}(), and of a torch nn.Module a trained one."
         )
-    if is_classifier(model) or is_regressor(model):
+    if hasattr(model, "fit") and (is_classifier(model) or is_regressor(model)):
         name = "softmax" if is_classifier(model) else "ridge"
         return replace(read_model(name, "classification"), exact=False, own=False)
     raise TypeError(

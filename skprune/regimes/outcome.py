@@ -138,7 +138,7 @@ def report(
         random=random,
         trial=None if best is None or best is final else best.gap,
         learned=found.learned,
-        refused=_refused(found),
+        refused=_refused(found, settings.max_gap),
         max_gap=settings.max_gap if settings.keep is None else None,
         prior=settings.prior.in_words(),
         model=model,
@@ -182,7 +182,7 @@ def _scored(learned: Learned | None, settings: Settings) -> tuple[str, int]:
     return "loss", 0
 
 
-def _refused(found: Found) -> str:
+def _refused(found: Found, max_gap: float) -> str:
     """Why fewer rows than those of the trial that was chosen were not allowed."""
     if found.best is None:
         return ""
@@ -190,7 +190,10 @@ def _refused(found: Found) -> str:
     if not fewer:
         return ""
     nearest = max(fewer, key=lambda trial: trial.size)
-    return f"{nearest.size:,} of those that are not held out: {refusal(nearest)}"
+    reason = refusal(nearest)
+    if nearest.gap.within(max_gap):
+        reason = "allowed, but as large a share of all rows is not"
+    return f"{nearest.size:,} of those that are not held out: {reason}"
 
 
 def _doubts(settings: Settings, found: Found) -> list[str]:
