@@ -2,7 +2,7 @@
 
     python -m benchmarks.promise --seeds 4
 
-Two classes, Gaussian columns, a logistic truth of slope 2 with 0 or 20 % of the labels turned. Every
+Two classes, Gaussian columns, a logistic truth of slope 2, 0 or 20 % of the labels turned. Every
 model is retrained whole, by scikit-learn, on all rows and on those that ``InfluencePruner`` hands
 out; the true gap is the difference of their losses on 50,000 fresh rows.
 """
