@@ -16,8 +16,9 @@ import skprune
 from skprune import InfluencePruner
 from skprune.cli import main
 from skprune.cli.demo import draw_path
-from skprune.cli.encode import encode_table, read_target
+from skprune.cli.encode import encode_table
 from skprune.cli.files import read_source
+from skprune.cli.target import read_target
 from skprune.gap import Gap
 
 pd = pytest.importorskip("pandas")
