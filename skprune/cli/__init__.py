@@ -87,7 +87,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         stdout.flush()
         if code > 1 or stdout.lost is None or isinstance(stdout.lost, BrokenPipeError):
             return code  # who closes a pipe has read enough
-        print(f"skprune {args.command}: error: stdout: {one_line(stdout.lost)}", file=sys.stderr)
+        print(
+            f"skprune {args.command}: error: all is done, but what was to be printed is lost: "
+            f"{stdout.lost.strerror}",
+            file=sys.stderr,
+        )
         return 3
 
 
@@ -221,6 +225,8 @@ def _seed(text: str) -> int:
 def run_prune(args: argparse.Namespace) -> int:
     """``skprune prune``; returns the exit code."""
     _check_paths(args.data, args.out, args.report, force=args.force)
+    if args.sep is not None and format_of(args.data) == ".parquet":
+        raise InputError(f"--sep is for csv and tsv files, and {args.data} is neither.")
     _check_scoring(args.scoring)
     source = read_source(args.data, args.sep)
     at = find_column(source, "--target", args.target)

@@ -118,13 +118,13 @@ def as_numbers(column: Any) -> NDArray[np.float64]:
 
 
 def as_seconds(column: Any) -> NDArray[np.float64]:
-    """Points in time and durations on a scale of numbers, in the unit of the column."""
+    """Points in time and durations in seconds, NaN where there is none."""
     import pyarrow as pa
     import pyarrow.types as types
 
     column = plain_column(column)
     if types.is_date(column.type):
         column = column.cast(pa.timestamp("ms"))
-    if types.is_time32(column.type):
-        column = column.cast(pa.int32())
-    return as_numbers(column.cast(pa.int64()))
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
+    whole = column.cast(pa.int32() if types.is_time32(column.type) else pa.int64())
+    return as_numbers(whole) / per_second

@@ -13,12 +13,12 @@ from skprune.cli.reading import Reading, reading_of
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TIME = (
-    r"(?:(?:\s*T|[\s,]+)(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:[.,]\d+)?))?"
-    r"\s*(?P<half>[AaPp])?(?(half)\.?[Mm]\.?)\s*(?P<zone>Z|UTC|GMT|[-+]\d{2}(?::?\d{2})?)?)?"
+    r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:[.,]\d+)?))?"
+    r"\s*(?P<half>[AaPp])?(?(half)\.?[Mm]\.?)\s*(?P<zone>Z|UTC|GMT|[-+]\d{2}(?::?\d{2})?)?"
 )
 _NAME = r"(?P<name>[A-Za-z]{3,9})\.?"
-_FORMS = [
-    re.compile(date + _TIME)
+_DAYS = [
+    rf"{date}(?:(?:\s*T|[\s,]+){_TIME})?"
     for date in (
         r"(?P<a>\d{1,4})(?P<sign>[-/.])(?P<b>\d{1,2})(?P=sign)(?P<c>\d{1,4})",
         r"(?P<a>(?:19|20)\d{2})(?P<b>\d{2})(?P<c>\d{2})",
@@ -26,13 +26,14 @@ _FORMS = [
         rf"{_NAME}\s+(?P<d>\d{{1,2}}),?\s+(?P<y>\d{{4}})",
     )
 ]
+_FORMS = [re.compile(form) for form in (*_DAYS, _TIME)]
 #: What the three numbers of a date are, unless a year of four digits is in front.
 _ORDERS = {"month first": "mdy", "day first": "dmy", "year first": "ymd"}
 _ZERO = datetime(1970, 1, 1)
 
 
 def read_dates(levels: Levels) -> Reading | None:
-    """Text as seconds since 1970; None if none of it is a date.
+    """Text as seconds since 1970, or since midnight; None if none of it is a date or a time.
 
     The order of day, month and year is that in which most rows are dates, and if several are, that
     with fewer different years, and then the custom: day first between dots, month first elsewhere.
@@ -43,13 +44,15 @@ def read_dates(levels: Levels) -> Reading | None:
         return None
     open_ones = [form for form in dates if "a" in form and len(form["a"]) < 4]
     orders = list(_ORDERS) if open_ones else ["year first"]
+    clock_only = not any({"a", "name"} & form.keys() for form in dates)
     if any(form.get("sign") == "." for form in open_ones):
         orders.sort(key="day first".__ne__)
     readings, rank = {}, {}
     for order in orders:
         points = [_point(form, _ORDERS[order]) if form else None for form in forms]
         each = np.array([np.nan if p is None else (p - _ZERO).total_seconds() for p in points])
-        readings[order] = reading_of("dates", levels, each, [order] if open_ones else [])
+        how = [order] if open_ones else ["times of day"] if clock_only else []
+        readings[order] = reading_of("dates", levels, each, how)
         rank[order] = readings[order].n_read, -len({p.year for p in points if p is not None})
     best = max(orders, key=rank.__getitem__)
     also = [order for order in orders if order != best and rank[order] == rank[best]]
@@ -69,7 +72,9 @@ def _form(value: str) -> dict[str, str] | None:
 
 def _point(form: dict[str, str], order: str) -> datetime | None:
     """The point in time, in UTC if a zone is given; None if there is no such day or hour."""
-    if "name" in form:
+    if not {"a", "name"} & form.keys():
+        day, month, year = "1", "1", "1970"  # a time of day only
+    elif "name" in form:
         day, year, name = form["d"], form["y"], form["name"].lower()[:3]
         month = str(_MONTHS.index(name) + 1) if name in _MONTHS else ""
     else:

@@ -19,6 +19,7 @@ from skprune.cli.columns import (
     kind_of,
     levels_of,
 )
+from skprune.cli.cycles import phases
 from skprune.cli.dates import read_dates
 from skprune.cli.files import InputError, Source
 from skprune.cli.ids import are_codes, are_whole, is_name, run_through
@@ -92,7 +93,8 @@ def encode_table(
             found = Understood("", _ROW_NUMBERS)
         else:
             found = _understand(name, column)
-        columns.append((name or "the column without a name", found))
+        shown = repr(name) if "," in name else name or "the column without a name"
+        columns.append((shown, found))
     blocks = [found.block for _, found in columns if found.kind]
     if not blocks:
         why = "; ".join(_describe(columns)) or "the target is the only one"
@@ -133,7 +135,7 @@ def _understand(name: str, column: Any) -> Understood:
     if kind == "other":
         return Understood("", f"type {column.type} cannot be examined")
     if kind == "time":
-        return _scaled("date", as_seconds(column))
+        return _dated(as_seconds(column))
     if kind == "number":
         return _numbers(name, as_numbers(column), lambda: levels_of(column))
     levels = levels_of(column)
@@ -145,7 +147,7 @@ def _understand(name: str, column: Any) -> Understood:
         if not reading.holds:
             continue
         if reading.kind == "dates":
-            found = _scaled("date", reading.values, reading.how)
+            found = _dated(reading.values, reading.how)
         elif are_codes(levels, reading.values):
             return _one_hot(levels, "numbers padded with zeros")
         else:
@@ -167,6 +169,18 @@ def _numbers(
         if is_name(name, values):
             return _one_hot(levels(), "ids")
     return _scaled("numeric", values, how)
+
+
+def _dated(seconds: NDArray[np.float64], how: Sequence[str] = ()) -> Understood:
+    """Points in time, or durations: the trend, and cycles that do not run along with it."""
+    trend = _scaled("date", seconds, how)
+    if trend.block is None:
+        return trend
+    columns, names = phases(seconds)
+    if not names:
+        return trend
+    block = sp.hstack([trend.block, sp.csr_matrix(columns)], format="csr")
+    return replace(trend, what=f"{trend.what}, with {' and '.join(names)}", block=block)
 
 
 def _scaled(kind: str, values: NDArray[np.float64], how: Sequence[str] = ()) -> Understood:
