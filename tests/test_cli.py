@@ -98,7 +98,7 @@ def test_prunes_a_csv_file(data, out, frame, capsys):
     assert "columns examined: 2 numeric, 1 date, 1 text (as 3 levels)" in printed.out
     for line in (
         "  numbers: a, count",
-        "  dates, with weekday and season: day",
+        "  dates, with weekday, season: day",
         "  text, 3 levels: town",
         "left out: row (nearly unique text)",
     ):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skprune.cli.columns import Levels
 from skprune.cli.reading import Reading, reading_of
@@ -59,6 +60,12 @@ def read_dates(levels: Levels) -> Reading | None:
     if not also:
         return readings[best]
     return replace(readings[best], how=(f"{best}, but {also[0]} fits as well",))
+
+
+def may_be_days(numbers: NDArray[np.float64]) -> bool:
+    """Whether numbers look like days without separators, 20240131."""
+    known = numbers[np.isfinite(numbers)]
+    return len(known) > 0 and known.min() >= 19_000_101 and known.max() <= 20_991_231
 
 
 def _form(value: str) -> dict[str, str] | None:

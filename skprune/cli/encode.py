@@ -20,7 +20,7 @@ from skprune.cli.columns import (
     levels_of,
 )
 from skprune.cli.cycles import phases
-from skprune.cli.dates import read_dates
+from skprune.cli.dates import may_be_days, read_dates
 from skprune.cli.files import InputError, Source
 from skprune.cli.ids import are_codes, are_whole, is_name, run_through
 from skprune.cli.numbers import read_numbers
@@ -141,7 +141,11 @@ def _understand(name: str, column: Any) -> Understood:
     levels = levels_of(column)
     if all(value.strip() in MISSING for value in levels.values):
         return Understood("", "empty")
-    readings = [reading for reading in (read_dates(levels), read_numbers(levels)) if reading]
+    numbers = read_numbers(levels)
+    if numbers and numbers.holds and not may_be_days(numbers.values):
+        readings = [numbers]
+    else:
+        readings = [reading for reading in (read_dates(levels), numbers) if reading]
     doubt = next((reading.doubt for reading in readings if reading.doubt), None)
     for reading in readings:
         if not reading.holds:
@@ -180,7 +184,7 @@ def _dated(seconds: NDArray[np.float64], how: Sequence[str] = ()) -> Understood:
     if not names:
         return trend
     block = sp.hstack([trend.block, sp.csr_matrix(columns)], format="csr")
-    return replace(trend, what=f"{trend.what}, with {' and '.join(names)}", block=block)
+    return replace(trend, what=f"{trend.what}, with {', '.join(names)}", block=block)
 
 
 def _scaled(kind: str, values: NDArray[np.float64], how: Sequence[str] = ()) -> Understood:

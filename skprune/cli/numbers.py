@@ -22,7 +22,6 @@ _PARTS = re.compile(
     rf"([-+]?)\s*([A-Za-z]{{0,3}}{_CURRENCY}|[A-Za-z]{{1,3}}\.?(?=\s))?\s*([-+]?)"
     rf"([\d.,][\d.,\s'’_]*(?:[eE][-+]?\d+)?)\s*({_UNIT})?"
 )
-_INFINITE = re.compile(r"([-+]?)inf(?:inity)?", re.I)
 
 
 def _digits(decimal: str, group: str) -> re.Pattern[str]:
@@ -41,6 +40,12 @@ def read_numbers(levels: Levels) -> Reading | None:
     The unit and the decimal sign are those with which most rows can be read: 5 kg beside 300 g are
     no numbers that can be compared.
     """
+    import pandas as pd
+
+    plain = pd.to_numeric(pd.Series(levels.values, dtype=object), errors="coerce")
+    reading = reading_of("numbers", levels, np.array(plain, dtype=np.float64), [], _MARKS)
+    if reading.n_read and not reading.n_others:
+        return reading  # by far the most frequent case, and ten times as fast as what follows
     parts = [_split(value) for value in levels.values]
     units: Counter[str] = Counter()
     for part, count in zip(parts, levels.counts, strict=True):
@@ -61,9 +66,6 @@ def read_numbers(levels: Levels) -> Reading | None:
 def _split(value: str) -> tuple[str, str] | None:
     """The signed digits and the unit."""
     value = value.strip().replace("\u2212", "-")  # the minus sign of typesetters
-    infinite = _INFINITE.fullmatch(value)
-    if infinite:
-        return value.lower(), ""
     in_brackets = value.startswith("(") and value.endswith(")")  # negative, to accountants
     found = _PARTS.fullmatch(value[1:-1] if in_brackets else value)
     if found is None:
@@ -76,8 +78,6 @@ def _split(value: str) -> tuple[str, str] | None:
 def _value(text: str, decimal: str, pattern: re.Pattern[str]) -> float:
     """The number that signed digits stand for, or NaN."""
     digits = text.removeprefix("-")
-    if _INFINITE.fullmatch(text):
-        return float(text)
     if not pattern.fullmatch(digits):
         return np.nan
     if decimal == ",":

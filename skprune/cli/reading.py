@@ -82,11 +82,10 @@ def reading_of(
         More signs for "no value", in small letters.
     """
     read = ~np.isnan(each)
-    nothing = [v.strip() in MISSING or v.strip().lower() in marks for v in levels.values]
-    other = ~read & ~np.array(nothing, dtype=bool)
-    n_read, n_others = int(levels.counts[read].sum()), int(levels.counts[other].sum())
-    places = np.flatnonzero(other)
-    places = places[np.argsort(-levels.counts[places], kind="stable")]
+    unread = {i: levels.values[i].strip() for i in np.flatnonzero(~read)}
+    others = [i for i, v in unread.items() if not (v in MISSING or v.lower() in marks)]
+    places = sorted(others, key=lambda i: -levels.counts[i])
+    n_read, n_others = int(levels.counts[read].sum()), int(levels.counts[places].sum())
     few = 10 * len(places) <= read.sum() or 100 * n_others <= n_read
     return Reading(
         kind,
