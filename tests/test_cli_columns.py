@@ -229,6 +229,7 @@ def test_mostly_numbers_is_said(tmp_path, values, what, warning):
         (["192.168.1.1", "10.0.0.1"] * 60, "text, 2 levels"),
         (["1st", "2nd", "3rd"] * 40, "text, 3 levels"),
         (["p17", "p18"] * 60, "text, 2 levels"),
+        (["Chr 1", "Chr 2"] * 60, "text, 2 levels"),
         (["5 kg", "300 g"] * 60, "text, 2 levels"),
         (["01234", "90210"] * 60, "numbers padded with zeros, 2 levels"),
         (["True", "False"] * 60, "text, 2 levels"),
@@ -381,6 +382,7 @@ def test_month_shares_of_kept_rows_with_dates(tmp_path):
         ("Id", range(1, N + 1), "numbers the rows"),
         ("Unnamed: 0", range(N), "numbers the rows"),
         ("x", range(1000, 1000 + N), "numbers the rows"),
+        ("x", [0, 0, 1, *range(1, N - 2)], "numbers the rows"),  # two rows are there twice
         ("index", np.random.default_rng(1).permutation(N), "numbers the rows"),
         ("x", [f"{float(i)}" for i in range(N)], "numbers the rows"),
         ("x", np.sort(np.random.default_rng(2).permutation(150)[:N]), "numbers the rows"),

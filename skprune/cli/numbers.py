@@ -16,10 +16,10 @@ _MARKS = frozenset(
 )
 _CURRENCY = "[$£¥¢฿\u20a0-\u20cf]"
 _UNIT = rf"%|‰|°[CFK]?|{_CURRENCY}|[A-Za-zµμΩ][A-Za-z/]{{0,11}}[23²³]?|\+"
-#: Sign, unit, sign, digits with their separators, unit. A unit of letters before the digits needs
-#: a space or a sign of currency: "EUR 5" and "US$5", but not "p17", which is a name.
+#: Sign, unit, sign, digits with their separators, unit. Letters before the digits are a unit only
+#: if they are a currency: "EUR 5", "Rs. 5" and "US$5", but not "p17" or "Lot 5", which are names.
 _PARTS = re.compile(
-    rf"([-+]?)\s*([A-Za-z]{{0,3}}{_CURRENCY}|[A-Za-z]{{1,3}}\.?(?=\s))?\s*([-+]?)"
+    rf"([-+]?)\s*([A-Za-z]{{0,3}}{_CURRENCY}|(?:[A-Z]{{3}}|Rs|kr|Fr)\.?(?=\s))?\s*([-+]?)"
     rf"([\d.,][\d.,\s'’_]*(?:[eE][-+]?\d+)?)\s*({_UNIT})?"
 )
 
