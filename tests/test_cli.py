@@ -242,6 +242,15 @@ def test_ids_do_not_decide(tmp_path, capsys):
     assert kept[0] == kept[1] == kept[2]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_levels_that_only_held_out_rows_have(tmp_path, out, frame, seed):
+    """Two rows are of a kind of their own; some split has both on the one side or the other."""
+    path = tmp_path / "data.csv"
+    frame.assign(town=np.where(frame.index < 2, "Ulm", frame["town"])).to_csv(path, index=False)
+    assert prune(path, out, "--max-gap", 0.2, "--seed", seed) == 0
+    assert len(pd.read_csv(out)) < N
+
+
 def test_compressed_files(tmp_path, frame, data):
     packed = tmp_path / "data.csv.gz"
     packed.write_bytes(gzip.compress(data.read_bytes()))

@@ -187,6 +187,13 @@ def test_negative_numbers(write):
     assert reading.values.tolist() == [-7, -2, -1 if "-" not in write else 1]
 
 
+def test_euros_of_windows(tmp_path):
+    lines = ["preis;y", *(f"{tenths / 10} €;a".replace(".", ",") for tenths in TENTHS)]
+    (tmp_path / "t.csv").write_bytes("\r\n".join(lines).encode("cp1252"))
+    _, notes = encode_table(read_source(tmp_path / "t.csv"), leave_out=1)
+    assert notes[1] == "  numbers, in €, decimal comma: preis"
+
+
 @pytest.mark.parametrize("mark", ["?", "-", "None", "..", "\u2013", "n/a", "NULL", " "])
 def test_signs_for_no_value(tmp_path, mark, recwarn):
     values = np.where(EVERY_SEVENTH, mark, [f"{t / 10}" for t in TENTHS])

@@ -66,6 +66,7 @@ def read_numbers(levels: Levels) -> Reading | None:
 def _split(value: str) -> tuple[str, str] | None:
     """The signed digits and the unit."""
     value = value.strip().replace("\u2212", "-")  # the minus sign of typesetters
+    value = value.replace("\x80", "€")  # that of Windows, in a file that was read as Latin-1
     in_brackets = value.startswith("(") and value.endswith(")")  # negative, to accountants
     found = _PARTS.fullmatch(value[1:-1] if in_brackets else value)
     if found is None:
