@@ -71,7 +71,7 @@ def test_allowed_gap_and_chosen_size_are_marked(pruner):
     display = PruningCurveDisplay.from_estimator(pruner)
     assert set(display.allowed_line_.get_ydata()) == {0.05}
     (share,), (gap,) = display.chosen_line_.get_data()
-    assert gap == pytest.approx(float(pruner.gap_))
+    assert gap == pytest.approx(float(pruner.report_.trial))  # by which the size was chosen
     assert share == pytest.approx(len(pruner.sample_indices_) / pruner.report_.n_rows, abs=0.01)
     assert f"chosen, {len(pruner.sample_indices_):,} of 569 rows" in handles(display)
     assert "allowed gap, 0.05" in handles(display)

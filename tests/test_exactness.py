@@ -279,7 +279,8 @@ def test_pruner_recognises_exact_balance_under_a_total_penalty(name, rng):
 def test_pruner_recognises_exact_balance_under_a_penalty_per_row(name, rng):
     model, n_classes = PER_ROW[name]
     X, y, w, kept = twice(n_classes, rng)
-    pruner = InfluencePruner(keep=0.5, model=model, prior=kept.astype(float))
+    # SGD itself makes fewer steps on fewer rows; the optimum is that of the head.
+    pruner = InfluencePruner(keep=0.5, model=model, prior=kept.astype(float), verify="refit")
     X_kept, y_kept = pruner.fit_transform(X, y, sample_weight=w, X_val=X[:50], y_val=y[:50])
     np.testing.assert_array_equal(pruner.keep_mask_, kept)
     assert abs(pruner.gap_) < 1e-6

@@ -265,7 +265,9 @@ def test_leverages_are_those_of_least_squares_whatever_the_penalty(rng):
     X, y, X_val, y_val = numbers(rng)
     for model in (SGDRegressor(alpha=0.01), Ridge(alpha=3.5)):
         pruner = scored(model, (X, y, X_val, y_val))
-        operator = pruner._study.examination.influence(pruner._study.problem)
+        study = pruner._study
+        outputs = study.problem.features.forward(study.theta)
+        operator = HeadInfluence(study.problem, study.theta, outputs, study.curvature)
         Phi = np.hstack([X, np.ones((350, 1))])
         H = Phi.T @ Phi + 3.5 * np.diag([1.0] * 3 + [0.0])
         expected = (Phi.T * np.linalg.solve(H, Phi.T)).sum(0)

@@ -65,7 +65,7 @@ HEAD_PRUNERS_FAIL = {
     "check_sample_weight_equivalence_on_dense_data": OTHER_ROWS,
     "check_sample_weight_equivalence_on_sparse_data": OTHER_ROWS,
 }
-PRUNED_CLASSIFIERS_FAIL = {
+PRUNED_ESTIMATORS_FAIL = {
     "check_sample_weight_equivalence_on_dense_data": WEIGHTS,
     "check_sample_weight_equivalence_on_sparse_data": WEIGHTS,
 }
@@ -77,9 +77,8 @@ def expected_failed_checks(estimator):
         return PRUNERS_FAIL if estimator.random_state is None else SEEDED_PRUNERS_FAIL
     if isinstance(estimator, PruningSampler):
         return {}
-    if isinstance(estimator, PrunedRegressor):  # the check's 15 rows of noise cannot be pruned
-        return {}
-    return PRUNED_CLASSIFIERS_FAIL if isinstance(estimator, PrunedClassifier) else HEAD_PRUNERS_FAIL
+    pruned = isinstance(estimator, (PrunedClassifier, PrunedRegressor))
+    return PRUNED_ESTIMATORS_FAIL if pruned else HEAD_PRUNERS_FAIL
 
 
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failed_checks)
