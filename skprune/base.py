@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skprune.containers import PrunedData, n_rows, take_rows
 from skprune.datasets import as_source, is_dataset
 from skprune.datasets.arrays import is_columns
+from skprune.models.adapters import takes_missing
 
 #: What ``keep`` may be: a share of the rows or their number.
 KEEP_CONSTRAINTS: list[Any] = [
@@ -58,6 +59,8 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     sample_indices_: NDArray[np.int64]
     keep_mask_: NDArray[np.bool_]
+    #: Whether the estimator that is trained on the kept rows takes NaN, as ``PrunedClassifier`` says.
+    _allow_nan = False
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then take the kept rows of X and y.
@@ -160,4 +163,5 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self._allow_nan or takes_missing(getattr(self, "verify", None))
         return tags

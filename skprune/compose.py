@@ -25,7 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skprune.baselines import RandomPruner, ScorePruner
 from skprune.containers import is_row_wise, n_rows, plain
-from skprune.models.adapters import is_readable
+from skprune.models.adapters import is_readable, takes_missing
 from skprune.network.adapters import is_skorch
 from skprune.pruner import InfluencePruner
 
@@ -123,6 +123,7 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         self._validate_params()
         self._check_target(y)
         pruner, estimator = self._task_pruner(), clone(self.estimator)
+        pruner._allow_nan = takes_missing(estimator)
         if sample_weight is not None:
             fit_params["sample_weight"] = sample_weight
         if get_config()["enable_metadata_routing"]:
@@ -181,7 +182,9 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         tags.target_tags.positive_only = estimator.target_tags.positive_only
         tags.input_tags.positive_only = estimator.input_tags.positive_only
         tags.input_tags.sparse = estimator.input_tags.sparse and pruner.input_tags.sparse
-        tags.input_tags.allow_nan = estimator.input_tags.allow_nan and pruner.input_tags.allow_nan
+        own_head = getattr(self._unfitted_pruner(), "model", None) is None
+        missing = own_head or pruner.input_tags.allow_nan
+        tags.input_tags.allow_nan = missing and takes_missing(self.estimator)
         tags.non_deterministic = estimator.non_deterministic or pruner.non_deterministic
         return tags
 

@@ -394,8 +394,8 @@ class InfluencePruner(BasePruner):
         retrained = what_is_retrained(self)
         estimator = hasattr(retrained, "fit") and not is_network(retrained)
         if isinstance(table.X, SourceRows) and not (estimator and not is_dataset(X)):
-            return Data(table.X.take_rows(rows), weights=table.weights[rows])
-        return Data(take_rows(X, rows), take_rows(y, rows), table.weights[rows])
+            return Data(table.X.take_rows(rows), weights=table.given_weights(rows))
+        return Data(take_rows(X, rows), take_rows(y, rows), table.given_weights(rows))
 
     def _read_table(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
@@ -419,7 +419,7 @@ class InfluencePruner(BasePruner):
     def _encoder(self, subject: HeadSpec | Network, table: Table, seed: int) -> HeadEncoder:
         if isinstance(subject, Network):
             return NetworkEncoder(subject, self.device, self.batch_size, seed, self.cache_dir)
-        return HeadEncoder(subject, table.classes)
+        return HeadEncoder(subject, table.classes, seed)
 
     def _finish(self, found: Outcome, whole: Table, counted: Rows) -> None:
         """Set the fitted attributes; ``counted`` are the rows of the table that were examined."""

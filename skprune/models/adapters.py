@@ -20,6 +20,7 @@ from sklearn.linear_model import (
     SGDRegressor,
 )
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils import get_tags
 from sklearn.utils.class_weight import compute_class_weight
 
 #: lam of the package's own heads, per row, on standardised columns.
@@ -59,8 +60,9 @@ class HeadSpec:
     class_weight : None, "balanced" or dict
     balance_by_weight : bool
         Whether "balanced" sums sample weights or counts rows.
-    transformer : estimator, "standardise" or None
-        What turns the rows into features.
+    transformer : estimator, "standardise", "impute" or None
+        What turns the rows into features. "impute" fills in medians, adds indicators of what was
+        missing, and standardises.
     """
 
     task: str
@@ -102,6 +104,14 @@ def read_model(model: Any, task: str) -> HeadSpec:
         )
         spec = HeadSpec(own_task, loss, DEFAULT_STRENGTH, "weight", transformer="standardise")
     elif isinstance(model, Pipeline):
+        sampler = sampler_in(model)
+        if sampler is not None:
+            raise ValueError(
+                f"model={type(model).__name__} holds the sampler {sampler}, which trains on rows "
+                "that are not those of the table, so that no row can be examined by it. Leave the "
+                "sampler out of model, and train the whole Pipeline on the kept rows: "
+                "PrunedClassifier(pipeline, pruner), or verify=pipeline to measure with it."
+            )
         last = model.steps[-1][1]
         if isinstance(last, Pipeline):  # a Pipeline in a Pipeline
             flat = [*model.steps[:-1], *last.steps]
@@ -115,6 +125,23 @@ def read_model(model: Any, task: str) -> HeadSpec:
             "Ridge(), or model=None."
         )
     return spec
+
+
+def sampler_in(model: Any) -> str | None:
+    """Name of the step of imbalanced-learn's Pipeline ``model`` that makes or drops rows."""
+    steps = model.steps if isinstance(model, Pipeline) else []
+    names = (type(s).__name__ if hasattr(s, "fit_resample") else sampler_in(s) for _, s in steps)
+    return next(filter(None, names), None)
+
+
+def takes_missing(estimator: Any) -> bool:
+    """Whether an estimator that is trained on the rows takes NaN in them."""
+    if not hasattr(estimator, "__sklearn_tags__"):
+        return False
+    if isinstance(estimator, Pipeline):
+        return takes_missing(estimator.steps[0][1])
+    inner = getattr(estimator, "estimator", None)  # of a search, a calibration ...
+    return bool(get_tags(estimator).input_tags.allow_nan) or takes_missing(inner)
 
 
 def is_readable(model: Any, task: str) -> bool:

@@ -159,7 +159,7 @@ def estimator_measure(
     """
     if scoring != "loss":
         return scorer_measure(scoring, lambda rows: take_rows(held_out.X, rows), held_out.y)
-    y, weights = np.asarray(plain(held_out.y)), held_weights(held_out, n_rows(held_out.y))
+    y, weights = np.asarray(plain(held_out.y)), row_weights(held_out, n_rows(held_out.y))
     if is_regressor(estimator):
         unit = 1.0 / total_variance(train)
 
@@ -187,17 +187,19 @@ def estimator_measure(
     return LossMeasure(entropies, weights)
 
 
-def held_weights(held_out: Data, n: int) -> Floats:
-    """Weights of the held-out rows, ones by default."""
-    given = np.ones(n) if held_out.weights is None else held_out.weights
-    return np.asarray(given, dtype=np.float64)
+def row_weights(data: Data, n: int) -> Floats:
+    """Weights of the rows, ones by default; the largest is 1, so that no sum overflows."""
+    if data.weights is None:
+        return np.ones(n)
+    given = np.asarray(data.weights, dtype=np.float64)
+    return given / given.max()
 
 
 def total_variance(train: Data, y: Any = None) -> float:
     """Weighted variance of the training targets, summed over columns; 1 if they are constant."""
     values = np.asarray(plain(train.y if y is None else y), dtype=np.float64)
     values = values.reshape(len(values), -1)
-    weights = np.ones(len(values)) if train.weights is None else np.asarray(train.weights)
+    weights = row_weights(train, len(values))
     weights = weights / weights.sum()
     variance = float((weights @ np.square(values - weights @ values)).sum())
     rounding = 1e-28 * float((weights @ np.square(values)).sum())
