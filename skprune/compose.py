@@ -23,8 +23,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from skprune.base import FittedAttributes
 from skprune.baselines import RandomPruner, ScorePruner
-from skprune.containers import is_row_wise, n_rows, plain
+from skprune.containers import is_row_wise, n_rows, natural, plain
 from skprune.models.adapters import is_readable, takes_missing
 from skprune.network.adapters import is_skorch
 from skprune.pruner import InfluencePruner
@@ -48,7 +49,7 @@ def _delegate(method: str, what: str) -> Any:
     return available_if(_has(method))(call)
 
 
-class _HasPruner:
+class _HasPruner(FittedAttributes):
     """What the three classes share: a pruner, and what it knows once it is fitted."""
 
     pruner: Any
@@ -121,6 +122,7 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
             self
         """
         self._validate_params()
+        y = natural(y)
         self._check_target(y)
         pruner, estimator = self._task_pruner(), clone(self.estimator)
         pruner._allow_nan = takes_missing(estimator)

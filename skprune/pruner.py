@@ -18,13 +18,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
 from skprune.cache import check_folder, digest
-from skprune.containers import take_rows
+from skprune.containers import natural, take_rows
 from skprune.cost import CostEstimate
 from skprune.curvature import CURVATURES
 from skprune.datasets import is_dataset
 from skprune.devices import choose_device
 from skprune.estimate import estimate_cost
 from skprune.exceptions import warn_user
+from skprune.memory import says_what_fits
 from skprune.models.adapters import HeadSpec
 from skprune.models.encoding import HeadEncoder
 from skprune.network.adapters import Network, is_network
@@ -274,6 +275,7 @@ class InfluencePruner(BasePruner):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    @says_what_fits
     def fit(
         self,
         X: Any,
@@ -318,7 +320,7 @@ class InfluencePruner(BasePruner):
         # Refuse an unknown device and an impossible folder before anything is trained.
         choose_device(self.device, 0)
         check_folder(self.cache_dir)
-        begin = time.perf_counter()
+        begin, y, y_val = time.perf_counter(), natural(y), natural(y_val)
         head_only = examines_head(self)
         check_rows(self.model, X)
         read = self._read_network if is_network(self.model) else self._read_table

@@ -14,7 +14,14 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d, ge
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from skprune.containers import encode_hint, plain, refuse_text, take_rows, text_columns
+from skprune.containers import (
+    array_hint,
+    is_missing,
+    natural,
+    plain,
+    refuse_text,
+    take_rows,
+)
 from skprune.exceptions import advised
 from skprune.models.adapters import HeadSpec, read_model
 from skprune.models.encoding import FLOATS, IMPUTE, MatrixRows
@@ -24,6 +31,8 @@ from skprune.subset.start import group_minima, stratified_quotas
 MANY_VALUES = 30
 #: Largest number that is taken: curvatures multiply squares of columns, and 1e308 is the end.
 LARGEST = 1e50
+#: How numpy says that a value is no number.
+NO_NUMBER = ("could not convert string", "a string or a real number")
 
 
 @dataclass(frozen=True)
@@ -250,9 +259,9 @@ def read_target(y: Any, estimator: BaseEstimator) -> NDArray[Any]:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
-    y = column_or_1d(plain(y), warn=True)
+    y = natural(column_or_1d(plain(y), warn=True))
     if y.dtype.kind in "OUST":
-        missing = sum(_is_missing(v) for v in y)
+        missing = sum(is_missing(v) for v in y)
         if missing:
             raise ValueError(f"Input y contains NaN or None in {missing} rows; drop them.")
         return np.asarray(y)
@@ -266,13 +275,6 @@ def check_features(estimator: BaseEstimator, X: Any, model: Any) -> None:
     missing = get_tags(estimator).input_tags.allow_nan
     spec = read_model(model, "classification")
     _read_features(estimator, X, spec, reset=False, missing=missing)
-
-
-def _is_missing(value: Any) -> bool:
-    try:
-        return value is None or bool(value != value)
-    except TypeError:  # pandas.NA is neither equal to itself nor not
-        return True
 
 
 def is_continuous(y: NDArray[Any], model: Any) -> bool:
@@ -312,13 +314,14 @@ def _read_features(
             )
         _check_magnitude(X.data if sp.issparse(X) else X, "X")
         return X if sp.issparse(X) else MatrixRows(X)
-    except ValueError as error:
-        if "could not convert string" not in str(error):
+    except (TypeError, ValueError) as error:
+        hint = array_hint(X) if any(words in str(error) for words in NO_NUMBER) else ""
+        if not hint:
             raise
-        raise ValueError(f"{error}. {encode_hint(text_columns(X))}") from error
+        raise type(error)(f"{error}. {hint}") from error
 
 
-def _has_missing(X: MatrixRows | sp.csr_matrix) -> bool:
+def _has_missing(X: Any) -> bool:
     return bool(np.isnan(X.data if sp.issparse(X) else X.matrix).any())
 
 

@@ -111,7 +111,7 @@ TARGETS = {
         fit(X, labels(pd.NA, "string")), ValueError, ["y contains NaN or None in 1 row"]),
     "no category": (
         fit(X, labels(None, "category")), ValueError, ["y contains NaN or None in 1 row"]),
-    "words and numbers": (fit(X, labels(1)), ValueError, ["Unknown label type"]),
+    "words and numbers": (fit(X, labels(1)), ValueError, ["mixes objects of type int and str"]),
     "dates": (
         fit(X, pd.date_range("2020", periods=150)), ValueError,
         ["dates or durations", "give labels or numbers"]),
