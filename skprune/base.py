@@ -41,16 +41,16 @@ def resolve_size(keep: float | int, n: int, minima: NDArray[np.int64]) -> int:
     size = int(keep) if whole else max(1, round(keep * n))
     if size > n:
         raise ValueError(f"keep={keep} is more than the {n} rows of X.")
-    if whole and size <= PERCENT and size < SMALL_SHARE * n:
-        warn_user(
-            f"keep={size} is a number of rows, {size} of {n}. Was {size} % meant? That is "
-            f"keep={size / 100}. (As a share, keep={size / n:.3g}, so few rows raise no question.)"
-        )
     if size < minima.sum():
         raise ValueError(
             f"keep={keep!r} is {size} row(s), but the minimum of every class (min_per_class) adds "
             f"up to {int(minima.sum())} for {len(minima)} classes; keep more or lower it. (1.0 is "
             "all rows, 1 is one row.)"
+        )
+    if whole and size <= PERCENT and size < SMALL_SHARE * n:
+        warn_user(
+            f"keep={size} is a number of rows, {size} of {n}. Was {size} % meant? That is "
+            f"keep={size / 100}. (As a share, keep={size / n:.3g}, so few rows raise no question.)"
         )
     return size
 

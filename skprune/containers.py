@@ -114,10 +114,7 @@ def refuse_text(data: Any) -> None:
     text = [(columns[j], _kind(t), j) for j, t in enumerate(dtypes) if not _is_number(t)]
     if text:
         shown = [f"{c} ({kind})" for c, kind, _ in text[:SHOWN]] + ["..."] * (len(text) > SHOWN)
-        times = {
-            c: kind.lower().startswith(TIMES) or (kind == "object" and _are_times(data.iloc[:, j]))
-            for c, kind, j in text
-        }
+        times = {c: _is_time(kind, data, j) for c, kind, j in text}
         raise ValueError(
             f"{len(text)} of {len(columns)} columns are not numbers: {', '.join(shown)}. "
             + _encode_hint(times)
@@ -147,6 +144,13 @@ def _encode_hint(times: dict[Any, bool]) -> str:
     shown = [*words[:SHOWN], ...] if len(words) > SHOWN else words
     encode = ENCODE_HINT.format(columns=repr(shown).replace("Ellipsis", "..."))
     return "\n\n".join([encode] * bool(words) + [DATES_HINT] * any(times.values()))
+
+
+def _is_time(kind: str, frame: Any, j: int) -> bool:
+    """Whether column j of a frame holds times: its dtype says so, or the objects in it do."""
+    if kind.lower() != "object":
+        return kind.lower().startswith(TIMES)
+    return _are_times(frame.iloc[:, j] if hasattr(frame, "iloc") else frame[:, j])
 
 
 def _are_times(values: Any) -> bool:

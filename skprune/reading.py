@@ -303,7 +303,7 @@ def _read_features(
     refuse_text(X)
     finite = "allow-nan" if missing and spec.transformer is not None else True
     try:
-        with advised("contains NaN", IMPUTE):
+        with advised(*IMPUTE):
             X = validate_data(
                 estimator,
                 plain(X),

@@ -25,16 +25,18 @@ from skprune.seeds import set_random_states
 
 #: Kept as they come; other numbers become float64.
 FLOATS = [np.float64, np.float32, np.float16]
-#: What to do about rows that a head cannot take.
+#: What scikit-learn says of rows that it cannot take, and what to do about them.
 IMPUTE = (
+    "contains NaN",
     "The head that chooses the rows takes no missing values, even where the estimator that is "
     "trained on them does. Let its model impute: model=make_pipeline(SimpleImputer("
-    "add_indicator=True), StandardScaler(), LogisticRegression()), or Ridge() for numbers."
+    "add_indicator=True), StandardScaler(), LogisticRegression()), or Ridge() for numbers.",
 )
 UNKNOWN_CATEGORIES = (
+    "unknown categor",
     "Rows that are held out or left out may have categories that no other row has; let the "
     'encoder take them: OneHotEncoder(handle_unknown="ignore") or "infrequent_if_exist", '
-    'OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1).'
+    'OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1).',
 )
 
 
@@ -219,12 +221,12 @@ class HeadEncoder:
 
     def _features(self, X: Any) -> Features:
         if self._transformer is not None:
-            with advised("unknown categor", UNKNOWN_CATEGORIES):
+            with advised(*UNKNOWN_CATEGORIES):
                 X = self._transformer.transform(X)
         intercept = self.spec.fit_intercept
         if not sp.issparse(X):
             return _matrix_rows(X).features(ones=intercept, **self._affine)
-        with advised("contains NaN", IMPUTE):
+        with advised(*IMPUTE):
             X = check_array(X, accept_sparse="csr", dtype=np.float64, input_name="X")
         ones = np.ones((X.shape[0], int(intercept)))
         return SparseFeatures(sp.csr_matrix(sp.hstack([X, ones], format="csr")))
@@ -233,7 +235,7 @@ class HeadEncoder:
 def _matrix_rows(X: Any) -> MatrixRows:
     if isinstance(X, MatrixRows):
         return X
-    with advised("contains NaN", IMPUTE):
+    with advised(*IMPUTE):
         return MatrixRows(check_array(X, dtype=FLOATS, input_name="X"))
 
 

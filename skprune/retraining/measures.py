@@ -16,7 +16,9 @@ from sklearn.base import is_regressor
 from sklearn.metrics import get_scorer
 
 from skprune.containers import n_rows, plain, take_rows
+from skprune.exceptions import advised
 from skprune.gap import JACKKNIFE_GROUPS
+from skprune.models.encoding import UNKNOWN_CATEGORIES
 from skprune.retraining.trainers import Data
 from skprune.subset import Rows
 
@@ -85,7 +87,8 @@ class LossMeasure(Measure):
 
     def score(self, fitted: Any) -> Score:
         """Minus the mean loss."""
-        parts = -np.asarray(self.losses(fitted), dtype=np.float64)
+        with advised(*UNKNOWN_CATEGORIES):
+            parts = -np.asarray(self.losses(fitted), dtype=np.float64)
         return Score(float(self.weights @ parts), parts)
 
     def row_variance(self, parts: Floats) -> tuple[float, int]:
@@ -229,7 +232,7 @@ def scorer_measure(
         def on(rows: Rows) -> float:
             X = everything if len(rows) == n else take(rows)
             try:
-                with answers.about(X, rows):
+                with answers.about(X, rows), advised(*UNKNOWN_CATEGORIES):
                     return float(score(fitted, X, take_rows(y, rows)))
             except (AttributeError, TypeError, ValueError) as error:
                 raise ValueError(
