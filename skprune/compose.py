@@ -26,7 +26,7 @@ from sklearn.utils.validation import check_is_fitted
 from skprune.base import FittedAttributes
 from skprune.baselines import RandomPruner, ScorePruner
 from skprune.containers import is_row_wise, n_rows, natural, plain
-from skprune.models.adapters import is_readable, takes_missing
+from skprune.models.adapters import advised_of_sampler, is_readable, takes_missing
 from skprune.network.adapters import is_skorch
 from skprune.pruner import InfluencePruner
 
@@ -139,7 +139,8 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
             name: self.pruner_.take(value) if is_row_wise(value, n) else value
             for name, value in for_estimator.items()
         }
-        self.estimator_ = estimator.fit(*self.pruner_.take(X, y), **kept)
+        with advised_of_sampler(estimator):
+            self.estimator_ = estimator.fit(*self.pruner_.take(X, y), **kept)
         return self
 
     predict = _delegate("predict", "Predictions, shape (n,)")

@@ -7,7 +7,7 @@ import re
 import imblearn.pipeline
 import numpy as np
 import pytest
-from imblearn.over_sampling import RandomOverSampler
+from imblearn.over_sampling import SMOTE, RandomOverSampler
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.cluster import KMeans
@@ -241,6 +241,13 @@ class TestPipelinesWithSamplers:
         assert pruner.fit(*unbalanced).gap_.level == "retrained"
         with pytest.raises(ValueError, match=r"sampler RandomOverSampler.*leave out the weights"):
             pruner.fit(*unbalanced, sample_weight=np.linspace(1, 2, 120))
+
+    def test_with_too_few_rows(self, unbalanced):
+        smote = imblearn.pipeline.make_pipeline(SMOTE(k_neighbors=10), LogisticRegression())
+        pruned = PrunedClassifier(smote, RandomPruner(0.1, random_state=0))
+        with pytest.raises(ValueError, match=r"n_neighbors.*sampler SMOTE.*min_per_class="):
+            pruned.fit(*unbalanced)
+        pruned.set_params(pruner__min_per_class=11, pruner__keep=0.3).fit(*unbalanced)
 
     @pytest.mark.parametrize("nested", [False, True])
     @pytest.mark.parametrize("pruner", [InfluencePruner(), ScorePruner()])

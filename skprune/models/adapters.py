@@ -6,6 +6,8 @@ The penalty convention is read off the model: see ``HeadSpec``.
 from __future__ import annotations
 
 import numbers
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
@@ -22,6 +24,8 @@ from sklearn.linear_model import (
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.class_weight import compute_class_weight
+
+from skprune.exceptions import advised
 
 #: lam of the package's own heads, per row, on standardised columns.
 DEFAULT_STRENGTH = 1e-3
@@ -132,6 +136,18 @@ def sampler_in(model: Any) -> str | None:
     steps = model.steps if isinstance(model, Pipeline) else []
     names = (type(s).__name__ if hasattr(s, "fit_resample") else sampler_in(s) for _, s in steps)
     return next(filter(None, names), None)
+
+
+@contextmanager
+def advised_of_sampler(model: Any) -> Iterator[None]:
+    """While ``model`` is trained on kept rows: say what to do if a sampler in it cannot."""
+    sampler = sampler_in(model)
+    advice = (
+        f"The sampler {sampler} was given the kept rows alone: let every class keep as many as it "
+        "needs with min_per_class=, and leave out weights, which the rows that it makes have not."
+    )
+    with advised("", advice) if sampler else nullcontext():
+        yield
 
 
 def takes_missing(estimator: Any) -> bool:

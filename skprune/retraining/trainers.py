@@ -15,7 +15,7 @@ from torch import nn
 
 from skprune.containers import take_rows
 from skprune.datasets import RowSource, as_source, is_dataset
-from skprune.models.adapters import sampler_in
+from skprune.models.adapters import advised_of_sampler, sampler_in
 from skprune.network.adapters import call_trainer, fit_skorch, is_skorch
 from skprune.network.encoding import SourceRows
 from skprune.seeds import seeded, set_random_states
@@ -130,7 +130,9 @@ class EstimatorTrainer(Trainer):
         weights = {}
         if self.weight_name is not None:
             weights[self.weight_name] = take_rows(self.data.weights, rows)
-        return estimator.fit(take_rows(self.data.X, rows), take_rows(self.data.y, rows), **weights)
+        X, y = take_rows(self.data.X, rows), take_rows(self.data.y, rows)
+        with advised_of_sampler(estimator):
+            return estimator.fit(X, y, **weights)
 
 
 class SkorchTrainer(Trainer):
