@@ -173,17 +173,14 @@ def natural(y: Any) -> Any:
     values = np.asarray(y, dtype=object)
     kinds = {type(v) for v in values.flat}
     words = {kind for kind in kinds if issubclass(kind, str)}
-    if words == kinds or any(is_missing(v) for v in values.flat):
+    if words == kinds or (listed and not words) or any(is_missing(v) for v in values.flat):
         return y
-    known = listed or all(issubclass(kind, (numbers.Number, np.bool_)) for kind in kinds)
-    if words or not known:
+    if words or not all(issubclass(kind, (numbers.Number, np.bool_)) for kind in kinds):
         names = " and ".join(sorted(kind.__name__ for kind in kinds))
         raise ValueError(
             f"y {'mixes' if len(kinds) > 1 else 'holds'} objects of type {names}; labels are "
             "numbers throughout, or words as of [str(v) for v in y]."
         )
-    if listed:
-        return y
     found = np.array(values.tolist())
     return found if found.dtype != object else values.astype(np.float64)  # as of Decimal
 

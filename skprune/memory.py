@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.pipeline import Pipeline
 
 from skprune.network.adapters import is_network
 from skprune.network.batches import is_short_of_memory
@@ -46,12 +47,16 @@ def _needs(pruner: Any, X: Any, y: Any) -> str:
             f"X is {n} rows x {d} columns x 8 bytes = {_size(8 * n * d)} as float64, half of that "
             "as float32"
         )
+    encoded = ""
+    if isinstance(pruner.model, Pipeline):
+        encoded = " What the Pipeline in model= makes of X may have more columns, or be dense."
     # Numbers of 8 bytes: H, its factor and the inverse, or a factor's own four; two diagonals.
     cure = '; or the pruner curvature="diagonal" or "ekfac"' if hasattr(pruner, "curvature") else ""
     return (
         f"{rows}; the curvature of a head of {D} x {K} parameters takes {_size(24 * (D * K) ** 2)} "
         f'as "dense", {_size(32 * D**2)} as "ekfac" and {_size(16 * D * K)} as "diagonal". Give '
         f"float32, fewer columns, or a scipy.sparse matrix where most entries are 0{cure}."
+        + encoded
     )
 
 
