@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skprune.containers import PrunedData, n_rows, take_rows
 from skprune.datasets import as_source, is_dataset
 from skprune.datasets.arrays import is_columns
+from skprune.exceptions import warn_user
+from skprune.models.adapters import takes_missing
 
 #: What ``keep`` may be: a share of the rows or their number.
 KEEP_CONSTRAINTS: list[Any] = [
@@ -21,9 +23,14 @@ KEEP_CONSTRAINTS: list[Any] = [
     Interval(numbers.Real, 0, 1, closed="right"),
 ]
 
+#: A whole number of at most so many rows may be meant in percent, if it is less than this share.
+PERCENT, SMALL_SHARE = 100, 0.01
+
 
 def resolve_size(keep: float | int, n: int, minima: NDArray[np.int64]) -> int:
     """Rows to keep of n, for a share or a number ``keep``.
+
+    Warns where a number of rows looks like a percentage.
 
     Raises
     ------
@@ -40,10 +47,26 @@ def resolve_size(keep: float | int, n: int, minima: NDArray[np.int64]) -> int:
             f"up to {int(minima.sum())} for {len(minima)} classes; keep more or lower it. (1.0 is "
             "all rows, 1 is one row.)"
         )
+    if whole and size <= PERCENT and size < SMALL_SHARE * n:
+        warn_user(
+            f"keep={size} is a number of rows, {size} of {n}. Was {size} % meant? That is "
+            f"keep={size / 100}. (As a share, keep={size / n:.3g}, so few rows raise no question.)"
+        )
     return size
 
 
-class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class FittedAttributes:
+    """Attributes that end in _ are there after ``fit``; before, asking for one says so."""
+
+    if not TYPE_CHECKING:  # else every attribute would count as known
+
+        def __getattr__(self, name: str) -> Any:
+            if name.endswith("_") and not name.startswith("_"):
+                check_is_fitted(self)
+            return self.__getattribute__(name)  # raises what brought us here
+
+
+class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Base class of estimators that choose rows.
 
     A subclass writes ``fit(X, y, ...)``, which ends in ``self._keep(indices, n)``.
@@ -58,6 +81,8 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     sample_indices_: NDArray[np.int64]
     keep_mask_: NDArray[np.bool_]
+    #: Whether the estimator that is trained on the kept rows takes NaN; ``PrunedClassifier`` says.
+    _allow_nan = False
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then take the kept rows of X and y.
@@ -160,4 +185,6 @@ class BasePruner(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.input_tags.sparse = True
+        trained = (getattr(self, name, None) for name in ("model", "verify"))
+        tags.input_tags.allow_nan = self._allow_nan or any(map(takes_missing, trained))
         return tags

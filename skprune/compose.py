@@ -31,8 +31,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from skprune.base import FittedAttributes
 from skprune.baselines import RandomPruner, ScorePruner
-from skprune.containers import is_row_wise, n_rows, plain
+from skprune.containers import is_row_wise, n_rows, natural, plain
+from skprune.models.adapters import advised_of_sampler, sampler_in, takes_missing
 from skprune.network.adapters import is_skorch
 from skprune.pruner import InfluencePruner
 
@@ -55,7 +57,7 @@ def _delegate(method: str, what: str) -> Any:
     return available_if(_has(method))(call)
 
 
-class _HasPruner:
+class _HasPruner(FittedAttributes):
     """What the three classes share: a pruner, and what it knows once it is fitted."""
 
     pruner: Any
@@ -81,12 +83,23 @@ class _HasPruner:
 
 
 def _set_model(pruner: Any, estimator: Any, default: str) -> None:
-    """Let a pruner without a model work for the estimator itself."""
-    if isinstance(pruner, (InfluencePruner, ScorePruner)) and pruner.model is None:
-        known = is_classifier(estimator) or is_regressor(estimator)
-        if is_skorch(estimator):  # a score is that of a head
-            known = isinstance(pruner, InfluencePruner)
-        pruner.set_params(model=clone(estimator) if known else default)
+    """Let a pruner without a model work for the estimator itself.
+
+    Of an estimator that is no ``model`` (a sampler in it makes rows, or it does not say what it is)
+    a head chooses the rows; it still decides on a budget.
+    """
+    if not isinstance(pruner, (InfluencePruner, ScorePruner)) or pruner.model is not None:
+        return
+    by_influence = isinstance(pruner, InfluencePruner)
+    known = is_classifier(estimator) or is_regressor(estimator)
+    if is_skorch(estimator):  # a score is that of a head
+        known = by_influence
+    if known and not sampler_in(estimator):
+        pruner.set_params(model=clone(estimator))
+        return
+    pruner.set_params(model=default)
+    if by_influence and pruner.keep is None and pruner.verify == "auto":
+        pruner.set_params(verify=clone(estimator))
 
 
 def _score(self: Any, X: Any, y: Any, **params: Any) -> float:
@@ -129,8 +142,10 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
             self
         """
         self._validate_params()
+        y = natural(y)
         self._check_target(y)
         pruner, estimator = self._task_pruner(), clone(self.estimator)
+        pruner._allow_nan = takes_missing(estimator)
         if sample_weight is not None:
             fit_params["sample_weight"] = sample_weight
         if get_config()["enable_metadata_routing"]:
@@ -144,7 +159,8 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
             name: self.pruner_.take(value) if is_row_wise(value, n) else value
             for name, value in for_estimator.items()
         }
-        self.estimator_ = estimator.fit(*self.pruner_.take(X, y), **kept)
+        with advised_of_sampler(estimator):
+            self.estimator_ = estimator.fit(*self.pruner_.take(X, y), **kept)
         return self
 
     predict = _delegate("predict", "Predictions, shape (n,)")
@@ -189,7 +205,9 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         tags.target_tags.positive_only = estimator.target_tags.positive_only
         tags.input_tags.positive_only = estimator.input_tags.positive_only
         tags.input_tags.sparse = estimator.input_tags.sparse and pruner.input_tags.sparse
-        tags.input_tags.allow_nan = estimator.input_tags.allow_nan and pruner.input_tags.allow_nan
+        own_head = getattr(self._unfitted_pruner(), "model", None) is None
+        missing = own_head or pruner.input_tags.allow_nan
+        tags.input_tags.allow_nan = missing and takes_missing(self.estimator)
         tags.non_deterministic = estimator.non_deterministic or pruner.non_deterministic
         return tags
 

@@ -6,6 +6,8 @@ another form, so that index, dtypes and categories stay as they are.
 
 from __future__ import annotations
 
+import numbers
+from datetime import date, time, timedelta
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -28,6 +30,15 @@ or encode first and prune the encoded table:
 
     InfluencePruner().fit_transform(encode.fit_transform(X), y)"""
 
+DATES_HINT = """\
+Give dates as numbers: seconds for a trend, month, weekday and hour as columns of their own. \
+skrub.TableVectorizer() does so inside the model, and the raw table is what comes back pruned:
+
+    encode = make_pipeline(TableVectorizer(), StandardScaler())
+    InfluencePruner(model=make_pipeline(encode, LogisticRegression()))"""
+
+#: Types of times and spans of time, in the words of numpy, pandas and polars.
+TIMES = ("date", "time", "period", "duration")
 
 #: Columns that a message names.
 SHOWN = 8
@@ -93,37 +104,93 @@ def is_frame(data: Any) -> bool:
 
 
 def refuse_text(data: Any) -> None:
-    """Raise a ValueError that shows the cure if a frame has columns that are not numbers."""
+    """Raise a ValueError that shows the cure if a table has columns that are not numbers."""
+    if getattr(getattr(data, "dtype", None), "kind", "") in ("m", "M"):  # numpy would take NaT
+        raise ValueError(f"X holds dates or durations ({data.dtype}). {DATES_HINT}")
     if not is_frame(data):
         return
     dtypes = data.dtypes.tolist() if hasattr(data.dtypes, "tolist") else list(data.dtypes)
-    text = [(c, t) for c, t in zip(data.columns, dtypes, strict=True) if not _is_number(t)]
+    columns = list(data.columns)
+    text = [(columns[j], _kind(t), j) for j, t in enumerate(dtypes) if not _is_number(t)]
     if text:
-        shown = [f"{c} ({_kind(t)})" for c, t in text[:SHOWN]] + ["..."] * (len(text) > SHOWN)
+        shown = [f"{c} ({kind})" for c, kind, _ in text[:SHOWN]] + ["..."] * (len(text) > SHOWN)
+        times = {c: _is_time(kind, data, j) for c, kind, j in text}
         raise ValueError(
-            f"{len(text)} of {len(data.columns)} columns are not numbers: {', '.join(shown)}. "
-            + encode_hint([c for c, _ in text])
+            f"{len(text)} of {len(columns)} columns are not numbers: {', '.join(shown)}. "
+            + _encode_hint(times)
         )
 
 
-def text_columns(data: Any) -> list[int]:
-    """Positions of the columns of an array or list that hold something else than numbers."""
+def array_hint(data: Any) -> str:
+    """What to do about the columns of an array or list that hold something else than numbers."""
 
     def is_text(column: Any) -> bool:
         try:
             np.asarray(column, dtype=np.float64)
-        except (TypeError, ValueError):
+        except ValueError:
             return True
+        except TypeError:  # objects that no encoder here would take, or times
+            return _are_times(column)
         return False
 
     table = np.asarray(data, dtype=object)
-    return [j for j in range(table.shape[1]) if is_text(table[:, j])] if table.ndim == 2 else []
+    columns = range(table.shape[1]) if table.ndim == 2 else ()
+    return _encode_hint({j: _are_times(table[:, j]) for j in columns if is_text(table[:, j])})
 
 
-def encode_hint(columns: list[Any]) -> str:
-    """What to do about columns that are not numbers."""
-    shown = [*columns[:SHOWN], ...] if len(columns) > SHOWN else columns
-    return ENCODE_HINT.format(columns=repr(shown).replace("Ellipsis", "..."))
+def _encode_hint(times: dict[Any, bool]) -> str:
+    """What to do about columns that are not numbers, each with whether it holds times."""
+    words = [c for c, are_times in times.items() if not are_times]
+    shown = [*words[:SHOWN], ...] if len(words) > SHOWN else words
+    encode = ENCODE_HINT.format(columns=repr(shown).replace("Ellipsis", "..."))
+    return "\n\n".join([encode] * bool(words) + [DATES_HINT] * any(times.values()))
+
+
+def _is_time(kind: str, frame: Any, j: int) -> bool:
+    """Whether column j of a frame holds times: its dtype says so, or the objects in it do."""
+    if kind.lower() != "object":
+        return kind.lower().startswith(TIMES)
+    return _are_times(frame.iloc[:, j] if hasattr(frame, "iloc") else frame[:, j])
+
+
+def _are_times(values: Any) -> bool:
+    """Whether objects are dates, times or durations, by the first of them."""
+    first = next((v for v in values if not is_missing(v)), None)
+    return isinstance(first, (date, time, timedelta, np.datetime64, np.timedelta64))
+
+
+def natural(y: Any) -> Any:
+    """Labels of dtype object in the dtype that their values have; anything else unchanged.
+
+    Raises
+    ------
+    ValueError
+        If they, or those in a list, are of several kinds, such as numbers and words.
+    """
+    listed = isinstance(y, list)
+    if not listed and str(getattr(y, "dtype", "")) != "object":
+        return y
+    values = np.asarray(y, dtype=object)
+    kinds = {type(v) for v in values.flat}
+    words = {kind for kind in kinds if issubclass(kind, str)}
+    if words == kinds or (listed and not words) or any(is_missing(v) for v in values.flat):
+        return y
+    if words or not all(issubclass(kind, (numbers.Number, np.bool_)) for kind in kinds):
+        names = " and ".join(sorted(kind.__name__ for kind in kinds))
+        raise ValueError(
+            f"y {'mixes' if len(kinds) > 1 else 'holds'} objects of type {names}; labels are "
+            "numbers throughout, or words as of [str(v) for v in y]."
+        )
+    found = np.array(values.tolist())
+    return found if found.dtype != object else values.astype(np.float64)  # as of Decimal
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value stands for none: None, NaN, NaT, pandas.NA."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # pandas.NA is neither equal to itself nor not
+        return True
 
 
 def _kind(dtype: Any) -> str:

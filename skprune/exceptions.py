@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 #: Packages whose lines are not the user's own.
 CALLERS = ("skprune", "sklearn", "imblearn", "joblib")
@@ -23,3 +25,15 @@ def warn_user(message: str) -> None:
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in CALLERS:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, PruningWarning, stacklevel=level)
+
+
+@contextmanager
+def advised(symptom: str, advice: str) -> Iterator[None]:
+    """Give a ValueError whose text has the ``symptom`` our advice in place of its further lines."""
+    try:
+        yield
+    except ValueError as error:
+        if symptom not in str(error):
+            raise
+        found = str(error).partition("\n")[0].rstrip(".")
+        raise ValueError(f"{found}. {advice}") from error

@@ -19,13 +19,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
 from skprune.cache import check_folder, digest
-from skprune.containers import take_rows
+from skprune.containers import natural, take_rows
 from skprune.cost import CostEstimate
 from skprune.curvature import CURVATURES
 from skprune.datasets import is_dataset
 from skprune.devices import choose_device
 from skprune.estimate import estimate_cost
 from skprune.exceptions import warn_user
+from skprune.memory import says_what_fits
 from skprune.models.adapters import HeadSpec
 from skprune.models.encoding import HeadEncoder
 from skprune.network.adapters import Network, is_network
@@ -276,6 +277,7 @@ class InfluencePruner(BasePruner):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    @says_what_fits
     def fit(
         self,
         X: Any,
@@ -320,7 +322,7 @@ class InfluencePruner(BasePruner):
         # Refuse an unknown device and an impossible folder before anything is trained.
         choose_device(self.device, 0)
         check_folder(self.cache_dir)
-        begin = time.perf_counter()
+        begin, y, y_val = time.perf_counter(), natural(y), natural(y_val)
         head_only = examines_head(self)
         check_rows(self.model, X)
         read = self._read_network if is_network(self.model) else self._read_table
@@ -406,8 +408,8 @@ class InfluencePruner(BasePruner):
         """Some rows as an estimator takes them; those of a network as positions."""
         estimator = hasattr(retrained, "fit") and not is_network(retrained)
         if isinstance(table.X, SourceRows) and not (estimator and not is_dataset(X)):
-            return Data(table.X.take_rows(rows), weights=table.weights[rows])
-        return Data(take_rows(X, rows), take_rows(y, rows), table.weights[rows])
+            return Data(table.X.take_rows(rows), weights=table.given_weights(rows))
+        return Data(take_rows(X, rows), take_rows(y, rows), table.given_weights(rows))
 
     def _read_table(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
@@ -431,7 +433,7 @@ class InfluencePruner(BasePruner):
     def _encoder(self, subject: HeadSpec | Network, table: Table, seed: int) -> HeadEncoder:
         if isinstance(subject, Network):
             return NetworkEncoder(subject, self.device, self.batch_size, seed, self.cache_dir)
-        return HeadEncoder(subject, table.classes)
+        return HeadEncoder(subject, table.classes, seed)
 
     def _finish(self, found: Outcome, whole: Table, counted: Rows) -> None:
         """Set the fitted attributes; ``counted`` are the rows of the table that were examined."""

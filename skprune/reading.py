@@ -10,19 +10,29 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import GroupShuffleSplit
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, column_or_1d, get_tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from skprune.containers import encode_hint, plain, refuse_text, take_rows, text_columns
+from skprune.containers import (
+    array_hint,
+    is_missing,
+    natural,
+    plain,
+    refuse_text,
+    take_rows,
+)
+from skprune.exceptions import advised
 from skprune.models.adapters import HeadSpec, read_model
-from skprune.models.encoding import FLOATS, MatrixRows
+from skprune.models.encoding import FLOATS, IMPUTE, MatrixRows
 from skprune.subset.start import group_minima, stratified_quotas
 
 #: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ...
 MANY_VALUES = 30
 #: Largest number that is taken: curvatures multiply squares of columns, and 1e308 is the end.
 LARGEST = 1e50
+#: How numpy says that a value is no number.
+NO_NUMBER = ("could not convert string", "a string or a real number")
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,9 @@ class Table:
         Class of every row as 0 .. C - 1; zeros for regression.
     classes : ndarray (C,) or None
     weights : ndarray (n,), float64
+        In units of ``unit``: the largest is between 1 and 2, so that no sum of them overflows.
+    unit : float or None
+        A power of two, so that no digit changes; None if the caller gave no weights.
     """
 
     X: Any
@@ -45,6 +58,7 @@ class Table:
     codes: NDArray[np.int64]
     classes: NDArray[Any] | None
     weights: NDArray[np.float64]
+    unit: float | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -52,6 +66,10 @@ class Table:
     def minima(self, min_per_class: int) -> NDArray[np.int64]:
         """What every class must keep; numbers have no classes."""
         return group_minima(self.codes, 0 if self.classes is None else min_per_class)
+
+    def given_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """The caller's own weights of some rows, None if there were none."""
+        return None if self.unit is None else self.weights[rows] * self.unit
 
     def take(self, indices: NDArray[np.int64]) -> Table:
         """Some of the rows."""
@@ -78,30 +96,62 @@ def read_table(
     y = read_target(y, estimator)
     task = "regression" if is_continuous(y, model) else "classification"
     spec = read_model(model, task)
-    X = _read_features(estimator, X, spec, reset=True)
+    missing = get_tags(estimator).input_tags.allow_nan
+    X = _read_features(estimator, X, spec, reset=True, missing=missing)
+    if missing and spec.transformer == "standardise" and _has_missing(X):
+        spec = replace(spec, transformer="impute")
     check_consistent_length(X, y)
     if len(y) < 2:
         raise ValueError(f"Found array with {len(y)} sample(s) while a minimum of 2 is required.")
-    weights = check_weights(sample_weight, X)
+    weights, unit = read_weights(sample_weight, X)
+    if unit is not None and spec.convention != "weight":
+        # The penalty is in the caller's unit. Where it is beyond reckoning the head is 0 anyway.
+        spec = replace(spec, strength=min(spec.strength / unit, LARGEST**2))
     if spec.task == "regression":
         y = _read_numbers(y, "y")
-        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights), spec
+        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights, unit), spec
     check_classification_targets(y)
-    classes, codes = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(
-            f"Pruning a classification table needs at least 2 classes in y; got 1 class: "
-            f"{classes[0]}."
-        )
-    return Table(X, y, codes.astype(np.int64), classes, weights), spec
+    classes, codes = number_classes(y, weights)
+    return Table(X, y, codes, classes, weights, unit), spec
 
 
-def check_weights(sample_weight: Any, X: Any) -> NDArray[np.float64]:
-    """Weights of the rows of X, one for each of them."""
+def read_weights(sample_weight: Any, X: Any) -> tuple[NDArray[np.float64], float | None]:
+    """``weights`` and ``unit`` of a ``Table``, for the rows of X.
+
+    Rows that weigh nothing beside the heaviest one, to the last digit of a float, have no weight.
+    """
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if not weights.sum() > 0:
+    if sample_weight is None:
+        return weights, None
+    if not weights.any():
         raise ValueError("sample_weight is zero for all rows; at least one must be positive.")
-    return weights
+    mantissas, exponents = np.frexp(weights)
+    exponent = int(exponents[mantissas > 0].max()) - 1
+    weights = np.ldexp(weights, -exponent)
+    weights[weights < np.finfo(np.float64).tiny] = 0.0
+    return weights, float(np.ldexp(1.0, exponent))
+
+
+def number_classes(
+    y: NDArray[Any], weights: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The classes, sorted, and the number of that of every row.
+
+    Raises
+    ------
+    ValueError
+        If the rows that have a weight are of one class.
+    """
+    classes, codes = np.unique(y, return_inverse=True)
+    codes = codes.reshape(len(y)).astype(np.int64)
+    present = classes[np.unique(codes[weights > 0])]
+    if len(present) < 2:
+        where = "y" if len(classes) < 2 else "the rows that have a weight"
+        raise ValueError(
+            f"Pruning a classification needs at least 2 classes in {where}; got 1 class: "
+            f"{present[0]}."
+        )
+    return classes, codes
 
 
 def _read_numbers(y: NDArray[Any], name: str) -> NDArray[np.float64]:
@@ -121,7 +171,9 @@ def _read_numbers(y: NDArray[Any], name: str) -> NDArray[np.float64]:
 
 def _check_magnitude(values: NDArray[Any], name: str) -> None:
     """Refuse numbers whose fourth powers would overflow."""
-    largest = float(max(values.max(initial=0.0), -values.min(initial=0.0)))
+    # NaN is left aside.
+    largest = float(np.fmax.reduce(values, axis=None, initial=0.0))
+    largest = max(largest, -float(np.fmin.reduce(values, axis=None, initial=0.0)))
     if largest > LARGEST:
         raise ValueError(
             f"{name} holds numbers as large as {largest:.1e}, more than the {LARGEST:.0e} that can "
@@ -142,7 +194,8 @@ def read_validation(
     if X is None or y is None:
         raise ValueError("X_val and y_val go together; pass both or neither.")
     y = read_target(y, estimator)
-    X = _read_features(estimator, X, spec, reset=False)
+    missing = spec.transformer == "impute"
+    X = _read_features(estimator, X, spec, reset=False, missing=missing)
     check_consistent_length(X, y)
     weights = np.ones(len(y))
     if table.classes is None:
@@ -206,9 +259,9 @@ def read_target(y: Any, estimator: BaseEstimator) -> NDArray[Any]:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
-    y = column_or_1d(plain(y), warn=True)
+    y = natural(column_or_1d(plain(y), warn=True))
     if y.dtype.kind in "OUST":
-        missing = sum(_is_missing(v) for v in y)
+        missing = sum(is_missing(v) for v in y)
         if missing:
             raise ValueError(f"Input y contains NaN or None in {missing} rows; drop them.")
         return np.asarray(y)
@@ -219,14 +272,9 @@ def read_target(y: Any, estimator: BaseEstimator) -> NDArray[Any]:
 
 def check_features(estimator: BaseEstimator, X: Any, model: Any) -> None:
     """Check that the fitted ``estimator`` could have been fitted to the columns of X."""
-    _read_features(estimator, X, read_model(model, "classification"), reset=False)
-
-
-def _is_missing(value: Any) -> bool:
-    try:
-        return value is None or bool(value != value)
-    except TypeError:  # pandas.NA is neither equal to itself nor not
-        return True
+    missing = get_tags(estimator).input_tags.allow_nan
+    spec = read_model(model, "classification")
+    _read_features(estimator, X, spec, reset=False, missing=missing)
 
 
 def is_continuous(y: NDArray[Any], model: Any) -> bool:
@@ -242,20 +290,39 @@ def is_continuous(y: NDArray[Any], model: Any) -> bool:
     return len(values) > MANY_VALUES and not codes
 
 
-def _read_features(estimator: BaseEstimator, X: Any, spec: HeadSpec, *, reset: bool) -> Any:
-    """Numbers (n, d) in their own precision, or the caller's object that a Pipeline encodes."""
+def _read_features(
+    estimator: BaseEstimator, X: Any, spec: HeadSpec, *, reset: bool, missing: bool
+) -> Any:
+    """Numbers (n, d) in their own precision, or the caller's object that a Pipeline encodes.
+
+    NaN is taken where ``missing`` values are expected and the head is the package's own.
+    """
     if spec.transformer is not None and not isinstance(spec.transformer, str):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return X
     refuse_text(X)
+    finite = "allow-nan" if missing and spec.transformer is not None else True
     try:
-        X = validate_data(estimator, plain(X), reset=reset, accept_sparse="csr", dtype=FLOATS)
+        with advised(*IMPUTE):
+            X = validate_data(
+                estimator,
+                plain(X),
+                reset=reset,
+                accept_sparse="csr",
+                dtype=FLOATS,
+                ensure_all_finite=finite,
+            )
         _check_magnitude(X.data if sp.issparse(X) else X, "X")
         return X if sp.issparse(X) else MatrixRows(X)
-    except ValueError as error:
-        if "could not convert string" not in str(error):
+    except (TypeError, ValueError) as error:
+        hint = array_hint(X) if any(words in str(error) for words in NO_NUMBER) else ""
+        if not hint:
             raise
-        raise ValueError(f"{error}. {encode_hint(text_columns(X))}") from error
+        raise type(error)(f"{error}. {hint}") from error
+
+
+def _has_missing(X: Any) -> bool:
+    return bool(np.isnan(X.data if sp.issparse(X) else X.matrix).any())
 
 
 def read_removed(rows: Any, n: int) -> NDArray[np.bool_]:

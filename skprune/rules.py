@@ -37,6 +37,7 @@ def examines_head(pruner: Any) -> bool:
         If parameters do not go together; the message says which.
     """
     named = names_layers(pruner)
+    _check_training(pruner)
     _check_curvature(pruner.curvature, head=not named)
     if named:
         _check_network_budget(pruner)
@@ -77,6 +78,18 @@ def what_is_retrained(pruner: Any, subject: Any = None) -> Any:
             "verify='refit' trains anew already; pass the estimator to retrain as verify."
         )
     return as_members(model)[0]
+
+
+def _check_training(pruner: Any) -> None:
+    """Refuse what a torch model was trained with where there is none."""
+    given = [name for name in ("loss", "weight_decay") if getattr(pruner, name) is not None]
+    if given and not (is_network(pruner.model) or is_network(what_is_retrained(pruner))):
+        raise ValueError(
+            f"{given[0]}={getattr(pruner, given[0])!r} is of a torch model, and here "
+            f"model={pruner.model!r} examines a table, with a loss and a penalty of its own. Leave "
+            f"{given[0]} out, choose the head by model (scoring= is what gaps are measured in), or "
+            "pass a network as model."
+        )
 
 
 def _check_curvature(curvature: str, *, head: bool) -> None:

@@ -39,12 +39,16 @@ def seeded(seed: int) -> Iterator[None]:
             np.random.set_state(numpy)  # noqa: NPY002 - as it was
 
 
-def set_random_states(estimator: Any, seed: int) -> None:
-    """Give every ``random_state`` of an estimator, nested ones as well, a seed of its own."""
+def set_random_states(estimator: Any, seed: int, *, unset: bool = False) -> None:
+    """Give every ``random_state`` of an estimator, nested ones as well, a seed of its own.
+
+    With ``unset`` only those that are None: what the user has fixed stays.
+    """
     names = [
         name
-        for name in sorted(estimator.get_params(deep=True))
-        if name == "random_state" or name.endswith("__random_state")
+        for name, value in sorted(estimator.get_params(deep=True).items())
+        if (name == "random_state" or name.endswith("__random_state"))
+        and not (unset and value is not None)
     ]
     if names:
         seeds = child_seeds(seed, len(names))

@@ -7,6 +7,7 @@ import re
 import imblearn.pipeline
 import numpy as np
 import pytest
+from imblearn.over_sampling import SMOTE, RandomOverSampler
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.cluster import KMeans
@@ -216,6 +217,47 @@ class TestSampler:
             pytest.raises(TypeError, match=r"Unexpected args: \{'colour'\} in fit_resample"),
         ):
             PruningSampler().set_fit_resample_request(colour=True)
+
+
+class TestPipelinesWithSamplers:
+    """Others' samplers change the rows, so that no row of the table is examined by what follows."""
+
+    PIPELINE = imblearn.pipeline.make_pipeline(
+        StandardScaler(), RandomOverSampler(random_state=0), LogisticRegression()
+    )
+
+    @pytest.fixture
+    def unbalanced(self, iris):
+        X, y = iris
+        return X[30:], (y == 0)[30:]
+
+    def test_around(self, unbalanced):
+        X, y = unbalanced
+        pruned = PrunedClassifier(self.PIPELINE, InfluencePruner(keep=0.4)).fit(X, y)
+        expected = InfluencePruner(keep=0.4, model="softmax").fit(X, y).sample_indices_
+        np.testing.assert_array_equal(pruned.sample_indices_, expected)
+        alone = clone(self.PIPELINE).fit(X[expected], y[expected])
+        np.testing.assert_array_equal(pruned.predict_proba(X), alone.predict_proba(X))
+
+    def test_as_the_judge(self, unbalanced):
+        pruner = InfluencePruner(keep=0.4, verify=self.PIPELINE, n_seeds=1)
+        assert pruner.fit(*unbalanced).gap_.level == "retrained"
+        with pytest.raises(ValueError, match=r"sampler RandomOverSampler.*leave out the weights"):
+            pruner.fit(*unbalanced, sample_weight=np.linspace(1, 2, 120))
+
+    def test_with_too_few_rows(self, unbalanced):
+        smote = imblearn.pipeline.make_pipeline(SMOTE(k_neighbors=10), LogisticRegression())
+        pruned = PrunedClassifier(smote, RandomPruner(0.1, random_state=0))
+        with pytest.raises(ValueError, match=r"n_neighbors.*sampler SMOTE.*min_per_class="):
+            pruned.fit(*unbalanced)
+        pruned.set_params(pruner__min_per_class=11, pruner__keep=0.3).fit(*unbalanced)
+
+    @pytest.mark.parametrize("nested", [False, True])
+    @pytest.mark.parametrize("pruner", [InfluencePruner(), ScorePruner()])
+    def test_as_the_model(self, unbalanced, pruner, nested):
+        model = make_pipeline(StandardScaler(), self.PIPELINE) if nested else self.PIPELINE
+        with pytest.raises(ValueError, match=r"holds the sampler RandomOverSampler.*verify="):
+            pruner.set_params(model=model).fit(*unbalanced)
 
 
 class TestMiddleOfAPlainPipeline:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse as sp
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import (
     LogisticRegression,
@@ -16,14 +19,16 @@ from sklearn.linear_model import (
     RidgeClassifier,
 )
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
+from torch.nn import MSELoss
 
 from skprune import (
     InfluencePruner,
     PrunedClassifier,
     PrunedRegressor,
     PruningSampler,
+    PruningWarning,
     RandomPruner,
     ScorePruner,
 )
@@ -33,6 +38,7 @@ D, T = load_diabetes(return_X_y=True)
 T = T + 0.5  # no whole numbers
 WORDS = np.array(["setosa", "versicolor", "virginica"])[Y]
 ONES = np.ones(150)
+TREES = HistGradientBoostingClassifier(max_iter=3)
 NAMED = pd.DataFrame(X, columns=list("abcd"))
 
 
@@ -71,6 +77,21 @@ ROWS = {
     "one row": (fit(X[:1], Y[:1]), ValueError, [r"1 sample\(s\)", "minimum of 2"]),
     "one row of each class": (
         fit(X[49:51], Y[49:51]), ValueError, ["2 rows", "losing a class", "pass X_val and y_val"]),
+    "NaN for the trees' head": (
+        lambda: InfluencePruner(model=LogisticRegression(), verify=TREES).fit(
+            spoil(X, np.nan), Y), ValueError,
+        ["Input X contains NaN. The head", r"model=make_pipeline\(SimpleImputer\("]),
+    "NaN behind a scaler": (
+        lambda: InfluencePruner(model=make_pipeline(StandardScaler(), LogisticRegression())).fit(
+            spoil(X, np.nan), Y), ValueError, ["contains NaN. The head", "SimpleImputer"]),
+    "a category that is held out": (
+        lambda: InfluencePruner(
+            model=make_pipeline(OneHotEncoder(), LogisticRegression()), validation_fraction=0.5
+        ).fit(X, Y), ValueError, ["Found unknown categories", 'handle_unknown="ignore"']),
+    "a category that was pruned": (
+        lambda: InfluencePruner(
+            keep=0.2, verify=make_pipeline(OneHotEncoder(), LogisticRegression())).fit(X, Y),
+        ValueError, ["Found unknown categories", 'handle_unknown="ignore"']),
     "no columns": (fit(X[:, :0], Y), ValueError, [r"0 feature\(s\)", r"\(150, 0\)"]),
     "fewer targets": (fit(X, Y[:100]), ValueError, ["inconsistent numbers", r"\[150, 100\]"]),
     "X is None": (fit(None, Y), ValueError, ["Expected 2D array"]),
@@ -89,6 +110,33 @@ ROWS = {
         ["could not convert string to float: .*setosa", r"OneHotEncoder\(.*\[1\]"]),
 }  # fmt: skip
 
+HOURS = pd.date_range("2024", periods=150, freq="h")
+TIMES = {
+    "timestamps": NAMED.assign(when=HOURS.tz_localize("Europe/Berlin")),
+    "durations": NAMED.assign(when=HOURS - HOURS[0]),
+    "periods": NAMED.assign(when=HOURS.to_period("D")),
+    "dates": NAMED.assign(when=HOURS.date),
+    "polars": pl.DataFrame({"a": X[:, 0], "when": HOURS.to_numpy()}),
+    "polars' objects": pl.DataFrame({"a": X[:, 0], "when": pl.Series(HOURS.date, dtype=pl.Object)}),
+    "an array": np.array([HOURS, HOURS]).T,
+    "an array of objects": np.column_stack([X.astype(object), HOURS.to_pydatetime()]),
+}
+
+
+@pytest.mark.parametrize("table", TIMES.values(), ids=TIMES)
+def test_times_are_not_one_hot_encoded(table):
+    advice = r"(?s)Give dates as numbers.*TableVectorizer"
+    with pytest.raises((TypeError, ValueError), match=advice) as caught:
+        InfluencePruner().fit(table, Y)
+    assert "OneHotEncoder" not in str(caught.value)
+
+
+def test_times_beside_words():
+    table = NAMED.assign(when=HOURS, word=WORDS)
+    words = [r"2 of 6 columns.*when \(datetime.*, word", r"ignore\"\), \['word'\]", "as numbers"]
+    refusal(fit(table, Y), ValueError, words)
+
+
 TARGETS = {
     "y is None": (fit(X, None), ValueError, ["InfluencePruner requires y to be passed"]),
     "y is left out": (lambda: InfluencePruner().fit(X), ValueError, ["requires y to be passed"]),
@@ -105,7 +153,11 @@ TARGETS = {
         fit(X, labels(pd.NA, "string")), ValueError, ["y contains NaN or None in 1 row"]),
     "no category": (
         fit(X, labels(None, "category")), ValueError, ["y contains NaN or None in 1 row"]),
-    "words and numbers": (fit(X, labels(1)), ValueError, ["Unknown label type"]),
+    "words and numbers": (fit(X, labels(1)), ValueError, ["mixes objects of type int and str"]),
+    "words and numbers in a list": (
+        fit(X, [1, "a"] * 75), ValueError, ["mixes objects of type int and str"]),
+    "tuples": (fit(X, pd.Series([(1, 2), (3, 4)] * 75)), ValueError, ["objects of type tuple"]),
+    "dates as objects": (fit(X, HOURS.date), ValueError, ["holds objects of type date"]),
     "dates": (
         fit(X, pd.date_range("2020", periods=150)), ValueError,
         ["dates or durations", "give labels or numbers"]),
@@ -128,7 +180,14 @@ METADATA = {
     "no weight": (fit(X, Y, sample_weight=0 * ONES), ValueError, ["(?i)sample.weight", "zero"]),
     "one weight": (
         fit(X, Y, sample_weight=spoil(0 * ONES, 1.0)), ValueError,
+        ["at least 2 classes in the rows that have a weight", "1 class: 0"]),
+    "one number with a weight": (
+        fit(D, T, sample_weight=np.eye(len(T))[0]), ValueError,
         ["1 rows with a weight", "X_val and y_val"]),
+    "weights of one class": (
+        fit(X, Y, sample_weight=(Y == 1) * 1.0), ValueError, ["at least 2 classes", "1 class: 1"]),
+    "weights of one class, to rounding": (
+        fit(X, Y, sample_weight=np.where(Y == 1, 1e200, 1e-200)), ValueError, ["1 class: 1"]),
     "fewer weights": (
         fit(X, Y, sample_weight=ONES[:3]), ValueError, [r"sample_weight.shape == \(3,\)", "150"]),
     "NaN weight": (
@@ -222,6 +281,51 @@ def test_size_that_does_not_fit_the_table(pruner, keep, words):
     refusal(lambda: pruner(keep=keep).fit(X, Y), ValueError, words)
 
 
+@pytest.mark.parametrize("keep", [1, 20, 100])
+def test_a_number_that_may_be_a_percentage(keep):
+    pruner, rows = RandomPruner(keep, random_state=0), np.zeros((20_000, 1))
+    match = f"keep={keep} is a number of rows, {keep} of 20000.*keep={keep / 100}"
+    with pytest.warns(PruningWarning, match=match):
+        pruner.fit(rows, np.linspace(0, 1, 20_000))
+    assert len(pruner.sample_indices_) == keep
+
+
+@pytest.mark.parametrize(("keep", "n"), [(101, 20_000), (0.001, 20_000), (20, 2_000), (100, 150)])
+def test_numbers_that_are_none(keep, n):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RandomPruner(keep, random_state=0).fit(np.zeros((n, 1)), np.linspace(0, 1, n))
+
+
+@pytest.mark.parametrize("name", ["loss", "weight_decay"])
+@pytest.mark.parametrize("model", [None, LogisticRegression()])
+def test_what_a_network_was_trained_with_for_a_table(name, model):
+    pruner = InfluencePruner(model=model, **{name: 0.1 if name == "weight_decay" else MSELoss()})
+    words = [f"^{name}=.* is of a torch model", "model=.*examines a table", f"Leave {name} out"]
+    refusal(lambda: pruner.fit(X, Y), ValueError, words)
+
+
+BYTES = np.broadcast_to(np.int8(1), (10**6, 10**6))
+EMPTY = sp.csr_matrix((150, 2_000_000))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: InfluencePruner().fit(BYTES, np.arange(10**6) % 2), ["7.28 TiB as float64"]),
+        (lambda: ScorePruner().fit(X=BYTES, y=np.arange(10**6) % 2), ["7.28 TiB as float64"]),
+        (
+            lambda: InfluencePruner(curvature="dense").fit(EMPTY, Y),
+            ["786 TiB as .dense"],
+        ),
+        (lambda: InfluencePruner(curvature="ekfac").fit(EMPTY, Y), ["116 TiB as .ekfac", "0 entr"]),
+    ],
+)
+def test_memory_that_runs_out(call, words):
+    words = ["^Memory ran out .*(allocate|memory)", "Give float32, fewer columns", *words]
+    refusal(call, MemoryError, words)
+
+
 def test_minimum_per_class_above_the_budget():
     pruner = InfluencePruner(keep=30, min_per_class=20)
     refusal(lambda: pruner.fit(X, Y), ValueError, ["keep=30", "min_per_class", "60 for 3 classes"])
@@ -306,6 +410,24 @@ def fitted():
 def test_before_fit(call):
     with pytest.raises(NotFittedError, match="InfluencePruner"):
         call(InfluencePruner())
+
+
+@pytest.mark.parametrize(
+    "pruner",
+    [InfluencePruner(), RandomPruner(), PrunedClassifier(LogisticRegression()), PruningSampler()],
+    ids=lambda pruner: type(pruner).__name__,
+)
+@pytest.mark.parametrize("name", ["report_", "gap_", "sample_indices_", "subset_", "pruner_"])
+def test_fitted_attributes_before_fit(pruner, name):
+    with pytest.raises(NotFittedError, match=type(pruner).__name__):
+        getattr(pruner, name)
+    assert not hasattr(pruner, name)
+
+
+def test_attributes_that_nothing_has(fitted):
+    refusal(lambda: fitted.nonsense_, AttributeError, ["no attribute 'nonsense_'"])
+    refusal(lambda: fitted.subset_, AttributeError, ["there after fit.dataset"])
+    refusal(lambda: InfluencePruner().nonsense, AttributeError, ["no attribute 'nonsense'"])
 
 
 class TestOtherRows:

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
 from skprune.examine import cold_fit
+from skprune.memory import says_what_fits
 from skprune.models.encoding import HeadEncoder
 from skprune.prior import difficulty
 from skprune.reading import check_features, read_table
@@ -69,6 +70,7 @@ class ScorePruner(BasePruner):
         self.model = model
         self.min_per_class = min_per_class
 
+    @says_what_fits
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ScorePruner:
         """Fit the head, score the rows and keep the highest.
 

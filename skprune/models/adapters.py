@@ -6,11 +6,14 @@ The penalty convention is read off the model: see ``HeadSpec``.
 from __future__ import annotations
 
 import numbers
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
 from sklearn.base import is_classifier, is_regressor
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
@@ -22,7 +25,10 @@ from sklearn.linear_model import (
 )
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 from sklearn.utils.class_weight import compute_class_weight
+
+from skprune.exceptions import advised
 
 #: lam of the package's own heads, per row, on standardised columns.
 DEFAULT_STRENGTH = 1e-3
@@ -57,8 +63,9 @@ class HeadSpec:
     class_weight : None, "balanced" or dict
     balance_by_weight : bool
         Whether "balanced" sums sample weights or counts rows.
-    transformer : estimator, "standardise" or None
-        What turns the rows into features.
+    transformer : estimator, "standardise", "impute" or None
+        What turns the rows into features. "impute" fills in medians, adds indicators of what was
+        missing, and standardises.
     exact : bool
         Whether fitting the head to some of the rows is all that ``fit`` of the model does with
         them: no steps before it are fitted as well, no class weights are counted on the rows at
@@ -113,6 +120,14 @@ def read_model(model: Any, task: str) -> HeadSpec:
         )
         spec = HeadSpec(own_task, loss, DEFAULT_STRENGTH, "weight", transformer="standardise")
     elif isinstance(model, Pipeline):
+        sampler = sampler_in(model)
+        if sampler is not None:
+            raise ValueError(
+                f"model={type(model).__name__} holds the sampler {sampler}, which trains on rows "
+                "that are not those of the table, so that no row can be examined by it. Leave the "
+                "sampler out of model, and train the whole Pipeline on the kept rows: "
+                "PrunedClassifier(pipeline, pruner), or verify=pipeline to measure with it."
+            )
         last = model.steps[-1][1]
         if isinstance(last, Pipeline):  # a Pipeline in a Pipeline
             flat = [*model.steps[:-1], *last.steps]
@@ -120,8 +135,10 @@ def read_model(model: Any, task: str) -> HeadSpec:
         spec = read_model(last, task)
         if len(model) > 1:
             encode: Any = model[:-1]
-            if not spec.own:  # the package's own penalty is for columns of unit spread
-                encode = make_pipeline(encode, StandardScaler(with_mean=False))
+            if not spec.own:
+                # The model may take NaN; the package's own penalty is for columns of unit spread.
+                fill = SimpleImputer(strategy="median", add_indicator=True)
+                encode = make_pipeline(encode, fill, StandardScaler(with_mean=False))
             spec = replace(spec, transformer=encode, exact=False)
     else:
         spec = _read_linear_model(model) or _stand_in(model)
@@ -147,6 +164,35 @@ def _stand_in(model: Any) -> HeadSpec:
         "model must be None, 'softmax', 'ridge', a classifier or regressor of scikit-learn's kind, "
         f"a Pipeline that ends in one, or a torch model; got {model!r}."
     )
+
+
+def sampler_in(model: Any) -> str | None:
+    """Name of the step of imbalanced-learn's Pipeline ``model`` that makes or drops rows."""
+    steps = model.steps if isinstance(model, Pipeline) else []
+    names = (type(s).__name__ if hasattr(s, "fit_resample") else sampler_in(s) for _, s in steps)
+    return next(filter(None, names), None)
+
+
+@contextmanager
+def advised_of_sampler(model: Any) -> Iterator[None]:
+    """While ``model`` is trained on kept rows: say what to do if a sampler in it cannot."""
+    sampler = sampler_in(model)
+    advice = (
+        f"The sampler {sampler} was given the kept rows alone: let every class keep as many as it "
+        "needs with min_per_class=, and leave out weights, which the rows that it makes have not."
+    )
+    with advised("", advice) if sampler else nullcontext():
+        yield
+
+
+def takes_missing(estimator: Any) -> bool:
+    """Whether an estimator that is trained on the rows takes NaN in them."""
+    if not hasattr(estimator, "__sklearn_tags__"):
+        return False
+    if isinstance(estimator, Pipeline):
+        return takes_missing(estimator.steps[0][1])
+    inner = getattr(estimator, "estimator", None)  # of a search, a calibration ...
+    return bool(get_tags(estimator).input_tags.allow_nan) or takes_missing(inner)
 
 
 def _read_linear_model(model: Any) -> HeadSpec | None:

@@ -9,18 +9,35 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
+from skprune.exceptions import advised
 from skprune.losses import Loss, Sigmoid, Softmax, Squared
 from skprune.models.adapters import HeadSpec
 from skprune.models.features import DenseFeatures, Features, SparseFeatures, shared_tensor
 from skprune.models.head import HeadFit, HeadProblem, Penalty
+from skprune.seeds import set_random_states
 
 #: Kept as they come; other numbers become float64.
 FLOATS = [np.float64, np.float32, np.float16]
+#: What scikit-learn says of rows that it cannot take, and what to do about them.
+IMPUTE = (
+    "contains NaN",
+    "The head that chooses the rows takes no missing values, even where the estimator that is "
+    "trained on them does. Let its model impute: model=make_pipeline(SimpleImputer("
+    "add_indicator=True), StandardScaler(), LogisticRegression()), or Ridge() for numbers.",
+)
+UNKNOWN_CATEGORIES = (
+    "unknown categor",
+    "Rows that are held out or left out may have categories that no other row has; let the "
+    'encoder take them: OneHotEncoder(handle_unknown="ignore") or "infrequent_if_exist", '
+    'OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1).',
+)
 
 
 class MatrixRows:
@@ -64,6 +81,8 @@ class HeadEncoder:
     spec : HeadSpec
     classes : ndarray or None
         The labels, sorted, for classification.
+    seed : int, default=0
+        Of the steps of the model's Pipeline whose ``random_state`` is None.
 
     Attributes
     ----------
@@ -72,8 +91,8 @@ class HeadEncoder:
         that losses are in units of their variance. 1 for classification.
     """
 
-    def __init__(self, spec: HeadSpec, classes: NDArray[Any] | None) -> None:
-        self.spec, self.classes = spec, classes
+    def __init__(self, spec: HeadSpec, classes: NDArray[Any] | None, seed: int = 0) -> None:
+        self.spec, self.classes, self.seed = spec, classes, seed
         self.target_scale = 1.0
         self._transformer: Any = None
         self._affine: dict[str, Tensor] = {}
@@ -97,13 +116,20 @@ class HeadEncoder:
     ) -> HeadEncoder:
         """Learn the feature map, the class weights and the unit of the target."""
         transformer = self.spec.transformer
-        if isinstance(transformer, str):
+        if transformer == "impute":
+            fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+            scale = StandardScaler(with_mean=not sp.issparse(X))
+            self._transformer = make_pipeline(fill, scale)
+            self._transformer.fit(X, standardscaler__sample_weight=weights)
+        elif transformer == "standardise":
             if sp.issparse(X):
                 self._transformer = StandardScaler(with_mean=False).fit(X, sample_weight=weights)
             else:
                 self._affine = column_moments(_matrix_rows(X), weights)
         elif transformer is not None:
-            self._transformer = clone(transformer).fit(X, y)
+            self._transformer = clone(transformer)
+            set_random_states(self._transformer, self.seed, unset=True)
+            self._transformer.fit(X, y)
         if self.classes is None:
             scale, rounding = float(np.std(y)), 1e-14 * float(np.abs(y).max())
             self.target_scale = scale if scale > rounding else 1.0
@@ -183,8 +209,10 @@ class HeadEncoder:
         return P / P.sum(1, keepdims=True)
 
     def notes(self, problem: HeadProblem, fit: HeadFit) -> tuple[tuple[str, str], ...]:
-        """Lines for the report; a network has something to say of the head that it came with."""
-        return ()
+        """Lines for the report."""
+        if self.spec.transformer != "impute":
+            return ()
+        return (("missing", "the head sees medians and an indicator where values are missing"),)
 
     def _encode_labels(self, codes: NDArray[np.int64]) -> NDArray[np.float64]:
         binary = self.n_classes == 2
@@ -193,11 +221,13 @@ class HeadEncoder:
 
     def _features(self, X: Any) -> Features:
         if self._transformer is not None:
-            X = self._transformer.transform(X)
+            with advised(*UNKNOWN_CATEGORIES):
+                X = self._transformer.transform(X)
         intercept = self.spec.fit_intercept
         if not sp.issparse(X):
             return _matrix_rows(X).features(ones=intercept, **self._affine)
-        X = check_array(X, accept_sparse="csr", dtype=np.float64, input_name="X")
+        with advised(*IMPUTE):
+            X = check_array(X, accept_sparse="csr", dtype=np.float64, input_name="X")
         ones = np.ones((X.shape[0], int(intercept)))
         return SparseFeatures(sp.csr_matrix(sp.hstack([X, ones], format="csr")))
 
@@ -205,7 +235,8 @@ class HeadEncoder:
 def _matrix_rows(X: Any) -> MatrixRows:
     if isinstance(X, MatrixRows):
         return X
-    return MatrixRows(check_array(X, dtype=FLOATS, input_name="X"))
+    with advised(*IMPUTE):
+        return MatrixRows(check_array(X, dtype=FLOATS, input_name="X"))
 
 
 def column_moments(X: MatrixRows, weights: NDArray[np.float64] | None) -> dict[str, Tensor]:

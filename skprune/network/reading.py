@@ -10,7 +10,7 @@ from torch import nn
 
 from skprune.datasets import RowSource, as_source, is_dataset
 from skprune.network.encoding import SourceRows
-from skprune.reading import MANY_VALUES, Table, check_weights
+from skprune.reading import MANY_VALUES, Table, number_classes, read_weights
 
 #: Losses of one class, or one zero or one, a row; their targets may come as floating numbers.
 CLASS_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.BCELoss, nn.BCEWithLogitsLoss)
@@ -41,21 +41,16 @@ def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any) -> Table:
     source = as_source(X, y)
     if len(source) < 2:
         raise ValueError(f"Found {len(source)} row(s), while at least 2 are required.")
-    weights = check_weights(sample_weight, np.empty((len(source), 0)))
+    weights, unit = read_weights(sample_weight, np.empty((len(source), 0)))
     y = _read_targets(source, "y", loss)
     if not _are_classes(y, loss):
         if y.dtype.kind in "OUST":
             raise ValueError(f"The targets are words such as {y.flat[0]!r}; give numbers.")
-        return Table(_rows(source), y, np.zeros(len(y), dtype=np.int64), None, weights)
-    classes, codes = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(
-            f"Pruning a classification needs at least 2 classes; got 1 class: {classes[0]}."
-        )
-    codes = codes.reshape(len(y)).astype(np.int64)
+        return Table(_rows(source), y, np.zeros(len(y), dtype=np.int64), None, weights, unit)
+    classes, codes = number_classes(y, weights)
     if y.dtype.kind in "OUST":  # whoever trains on these rows gets numbers as well
         source, y = as_source(X, codes), codes
-    return Table(_rows(source), y, codes, classes, weights)
+    return Table(_rows(source), y, codes, classes, weights, unit)
 
 
 def read_validation_rows(X: Any, y: Any, table: Table, loss: Any) -> Table:

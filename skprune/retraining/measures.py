@@ -20,7 +20,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelBinarizer
 
 from skprune.containers import n_rows, plain, take_rows
+from skprune.exceptions import advised
 from skprune.gap import JACKKNIFE_GROUPS
+from skprune.models.encoding import UNKNOWN_CATEGORIES
 from skprune.retraining.trainers import Data
 from skprune.subset import Rows
 
@@ -95,7 +97,8 @@ class LossMeasure(Measure):
 
     def score(self, fitted: Any) -> Score:
         """Minus the mean loss."""
-        parts = -np.asarray(self.losses(fitted), dtype=np.float64)
+        with advised(*UNKNOWN_CATEGORIES):
+            parts = -np.asarray(self.losses(fitted), dtype=np.float64)
         return Score(float(self.weights @ parts), parts)
 
     def row_variance(self, parts: Floats) -> tuple[float, int]:
@@ -167,7 +170,7 @@ def estimator_measure(
     ValueError
         If the estimator does not offer what ``scoring`` needs.
     """
-    y, weights = np.asarray(plain(held_out.y)), held_weights(held_out, n_rows(held_out.y))
+    y, weights = np.asarray(plain(held_out.y)), row_weights(held_out, n_rows(held_out.y))
     if scoring != "loss":
         measure: Measure = scorer_measure(
             scoring, lambda rows: take_rows(held_out.X, rows), held_out.y
@@ -221,10 +224,11 @@ def _constant_score(measure: Measure, estimator: Any, train: Data) -> Score | No
     """Score of the shares of the classes, or of the mean of the target; None if there is none."""
     y = np.asarray(plain(train.y))
     dummy = DummyRegressor() if is_regressor(estimator) else DummyClassifier(strategy="prior")
-    dummy.fit(np.zeros((len(y), 1)), y, sample_weight=train.weights)
+    weights = row_weights(train, len(y))
+    dummy.fit(np.zeros((len(y), 1)), y, sample_weight=weights)
     if isinstance(_last_step(estimator), RidgeClassifier):
         codes = LabelBinarizer(neg_label=-1).fit_transform(y)
-        mean = np.average(codes, axis=0, weights=train.weights)
+        mean = np.average(codes, axis=0, weights=weights)
         dummy.decision_function = lambda X: np.tile(mean, (n_rows(X), 1))
     try:
         return measure.score(dummy)
@@ -236,17 +240,19 @@ def _last_step(estimator: Any) -> Any:
     return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
 
 
-def held_weights(held_out: Data, n: int) -> Floats:
-    """Weights of the held-out rows, ones by default."""
-    given = np.ones(n) if held_out.weights is None else held_out.weights
-    return np.asarray(given, dtype=np.float64)
+def row_weights(data: Data, n: int) -> Floats:
+    """Weights of the rows, ones by default; the largest is 1, so that no sum overflows."""
+    if data.weights is None:
+        return np.ones(n)
+    given = np.asarray(data.weights, dtype=np.float64)
+    return given / given.max()
 
 
 def total_variance(train: Data, y: Any = None) -> float:
     """Weighted variance of the training targets, summed over columns; 1 if they are constant."""
     values = np.asarray(plain(train.y if y is None else y), dtype=np.float64)
     values = values.reshape(len(values), -1)
-    weights = np.ones(len(values)) if train.weights is None else np.asarray(train.weights)
+    weights = row_weights(train, len(values))
     weights = weights / weights.sum()
     variance = float((weights @ np.square(values - weights @ values)).sum())
     rounding = 1e-28 * float((weights @ np.square(values)).sum())
@@ -276,7 +282,7 @@ def scorer_measure(
         def on(rows: Rows) -> float:
             X = everything if len(rows) == n else take(rows)
             try:
-                with answers.about(X, rows):
+                with answers.about(X, rows), advised(*UNKNOWN_CATEGORIES):
                     return float(score(fitted, X, take_rows(y, rows)))
             except (AttributeError, TypeError, ValueError) as error:
                 raise ValueError(

@@ -18,7 +18,7 @@ from skprune.retraining.measures import (
     Floats,
     LossMeasure,
     Measure,
-    held_weights,
+    row_weights,
     scorer_measure,
     total_variance,
 )
@@ -48,7 +48,7 @@ class Outputs:
         self.y = self.source.targets()[self.positions]
         source, positions = train.source()
         self.y_train = source.targets()[positions]
-        self.train, self.weights = train, held_weights(held_out, len(self.positions))
+        self.train, self.weights = train, row_weights(held_out, len(self.positions))
         self.loss, self.device, self.batch_size = loss, device, batch_size
 
     def of(self, module: nn.Module) -> tuple[Tensor, RowLoss, torch.device]:

@@ -15,6 +15,7 @@ from torch import nn
 
 from skprune.containers import take_rows
 from skprune.datasets import RowSource, as_source, is_dataset
+from skprune.models.adapters import advised_of_sampler, sampler_in
 from skprune.network.adapters import call_trainer, fit_skorch, is_skorch
 from skprune.network.encoding import SourceRows
 from skprune.seeds import seeded, set_random_states
@@ -94,6 +95,8 @@ class EstimatorTrainer(Trainer):
     ------
     TypeError
         If the rows are a dataset.
+    ValueError
+        If there are weights and a sampler, which changes the rows that they are of.
 
     Attributes
     ----------
@@ -110,6 +113,12 @@ class EstimatorTrainer(Trainer):
             )
         self.estimator, self.data = estimator, data
         self.weight_name = None if data.weights is None else _weight_name(estimator)
+        if self.weight_name is not None and sampler_in(estimator):
+            raise ValueError(
+                f"The Pipeline to retrain holds the sampler {sampler_in(estimator)}, and "
+                "sample_weight has no entries for the rows that it makes; leave out the weights, "
+                "or the sampler."
+            )
 
     def __len__(self) -> int:
         """Number of rows there are."""
@@ -121,7 +130,9 @@ class EstimatorTrainer(Trainer):
         weights = {}
         if self.weight_name is not None:
             weights[self.weight_name] = take_rows(self.data.weights, rows)
-        return estimator.fit(take_rows(self.data.X, rows), take_rows(self.data.y, rows), **weights)
+        X, y = take_rows(self.data.X, rows), take_rows(self.data.y, rows)
+        with advised_of_sampler(estimator):
+            return estimator.fit(X, y, **weights)
 
 
 class SkorchTrainer(Trainer):
