@@ -87,11 +87,8 @@ class ScorePruner(BasePruner):
         table, spec = read_table(self, X, y, sample_weight, self.model)
         minima = table.minima(self.min_per_class)
         size = resolve_size(self.keep, len(table), minima)
-        problem = (
-            HeadEncoder(spec, table.classes)
-            .fit(table.X, table.y, table.weights)
-            .problem(table.X, table.y, table.weights)
-        )
+        rows = (table.X, table.y, table.weights)
+        problem = HeadEncoder(spec, table.classes).fit(*rows).reduce(*rows).problem(*rows)
         fit = cold_fit(problem)[0]
         self.scores_ = difficulty(self.criterion, problem, fit)
         self._keep(largest_subset(self.scores_, size, table.codes, minima), len(table))

@@ -18,6 +18,7 @@ from skprune.losses import Loss, Sigmoid, Softmax, Squared
 from skprune.models.adapters import HeadSpec
 from skprune.models.features import DenseFeatures, Features, SparseFeatures, shared_tensor
 from skprune.models.head import HeadFit, HeadProblem, Penalty
+from skprune.models.span import Span
 
 #: Kept as they come; other numbers become float64.
 FLOATS = [np.float64, np.float32, np.float16]
@@ -75,6 +76,7 @@ class HeadEncoder:
     def __init__(self, spec: HeadSpec, classes: NDArray[Any] | None) -> None:
         self.spec, self.classes = spec, classes
         self.target_scale = 1.0
+        self._span: Span | None = None
         self._transformer: Any = None
         self._affine: dict[str, Tensor] = {}
         self._class_weight = np.ones(0 if classes is None else len(classes))
@@ -142,9 +144,9 @@ class HeadEncoder:
         if self.classes is not None:
             codes = np.searchsorted(self.classes, y)
             weights = weights * self._class_weight[codes]
-            targets = self._encode_labels(codes)
+            encoded = self._encode_labels(codes)
         else:
-            targets = (np.asarray(y, dtype=np.float64) / self.target_scale)[:, None]
+            encoded = (np.asarray(y, dtype=np.float64) / self.target_scale)[:, None]
         mask = torch.ones(features.shape[1], 1, dtype=torch.float64)
         if self.spec.fit_intercept:
             scaling = self.spec.intercept_scaling
@@ -152,7 +154,27 @@ class HeadEncoder:
         w = torch.from_numpy(np.ascontiguousarray(weights)).to(device)
         shares = {"total": None, "weight": w, "count": torch.ones_like(w)}[self.spec.convention]
         penalty = Penalty(self.spec.strength, mask.to(device), shares)
-        return HeadProblem(features, torch.from_numpy(targets).to(device), w, self.loss, penalty)
+        targets = torch.from_numpy(encoded).to(device)
+        return self._spanned(HeadProblem(features, targets, w, self.loss, penalty))
+
+    def reduce(
+        self,
+        X: Any,
+        y: NDArray[Any],
+        weights: NDArray[np.float64],
+        device: torch.device | str = "cpu",
+    ) -> HeadEncoder:
+        """From now on make problems in the span of the given rows, where that pays.
+
+        Give all rows that may ever be fitted; rows to measure on need not be among them.
+        """
+        self._span = None
+        problem = self.problem(X, y, weights, device)
+        self._span = Span(problem) if Span.pays(problem) else None
+        return self
+
+    def _spanned(self, problem: HeadProblem) -> HeadProblem:
+        return problem if self._span is None else self._span.of(problem)
 
     def loss_unit(self, problem: HeadProblem) -> float:
         """Factor from the head's loss to the reported one: nats, or the share of Var(y).
