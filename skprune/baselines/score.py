@@ -11,11 +11,6 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
-from skprune.examine import cold_fit
-from skprune.models.encoding import HeadEncoder
-from skprune.prior import difficulty
-from skprune.reading import check_features, read_table
-from skprune.subset.start import largest_subset
 
 
 class ScorePruner(BasePruner):
@@ -83,6 +78,12 @@ class ScorePruner(BasePruner):
         ScorePruner
             self
         """
+        from skprune.examine import cold_fit
+        from skprune.models.encoding import HeadEncoder
+        from skprune.prior import difficulty
+        from skprune.reading import read_table
+        from skprune.subset.start import largest_subset
+
         self._validate_params()
         table, spec = read_table(self, X, y, sample_weight, self.model)
         minima = table.minima(self.min_per_class)
@@ -95,4 +96,6 @@ class ScorePruner(BasePruner):
         return self
 
     def _check_features(self, X: Any) -> None:
+        from skprune.reading import check_features
+
         check_features(self, X, self.model)
