@@ -14,6 +14,7 @@ from sklearn.utils import check_array
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
+from skprune.containers import take_rows
 from skprune.losses import Loss, Sigmoid, Softmax, Squared
 from skprune.models.adapters import HeadSpec
 from skprune.models.features import DenseFeatures, Features, SparseFeatures, shared_tensor
@@ -168,9 +169,10 @@ class HeadEncoder:
 
         Give all rows that may ever be fitted; rows to measure on need not be among them.
         """
-        self._span = None
-        problem = self.problem(X, y, weights, device)
-        self._span = Span(problem) if Span.pays(problem) else None
+        # One row tells how wide the features of all are: they are made for wide tables only.
+        row = np.zeros(1, dtype=np.int64)
+        if Span.pays(self.problem(take_rows(X, row), y[row], weights[row]), len(y)):
+            self._span = Span(self.problem(X, y, weights, device))
         return self
 
     def _spanned(self, problem: HeadProblem) -> HeadProblem:

@@ -56,10 +56,10 @@ class Span:
         self._inverse = self.basis.T * torch.where(scale != 0, scale, 1.0).square()
 
     @staticmethod
-    def pays(problem: HeadProblem) -> bool:
-        """Whether ``problem`` is smaller in the span of its rows."""
+    def pays(problem: HeadProblem, n: int) -> bool:
+        """Whether problems like this one, on n rows, are smaller in the span of their rows."""
         penalised = int(torch.count_nonzero(problem.penalty.mask))
-        return spanned_width(len(problem), penalised) < penalised
+        return spanned_width(n, penalised) < penalised
 
     def of(self, problem: HeadProblem) -> HeadProblem:
         """``problem`` in coordinates.
