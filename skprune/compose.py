@@ -14,7 +14,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import get_config
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, RegressorMixin, clone
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    MetaEstimatorMixin,
+    RegressorMixin,
+    clone,
+    is_classifier,
+    is_regressor,
+)
 from sklearn.utils import get_tags
 from sklearn.utils._metadata_requests import RequestMethod
 from sklearn.utils._param_validation import HasMethods
@@ -25,7 +33,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from skprune.baselines import RandomPruner, ScorePruner
 from skprune.containers import is_row_wise, n_rows, plain
-from skprune.models.adapters import is_readable
 from skprune.network.adapters import is_skorch
 from skprune.pruner import InfluencePruner
 
@@ -73,12 +80,13 @@ class _HasPruner:
         return InfluencePruner() if self.pruner is None else self.pruner
 
 
-def _set_model(pruner: Any, estimator: Any, task: str, default: str) -> None:
-    """Let a pruner without a model examine the estimator itself if it can, else ``default``."""
+def _set_model(pruner: Any, estimator: Any, default: str) -> None:
+    """Let a pruner without a model work for the estimator itself."""
     if isinstance(pruner, (InfluencePruner, ScorePruner)) and pruner.model is None:
-        network = isinstance(pruner, InfluencePruner) and is_skorch(estimator)
-        examined = network or is_readable(estimator, task)
-        pruner.set_params(model=clone(estimator) if examined else default)
+        known = is_classifier(estimator) or is_regressor(estimator)
+        if is_skorch(estimator):  # a score is that of a head
+            known = isinstance(pruner, InfluencePruner)
+        pruner.set_params(model=clone(estimator) if known else default)
 
 
 def _score(self: Any, X: Any, y: Any, **params: Any) -> float:
@@ -238,7 +246,7 @@ class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
 
     def _task_pruner(self) -> Any:
         pruner = clone(self._unfitted_pruner())
-        _set_model(pruner, self.estimator, "classification", "softmax")
+        _set_model(pruner, self.estimator, "softmax")
         return pruner
 
     def _check_target(self, y: Any) -> None:
@@ -284,7 +292,7 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
         pruner = clone(self._unfitted_pruner())
         if isinstance(pruner, RandomPruner):
             pruner.set_params(stratify=False)
-        _set_model(pruner, self.estimator, "regression", "ridge")
+        _set_model(pruner, self.estimator, "ridge")
         return pruner
 
 

@@ -1,4 +1,4 @@
-"""The gap: what a smaller training set costs on rows that took no part in it.
+"""The gap: what a smaller training set costs.
 
 gap = score(full) - score(pruned), so that positive is worse. The level says how it was found:
 "predicted" by one Newton step on the kept rows, "refit" by fitting the head on them, or
@@ -35,36 +35,72 @@ class Gap(float):
     scoring : str
         What was scored: "loss" is in nats (classification) or shares of Var(y).
     n_rows : int
-        Held-out rows.
+        Rows that it was measured on.
+    held_out : bool
+        Whether these rows took part in nothing. If not, they are all rows that the model on all
+        rows was fitted on: see ``skprune.search.carry_over``.
     """
 
     standard_error: float
     level: str
     scoring: str
     n_rows: int
+    held_out: bool
 
     def __new__(
-        cls, value: float, standard_error: float, level: str, scoring: str, n_rows: int
+        cls,
+        value: float,
+        standard_error: float,
+        level: str,
+        scoring: str,
+        n_rows: int,
+        held_out: bool = True,
     ) -> Gap:
         """Create a gap of ``value``; the other arguments are the attributes."""
         self = super().__new__(cls, value)
         self.standard_error, self.level = standard_error, level
-        self.scoring, self.n_rows = scoring, n_rows
+        self.scoring, self.n_rows, self.held_out = scoring, n_rows, held_out
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        args = (float(self), self.standard_error, self.level, self.scoring, self.n_rows)
-        return (Gap, args)
+        args = (float(self), self.standard_error, self.level, self.scoring)
+        return (Gap, (*args, self.n_rows, self.held_out))
 
     def __repr__(self) -> str:
         return (
             f"Gap({float(self):+.4g} +- {self.standard_error:.2g}, {self.level}, {self.scoring}, "
-            f"{self.n_rows} held-out rows)"
+            f"{self.measured_on})"
         )
+
+    @property
+    def measured_on(self) -> str:
+        """The rows that it was measured on, in words."""
+        return f"{self.n_rows:,} held-out rows" if self.held_out else f"all {self.n_rows:,} rows"
 
     def within(self, max_gap: float) -> bool:
         """Whether the gap plus one standard error is allowed (False for a NaN)."""
         return float(self) + self.standard_error <= max_gap
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the model on all rows has learned: a budget that is larger means nothing.
+
+    Attributes
+    ----------
+    score : float
+        Of the model on all rows; minus the loss, or what the scorer says.
+    gap : Gap
+        Of a constant prediction (the shares of the classes, or the mean of the target): the score
+        of the model on all rows minus that of the constant.
+    """
+
+    score: float
+    gap: Gap
+
+    def covers(self, max_gap: float) -> bool:
+        """Whether a budget is smaller than all that could be lost."""
+        return float(self.gap) > max_gap
 
 
 @dataclass(frozen=True)
@@ -74,19 +110,22 @@ class HeldOut:
     Parameters
     ----------
     problem : HeadProblem
-        The held-out rows, encoded as the training rows are.
+        The rows, encoded as the training rows are.
     unit : float
         Factor from the head's loss to the reported one.
     scoring : str
         Name of what is scored.
     scorer : callable or None
         None is the loss.
+    held_out : bool, default=True
+        Whether the rows took part in nothing, or are those that the head is fitted on.
     """
 
     problem: HeadProblem
     unit: float
     scoring: str
     scorer: Scorer | None
+    held_out: bool = True
 
     def outputs(self, theta: Tensor) -> Tensor:
         """Phi @ theta on the held-out rows."""
@@ -98,13 +137,31 @@ class HeldOut:
 
     def gap(self, full: Tensor, pruned: Tensor, level: str) -> Gap:
         """Gap between two heads (D, K), with the standard error of the paired difference."""
-        Z_full, Z_pruned = self.outputs(full), self.outputs(pruned)
-        n = len(self.problem)
+        return self._gap(self.outputs(full), self.outputs(pruned), level)
+
+    def learned(self, theta: Tensor, problem: HeadProblem) -> Learned:
+        """What the head ``theta`` knows beyond the mean of the targets it was fitted to.
+
+        Parameters
+        ----------
+        theta : Tensor of shape (D, K)
+        problem : HeadProblem
+            The rows that it was fitted on.
+        """
+        Z = self.outputs(theta)
+        mean = (problem.weights @ problem.targets) / problem.weights.sum()
+        gap = self._gap(Z, problem.loss.link(mean).expand_as(Z), "refit")
+        if self.scorer is None:
+            weights = self.problem.weights
+            return Learned(-float(weights @ self.losses(Z)) / float(weights.sum()), gap)
+        return Learned(self.scorer(Z, np.arange(len(Z))), gap)
+
+    def _gap(self, Z_full: Tensor, Z_pruned: Tensor, level: str) -> Gap:
         if self.scorer is None:
             value, error = self._paired_loss(Z_full, Z_pruned)
         else:
             value, error = self._jackknife(self.scorer, Z_full, Z_pruned)
-        return Gap(value, error, level, self.scoring, n)
+        return Gap(value, error, level, self.scoring, len(self.problem), self.held_out)
 
     def gradient(self, theta: Tensor) -> Tensor:
         """Gradient (D, K) of the mean reported loss at theta."""

@@ -33,6 +33,10 @@ class Loss(ABC):
         """What the head predicts: class probabilities, or the outputs themselves."""
 
     @abstractmethod
+    def link(self, P: Tensor) -> Tensor:
+        """Outputs at which the mean is ``P``; a mean that no outputs have is moved to one."""
+
+    @abstractmethod
     def hessian_product(self, P: Tensor, V: Tensor) -> Tensor:
         """h_i v_i for the rows v_i of ``V``, shape (n, K)."""
 
@@ -64,6 +68,9 @@ class Softmax(Loss):
     def mean(self, Z: Tensor) -> Tensor:
         return torch.softmax(Z, dim=1)
 
+    def link(self, P: Tensor) -> Tensor:
+        return P.clamp_min(torch.finfo(P.dtype).eps).log()
+
     def hessian_product(self, P: Tensor, V: Tensor) -> Tensor:
         weighted = P * V
         return weighted.sub_(P * weighted.sum(1, keepdim=True))
@@ -92,6 +99,9 @@ class Sigmoid(Loss):
     def mean(self, Z: Tensor) -> Tensor:
         return torch.sigmoid(Z)
 
+    def link(self, P: Tensor) -> Tensor:
+        return torch.logit(P, eps=torch.finfo(P.dtype).eps)
+
     def hessian_product(self, P: Tensor, V: Tensor) -> Tensor:
         return P * (1.0 - P) * V
 
@@ -113,6 +123,9 @@ class Squared(Loss):
 
     def mean(self, Z: Tensor) -> Tensor:
         return Z
+
+    def link(self, P: Tensor) -> Tensor:
+        return P
 
     def hessian_product(self, P: Tensor, V: Tensor) -> Tensor:
         return V.clone()

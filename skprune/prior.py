@@ -57,7 +57,7 @@ class Prior:
     def in_words(self) -> str:
         """Which start is in force, and what that means for other models."""
         if self.odds is None and self.name is None:
-            return "uniform within classes; the gap is this model's, measure others"
+            return "uniform within classes"
         name = f'"{self.name}"' if self.name else "given"
         return f"prior {name}: for this model alone, others may do worse than random"
 

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,9 +41,10 @@ from skprune.reading import (
     read_table,
     read_validation,
 )
-from skprune.regimes.base import Outcome, Settings, class_counts
+from skprune.regimes.base import Outcome, Settings
 from skprune.regimes.head import prune_head
 from skprune.regimes.network import prune_network
+from skprune.regimes.outcome import class_counts
 from skprune.removal import GroupInfluence
 from skprune.retraining import Data, make_retraining
 from skprune.rules import check_rows, examines_head, what_is_retrained
@@ -329,25 +331,31 @@ class InfluencePruner(BasePruner):
         if len(counted) < len(whole):
             table = whole.take(counted)
         seed, held_out = self._seed(table), None
-        inner, outer = np.arange(len(table)), None
-        if validation is None:
-            groups = None if groups is None else np.asarray(groups)[counted]
-            inner, outer = hold_out(table, self.validation_fraction, groups, seed)
-            validation = table.take(outer)
-            held_out = self._data(X, y, whole, counted[outer])
-        else:
-            held_out = self._data(X_val, y_val, validation, np.arange(len(validation)))
         fixed = None
         if self.keep is not None:
             minima = table.minima(self.min_per_class)
             fixed = min(len(table), resolve_size(self.keep, len(whole), minima))
-        retrained = what_is_retrained(self)
-        retraining = None
+        retrained = what_is_retrained(self, subject)
+        # The excess loss on all rows tells the gap of linear models, and of no others.
+        linear = isinstance(subject, HeadSpec) and subject.own and retrained is self.model
+        inner, outer = np.arange(len(table)), None
+        if validation is None:
+            groups = None if groups is None else np.asarray(groups)[counted]
+            fraction = self.validation_fraction
+            if fixed is not None and retrained is not None and not linear:
+                # What is held out is not kept, and half of what goes is to be chosen.
+                fraction = min(fraction, (1 - fixed / len(table)) / 2)
+            inner, outer = hold_out(table, fraction, groups, seed)
+            validation = table.take(outer)
+            held_out = self._data(X, y, whole, counted[outer], retrained)
+        else:
+            rows = np.arange(len(validation))
+            held_out = self._data(X_val, y_val, validation, rows, retrained)
+        retraining = confirm = None
         if retrained is not None:
-            retraining = make_retraining(
+            retrain = partial(
+                make_retraining,
                 retrained,
-                self._data(X, y, whole, counted[inner]),
-                held_out,
                 scoring=self.scoring,
                 loss=self.loss,
                 n_seeds=self.n_seeds,
@@ -355,6 +363,10 @@ class InfluencePruner(BasePruner):
                 device=self.device,
                 batch_size=self.batch_size,
             )
+            retraining = retrain(self._data(X, y, whole, counted[inner], retrained), held_out)
+            if linear:
+                every = self._data(X, y, whole, counted, retrained)
+                confirm = partial(retrain, every, every)
         if isinstance(subject, Network):
             numbers = len(table) * subject.n_parameters
         else:
@@ -369,6 +381,7 @@ class InfluencePruner(BasePruner):
             prior=Prior(self.prior, len(whole), counted),
             refit=head_only and self.verify is not None,
             retraining=retraining,
+            confirm=confirm,
             retrained=type(retrained).__name__,
             min_per_class=self.min_per_class,
             inner=inner,
@@ -389,9 +402,8 @@ class InfluencePruner(BasePruner):
         self._finish(found, whole, counted)
         return self
 
-    def _data(self, X: Any, y: Any, table: Table, rows: Rows) -> Data:
+    def _data(self, X: Any, y: Any, table: Table, rows: Rows, retrained: Any) -> Data:
         """Some rows as an estimator takes them; those of a network as positions."""
-        retrained = what_is_retrained(self)
         estimator = hasattr(retrained, "fit") and not is_network(retrained)
         if isinstance(table.X, SourceRows) and not (estimator and not is_dataset(X)):
             return Data(table.X.take_rows(rows), weights=table.weights[rows])
@@ -423,7 +435,7 @@ class InfluencePruner(BasePruner):
 
     def _finish(self, found: Outcome, whole: Table, counted: Rows) -> None:
         """Set the fitted attributes; ``counted`` are the rows of the table that were examined."""
-        kept = counted[found.kept] if found.pruned else np.arange(len(whole))
+        kept = counted[found.kept] if found.report.met else np.arange(len(whole))
         self._keep(kept, len(whole))
         self._study, self._counted = found.study, counted
         self.scores_: NDArray[np.float64] = np.zeros(len(whole))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from skprune.gap import Gap
+from skprune.gap import Gap, Learned
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ class PruningReport:
         Gap of the kept rows by a Newton step, by refitting the head, and by retraining the model.
     random : Gap or None
         That of a stratified random subset of the same size, by the last of these that was done.
+    trial : Gap or None
+        The gap by which the size was chosen, without the held-out rows; None if it is the above.
+    learned : Learned or None
+        Scores of the model on all rows and of a constant prediction.
+    refused : str
+        Why fewer rows were not allowed, in words; empty if none were tried.
     max_gap : float or None
         The budget; None if the size was fixed.
     prior : str
@@ -65,6 +71,9 @@ class PruningReport:
     refit: Gap | None
     retrained: Gap | None
     random: Gap | None
+    trial: Gap | None
+    learned: Learned | None
+    refused: str
     max_gap: float | None
     prior: str
     model: str
@@ -114,6 +123,12 @@ class PruningReport:
         ):
             if gap is not None:
                 yield name if "," in name else f"random, {gap.level}", _show(gap)
+        if self.trial is not None:
+            yield "gap, in the search", _show(self.trial)
+        if self.refused:
+            yield "fewer rows", self.refused
+        if self.learned is not None:
+            yield "scores", _scores(self.learned)
         yield "start", self.prior
         yield "model", f"{self.model}; gradient norm {self.gradient_norm:.1e}"
         yield from self.notes
@@ -141,7 +156,7 @@ class PruningReport:
 
     def __str__(self) -> str:
         lines = ["Pruning report"]
-        lines += [f"  {name:<17} {value}" for name, value in self.lines()]
+        lines += [f"  {name:<18} {value}" for name, value in self.lines()]
         if self.classes:
             width = max(5, *(len(str(c.label)) for c in self.classes))
             lines.append(f"  {'class':<{width}} {'rows':>9} {'kept':>9} {'share':>7}")
@@ -173,4 +188,15 @@ class PruningReport:
 
 def _show(gap: Gap) -> str:
     value = f"{float(gap):+.4f} +- {gap.standard_error:.4f} {gap.scoring}"
-    return f"{value} ({gap.n_rows:,} held-out rows)"
+    return f"{value} ({gap.measured_on})"
+
+
+def _scores(learned: Learned) -> str:
+    """What all rows and a constant prediction score; losses as losses."""
+    gap = learned.gap
+    sign = -1.0 if gap.scoring == "loss" else 1.0
+    full, constant = sign * learned.score, sign * (learned.score - float(gap))
+    return (
+        f"{gap.scoring} {full:.4g} with all rows, {constant:.4g} by a constant prediction "
+        f"({gap.measured_on})"
+    )

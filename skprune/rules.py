@@ -6,6 +6,7 @@ from typing import Any
 
 from skprune.curvature import CURVATURES
 from skprune.datasets import is_dataset
+from skprune.models.adapters import HeadSpec
 from skprune.network.adapters import as_members, is_network
 from skprune.network.curvature import CURVATURES as NETWORK_CURVATURES
 
@@ -51,10 +52,22 @@ def check_rows(model: Any, X: Any) -> None:
         )
 
 
-def what_is_retrained(pruner: Any) -> Any:
-    """What is retrained to measure a gap; None if nothing is."""
+def what_is_retrained(pruner: Any, subject: Any = None) -> Any:
+    """What is retrained to measure a gap; None if nothing is.
+
+    Parameters
+    ----------
+    pruner : InfluencePruner
+    subject : HeadSpec or Network, optional
+        What its model was read as. A model whose head alone does not say what its ``fit`` makes
+        of fewer rows is retrained unless the user says otherwise; where it is not linear, and
+        its trainings may be dear, only for a budget.
+    """
     verify, model = pruner.verify, pruner.model
-    if verify is None or verify in ("auto", "refit"):
+    if isinstance(verify, str) and verify == "auto" and isinstance(subject, HeadSpec):
+        wanted = not subject.exact and (subject.own or pruner.keep is None)
+        return model if wanted else None
+    if verify is None or (isinstance(verify, str) and verify in ("auto", "refit")):
         return None
     if not isinstance(verify, str):
         return verify

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.curvature import Curvature
-from skprune.gap import Gap, HeldOut
+from skprune.gap import Gap, HeldOut, Learned
 from skprune.influence import HeadInfluence
 from skprune.models.head import HeadFit, HeadProblem, fit_head, newton_step
 from skprune.subset import Rows, Selection, select_rows
@@ -45,24 +45,21 @@ class Trial:
         By refitting the head on the kept rows.
     random : Gap or None
         The same for a stratified random subset of this size.
-    fit : HeadFit or None
-        The refitted head.
     seconds : float
         Selection and measurement, without the random baseline.
-    select_seconds : float
-        Selection alone.
     retrained : Gap or None
         By retraining the whole model on the kept rows.
+    failure : str
+        What the model said where it could not be trained on these rows; else empty.
     """
 
     selection: Selection
     predicted: Gap
     measured: Gap | None
     random: Gap | None
-    fit: HeadFit | None
     seconds: float
-    select_seconds: float
     retrained: Gap | None = None
+    failure: str = ""
 
     @property
     def size(self) -> int:
@@ -88,6 +85,12 @@ class Trials(Protocol):
 
     def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
         """Choose ``size`` rows and measure their gap."""
+
+    def random_gap(self, size: int) -> Gap:
+        """The gap of a stratified random subset of ``size`` rows."""
+
+    def learned(self) -> Learned | None:
+        """What the model on all rows has learned, if it can be told."""
 
     def __len__(self) -> int: ...
 
@@ -147,7 +150,6 @@ class Bench:
         """Select ``size`` rows, starting within the rows ``warm``, and measure their gap."""
         begin = time.perf_counter()
         selection = self.select(size, warm)
-        select_seconds = time.perf_counter() - begin
         kept = self.problem.subset(torch.from_numpy(selection.indices))
         newton = self.theta + newton_step(kept, self.theta, self.curvature.solve)
         predicted = self.held_out.gap(self.theta, newton, "predicted")
@@ -155,7 +157,11 @@ class Bench:
         measured = None if fit is None else self.held_out.gap(self.theta, fit.theta, "refit")
         seconds = time.perf_counter() - begin
         random = self.random_gap(size) if self.refit and with_random else None
-        return Trial(selection, predicted, measured, random, fit, seconds, select_seconds)
+        return Trial(selection, predicted, measured, random, seconds)
+
+    def learned(self) -> Learned:
+        """What the head of all rows has learned."""
+        return self.held_out.learned(self.theta, self.problem)
 
     def select(self, size: int, warm: Rows | None) -> Selection:
         """Rows that cancel in the metric of all rows; if they are few, then in their own.
@@ -253,17 +259,22 @@ def carry_over(
     trials: list[Trial],
     fixed: int | None,
     max_gap: float,
-) -> tuple[Trial | None, Rows]:
-    """Keep the trial's share of all rows.
+) -> tuple[Trial | None, Trial | None]:
+    """Keep the trial's share of all rows, and measure the rows that are kept.
 
-    A subset found at the edge of what is allowed need not carry over. Therefore the rows are
-    checked: their gap to the head of all rows, on the held-out rows, which that head has seen,
-    so that the check is on the safe side. If it fails, the trial's size grows.
+    A subset found at the edge of what is allowed need not carry over, and its gap, by which the
+    size was chosen, is too small. Therefore the rows that are handed out are measured themselves:
+    by the difference of the mean loss, over *all* rows, of the model fitted on them and the model
+    fitted on all rows. This is unbiased where the difference of the two models is independent of
+    the sampling error of the second one: with g the population's gradient at the optimum of all
+    rows and D the difference of the parameters, the true gap is g'D + D'HD/2, and only the first
+    term, whose mean is then zero, is not seen in the rows. (It does not hold for models that
+    fit every row by itself, such as trees.) If the gap is too large, the trial's size grows.
 
     Parameters
     ----------
     bench, whole : Trials
-        Of the trial, and of all rows.
+        Of the trial, and of all rows; the gaps of the second are measured on all rows.
     inner : ndarray
         Rows of the trial among all rows.
     best : Trial or None
@@ -271,30 +282,29 @@ def carry_over(
     trials : list of Trial
         Further trials are appended.
     fixed : int or None
-        Rows to keep if their number is given; then nothing is checked.
+        Rows to keep if their number is given; then they are measured, and kept anyway.
     max_gap : float
 
     Returns
     -------
     best : Trial or None
         The trial whose size was kept.
-    indices : ndarray
-        The kept rows.
+    final : Trial or None
+        The rows that are handed out, as positions among all rows, and their gap.
     """
     n, n_train = len(whole), len(bench)
     while best is not None:
         size = max(fixed or round(best.size / n_train * n), int(whole.minima.sum()))
-        if fixed:
-            return best, whole.select(size, None).indices
-        carried = whole.trial(size, inner[best.selection.indices], with_random=False)
-        if best.gap.within(max_gap) and carried.gap.within(max_gap):
-            return best, carried.selection.indices
+        warm = None if fixed else inner[best.selection.indices]
+        final = whole.trial(size, warm, with_random=False)
+        if fixed or (best.gap.within(max_gap) and final.gap.within(max_gap)):
+            return best, final
         larger = math.ceil(GROWTH * best.size)
         if larger >= n_train:
             break
         best = bench.trial(larger)
         trials.append(best)
-    return None, np.arange(n)
+    return None, None
 
 
 def path_table(
@@ -321,25 +331,56 @@ def path_table(
 
 
 def outcome(
-    keep: float | int | None, max_gap: float, level: str, best: Trial | None, trials: list[Trial]
+    keep: float | int | None,
+    max_gap: float,
+    level: str,
+    final: Trial | None,
+    trials: list[Trial],
+    learned: Learned | None,
 ) -> str:
     """What came of the request, in words; ``level`` is that of the gaps."""
     if keep is not None:
-        failed = best is not None and math.isnan(best.gap)
+        if final is not None and final.failure:
+            return f"the size was fixed (keep={keep!r}); the model cannot be trained on these rows"
+        failed = final is not None and math.isnan(final.gap)
         said = "is no number: a training diverged" if failed else "is a result"
         return f"the size was fixed (keep={keep!r}); its {level} gap {said}"
-    if best is not None:
+    if final is not None:
         return f"pruned: the {level} gap, with its standard error, is within {max_gap:g}"
+    beginning = f"cannot be pruned within max_gap={max_gap:g}, all rows are kept: "
+    if learned is not None and not learned.covers(max_gap):
+        return beginning + _nothing_to_lose(learned)
     reason = "there are too few rows to remove any"
     if trials:
         mildest = max(trials, key=lambda t: t.size)
-        reason = (
-            f"keeping {mildest.size:,} of the rows that are not held out already has a {level} gap "
-            f"of {float(mildest.gap):+.2g} +- {mildest.gap.standard_error:.1g}"
-        )
+        reason = f"keeping {mildest.size:,} of the rows that are not held out {refusal(mildest)}"
         if mildest.gap.within(max_gap):
             reason = "what was found without the held-out rows did not carry over to all rows"
     return (
-        f"cannot be pruned within max_gap={max_gap:g}, all rows are kept: {reason}; "
-        "allow a larger gap, fix the size with keep=, or bring more held-out rows as X_val"
+        f"{beginning}{reason}; allow a larger gap, fix the size with keep=, or bring more held-out "
+        "rows as X_val"
+    )
+
+
+def refusal(trial: Trial) -> str:
+    """Why a size was not allowed, in words."""
+    if trial.failure:
+        return f"leaves too few to train the model ({trial.failure})"
+    gap = trial.gap
+    return f"already has a {gap.level} gap of {float(gap):+.2g} +- {gap.standard_error:.1g}"
+
+
+def _nothing_to_lose(learned: Learned) -> str:
+    gap = learned.gap
+    measured = f"{float(gap):+.2g} +- {gap.standard_error:.1g} {gap.scoring}, {gap.measured_on}"
+    if float(gap) <= gap.standard_error:
+        return (
+            f"the model on all rows is no better than a constant prediction ({measured}), so that "
+            "any rows would do; mend it first (outliers, the scale of the columns, too strong a "
+            "penalty), score it by what it is good at (scoring=), or fix the size with keep="
+        )
+    return (
+        f"the budget is more than all that the model on all rows has learned over a constant "
+        f"prediction ({measured}), so that any rows would do; a tenth of it, "
+        f"max_gap={float(gap) / 10:.1g}, would mean something"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import skprune
 from skprune import InfluencePruner
 from skprune.cli import main
 from skprune.cli.demo import draw_path
-from skprune.cli.encode import encode_table, read_target
+from skprune.cli.encode import encode_table
 from skprune.cli.files import read_source
 from skprune.gap import Gap
 
@@ -95,7 +96,13 @@ def test_prunes_a_csv_file(data, out, frame, capsys):
     assert printed.err == ""
     assert "240 rows; target 'y', classification" in printed.out
     assert "columns examined: 2 numeric, 1 date, 1 text (as 3 levels)" in printed.out
-    assert "left out: row (nearly unique text)" in printed.out
+    for line in (
+        "  numbers: a, count",
+        "  dates, with weekday, season: day",
+        "  text, 3 levels: town",
+        "left out: row (nearly unique text)",
+    ):
+        assert f"\n  {line}\n" in printed.out
     assert "Pruning report" in printed.out
     assert "random, refit" in printed.out
     assert f"{out}: {len(after) - 1} rows written" in printed.out
@@ -191,6 +198,59 @@ def test_delimiters(tmp_path, frame, capsys):
     assert "fields are separated by ';'" in capsys.readouterr().out
 
 
+def test_separator_that_is_given(tmp_path, frame, capsys):
+    path, out = tmp_path / "data.csv", tmp_path / "kept.csv"
+    frame.drop(columns="day").to_csv(path, sep=":", index=False)
+    assert prune(path, out, "--keep", 0.5, "--sep", ":") == 0
+    assert "separated by ':'" in capsys.readouterr().out
+    assert out.read_text().startswith("row:a:town:count:y\n")
+    # Where the fields of a line do not fit, the message says what helps.
+    path.write_text("a,b;c;y\n" + "1,2;3\n" * 300)
+    assert "--sep says where else" in refused(capsys, prune(path, tmp_path / "2.csv", "--sep", ";"))
+    frame.to_csv(tmp_path / "data.tsv", index=False)
+    assert prune(tmp_path / "data.tsv", tmp_path / "kept.tsv", "--keep", 0.5, "--sep", ",") == 0
+    assert prune(tmp_path / "data.tsv", tmp_path / "3.csv", "--keep", 0.5, "--sep", "tab") == 2
+    frame.to_parquet(tmp_path / "data.parquet")
+    code = prune(tmp_path / "data.parquet", tmp_path / "4.csv", "--sep", ";")
+    assert "--sep is for csv and tsv files" in capsys.readouterr().err
+    assert code == 2
+
+
+def test_dropped_columns_are_written_all_the_same(data, out, frame, capsys):
+    options = ["--keep", 0.5, "--seed", 0, "--drop", "town", "day", "--drop", "count"]
+    assert prune(data, out, *options) == 0
+    printed = capsys.readouterr().out
+    assert "columns examined: 1 numeric\n" in printed
+    assert "left out: town, day, count (as asked)" in printed
+    kept = pd.read_csv(out)
+    assert kept.columns.tolist() == frame.columns.tolist()
+    pruner = InfluencePruner(keep=0.5, random_state=0).fit(frame[["a"]], frame["y"])
+    assert kept["row"].tolist() == frame["row"][pruner.sample_indices_].tolist()
+
+
+def test_ids_do_not_decide(tmp_path, capsys):
+    """In a file that is sorted by its target, an id says it all; the rows are chosen without."""
+    frame = make_frame().sort_values("y", kind="stable").drop(columns="row")
+    kept = []
+    for name, ids in {"a2": frame["a"] ** 2, "Id": range(N), "no.": np.arange(N)[::-1]}.items():
+        path, out = tmp_path / f"{name}.csv", tmp_path / f"{name}-kept.csv"
+        frame.assign(**{name: ids}).to_csv(path, index=False)
+        assert (
+            prune(path, out, "--keep", 0.2, "--seed", 0, *(["--drop", name] * (name == "a2"))) == 0
+        )
+        kept.append(pd.read_csv(out)["a"].tolist())
+    assert kept[0] == kept[1] == kept[2]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_levels_that_only_held_out_rows_have(tmp_path, out, frame, seed):
+    """Two rows are of a kind of their own; some split has both on the one side or the other."""
+    path = tmp_path / "data.csv"
+    frame.assign(town=np.where(frame.index < 2, "Ulm", frame["town"])).to_csv(path, index=False)
+    assert prune(path, out, "--max-gap", 0.2, "--seed", seed) == 0
+    assert len(pd.read_csv(out)) < N
+
+
 def test_compressed_files(tmp_path, frame, data):
     packed = tmp_path / "data.csv.gz"
     packed.write_bytes(gzip.compress(data.read_bytes()))
@@ -236,9 +296,8 @@ def test_what_parquet_columns_become(tmp_path, capsys):
     pq.write_table(table, tmp_path / "data.parquet")
     assert prune(tmp_path / "data.parquet", tmp_path / "kept.parquet", "--keep", 0.5) == 0
     printed = capsys.readouterr().out
-    # The strings of "day" are strings: types of a typed file are taken at their word.
-    assert "2 numeric, 2 date, 1 text" in printed
-    assert "row, day (nearly unique text)" in printed
+    assert "2 numeric, 3 date, 1 text" in printed
+    assert "row (nearly unique text)" in printed
     assert "__index_level_0__ (numbers the rows)" in printed
     assert "none (empty)" in printed
     assert "list (type list" in printed
@@ -275,114 +334,14 @@ def test_from_one_format_to_another(tmp_path, data, frame):
 
 
 def test_column_that_no_csv_can_hold(tmp_path, capsys):
-    table = pa.table({"a": np.arange(40.0), "l": [[i] for i in range(40)], "y": ["a", "b"] * 20})
+    table = pa.table({"a": np.arange(40) / 8, "l": [[i] for i in range(40)], "y": ["a", "b"] * 20})
     pq.write_table(table, tmp_path / "data.parquet")
     code = prune(tmp_path / "data.parquet", tmp_path / "kept.csv", "--keep", 0.5)
     assert "cannot be written as csv" in refused(capsys, code)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data.parquet"]
 
 
-# ---------------------------------------------------------------------- what the pruner examines
-
-
-def columns_of(tmp_path, text, target="y"):
-    path = tmp_path / "table.csv"
-    path.write_text(text)
-    source = read_source(path)
-    return encode_table(source, leave_out=source.names.index(target))
-
-
-def test_numbers_are_scaled_and_gaps_are_at_the_median(tmp_path):
-    X, notes = columns_of(tmp_path, "a,y\n1,0\n2,1\nNA,0\n,1\n9,0\ninf,1\n")
-    values = np.array([1, 2, 2, 2, 9, 2.0])
-    np.testing.assert_allclose(X[:, 0], (values - values.mean()) / values.std())
-    assert notes == ["columns examined: 1 numeric"]
-
-
-def test_dates_are_numbers(tmp_path):
-    text = "iso,other,y\n2024-01-01,01/31/2024,0\n2024-01-03T12:00,02/01/2024,1\n,02/02/2024,0\n"
-    X, notes = columns_of(tmp_path, text)
-    assert notes == ["columns examined: 2 date"]
-    assert X.shape == (3, 2)
-    assert X[0, 0] < X[2, 0] < X[1, 0]
-    np.testing.assert_allclose(np.diff(X[:, 1]), np.diff(X[:, 1])[0])
-
-
-def test_levels_of_text(tmp_path):
-    """Missing values are a level, rare levels share one, and text that looks like none is text."""
-    town = ["Rome"] * 500 + ["Oslo"] * 480 + [""] * 15 + ["Bern", "Lima", "Cork", "Graz", "Oulu"]
-    text = "town,y\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate(town))
-    X, notes = columns_of(tmp_path, text)
-    assert X.sum(axis=0).tolist() == [500, 480, 15, 5]
-    assert np.all(X.sum(axis=1) == 1)
-    assert notes == ["columns examined: 1 text (as 4 levels)"]
-
-
-def test_columns_that_say_nothing_are_left_out(tmp_path):
-    head = ",id,same,zero,empty,x,y\n"
-    text = head + "".join(f"{i},name {i},s,0.0,NA,{i % 5},{i % 2}\n" for i in range(60))
-    X, notes = columns_of(tmp_path, text)
-    assert X.shape == (60, 1)
-    assert notes[1:] == [
-        "left out: the column without a name (numbers the rows)",
-        "left out: id (nearly unique text)",
-        "left out: same, zero (constant)",
-        "left out: empty (empty)",
-    ]
-
-
-def test_wide_tables_stay_sparse(tmp_path, monkeypatch):
-    text = "a,b,y\n" + "".join(f"{i},{'uv'[i % 2]},{i % 3}\n" for i in range(30))
-    dense, _ = columns_of(tmp_path, text)
-    monkeypatch.setattr("skprune.cli.encode.DENSE_ENTRIES", 10)
-    X, _ = columns_of(tmp_path, text)
-    assert X.format == "csr"
-    np.testing.assert_array_equal(X.toarray(), dense)
-    assert prune(tmp_path / "table.csv", tmp_path / "kept.csv", "--keep", 0.5) == 0
-
-
-def test_huge_numbers_do_not_overflow(tmp_path):
-    X, _ = columns_of(tmp_path, "a,y\n1e308,0\n-1e308,1\n1.5e308,0\n")
-    assert np.all(np.isfinite(X))
-
-
-@pytest.mark.parametrize(
-    ("values", "task", "kind"),
-    [
-        (["1", "2", "10"], "auto", "i"),
-        (["1.5", "2.5", "1e3"], "auto", "f"),
-        (["1.5", "2.5", "1e3"], "classification", "O"),
-        (["1", "2", "10"], "regression", "f"),
-        (["007", "008", "010"], "auto", "O"),
-        (["007", "008", "010"], "regression", "f"),
-        (["a", "b", "None"], "auto", "O"),
-    ],
-)
-def test_targets(tmp_path, values, task, kind):
-    path = tmp_path / "table.csv"
-    path.write_text("x,y\n" + "".join(f"{i},{v}\n" for i, v in enumerate(values)))
-    y = read_target(read_source(path), 1, task)
-    assert y.dtype.kind == kind
-    assert [str(v) for v in y] == values if kind in "iO" else y.tolist() == list(map(float, values))
-
-
-def test_typed_targets(tmp_path):
-    path = tmp_path / "table.parquet"
-    columns = {
-        "text": ["1", "NA", "2"],
-        "flag": [True, False, True],
-        "float": [0.5, 1.0, 2.0],
-        "category": pa.array(["u", "v", "u"]).dictionary_encode(),
-    }
-    pq.write_table(pa.table(columns), path)
-    source = read_source(path)
-    targets = [read_target(source, at, "auto").tolist() for at in range(4)]
-    assert targets == [
-        ["1", "NA", "2"],
-        ["True", "False", "True"],
-        [0.5, 1.0, 2.0],
-        ["u", "v", "u"],
-    ]
+# ------------------------------------------------------------------------------ task and scoring
 
 
 def test_regression(tmp_path, capsys):
@@ -418,7 +377,8 @@ def test_report_is_a_page(data, out, tmp_path):
     page = report.read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
     assert page.rstrip().endswith("</html>")
-    for part in ("Pruning report", "target &#x27;y&#x27;, classification", "left out: row", "<svg"):
+    said = ("target &#x27;y&#x27;, classification", "numbers: a, count", "left out: row")
+    for part in ("Pruning report", *said, "<svg"):
         assert part in page
 
 
@@ -469,6 +429,56 @@ def test_input_and_outputs_differ(data, tmp_path, capsys):
     assert data.read_bytes() == before
 
 
+def as_process(*arguments, **options):
+    command = [sys.executable, "-m", "skprune", *map(str, arguments)]
+    return subprocess.run(command, text=True, check=False, **options)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_rows_are_written_when_stdout_is_full(data, out):
+    command = ["prune", data, "--target", "y", "--keep", 0.5, "--out", out]
+    with open("/dev/full", "w") as full:
+        done = as_process(*command, stdout=full, stderr=subprocess.PIPE)
+        assert done.returncode == 3
+        assert done.stderr == (
+            "skprune prune: error: all is done, but what was to be printed is lost: "
+            "No space left on device\n"
+        )
+        assert len(pd.read_csv(out)) == N // 2
+        # Nothing is written: that stdout is full is then of no interest. Nor is a full stderr.
+        assert as_process(*command, stdout=full, stderr=full).returncode == 2
+
+
+def test_rows_are_written_when_nobody_reads(data, out):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = ["prune", data, "--target", "y", "--keep", 0.5, "--out", out]
+    done = as_process(*command, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(pd.read_csv(out)) == N // 2
+
+
+def test_letters_that_stdout_lacks(tmp_path, frame, out):
+    path = tmp_path / "data.csv"
+    frame.rename(columns={"a": "prix \u20ac"}).to_csv(path, index=False, encoding="utf-8")
+    command = ["prune", path, "--target", "y", "--keep", 0.5, "--out", out]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = as_process(*command, env=environment, stdout=subprocess.PIPE)
+    assert done.returncode == 0
+    assert "prix \\u20ac" in done.stdout
+
+
+def test_report_that_fails_leaves_no_rows(data, out, tmp_path, monkeypatch, capsys):
+    def fail(*args):
+        raise OSError(28, "No space left on device", "report.html")
+
+    monkeypatch.setattr("skprune.cli._report_page", fail)
+    code = prune(data, out, "--keep", 0.5, "--report", tmp_path / "report.html")
+    assert "No space left on device" in refused(capsys, code)
+    assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
+
+
 def test_failed_writing_leaves_nothing(data, out, tmp_path, monkeypatch, capsys):
     def fail(*args):
         raise OSError(28, "No space left on device", str(out))
@@ -493,6 +503,9 @@ HEAD = "x,y\n"
         ("\n\n", [], "has no header line"),
         (HEAD + "1,a\n", [], "has only one row"),
         (HEAD + "1,a\n2,a\n" * 20, [], "at least 2 classes"),
+        (HEAD + "1,a\n2,b\n" * 20, ["--drop", "X"], "--drop X is no column.*did you mean 'x'"),
+        (HEAD + "1,a\n2,b\n" * 20, ["--drop", "y"], "--drop y is the target"),
+        (HEAD + "1,a\n2,b\n" * 20, ["--drop", "x"], r"left out: x \(as asked\)"),
         (HEAD + "1,a\n2,b\n" * 20, ["--keep", "41"], "--keep 41: .* only 40 rows"),
         (HEAD + "1,a\n2,b\n" * 20, ["--keep", "1"], "minimum of every class"),
         (HEAD + "1,a\n2,b\n3,\n4,NA\n" * 20, [], "40 of 80 rows have no value there; drop"),
@@ -567,6 +580,7 @@ def test_bad_files(tmp_path, data, out, capsys):
         (["--keep", "0.5", "--max-gap", "0.1"], "not allowed with"),
         (["--seed", "-3"], "whole number"),
         (["--task", "ranking"], "invalid choice"),
+        (["--sep", "::"], "must be one character, or tab; got '::'"),
         (["--colour"], "unrecognized arguments"),
     ],
 )
@@ -607,7 +621,8 @@ def test_help_shows_an_example_and_the_exit_codes(capsys):
     assert info.value.code == 0
     shown = capsys.readouterr().out
     assert "skprune prune data.csv --target y --max-gap 0.01 --out kept.csv" in shown
-    assert "1  the gap cannot be met" in shown
+    for code in ("1  the gap cannot be met", "3  FILE is written, but", "130  interrupted"):
+        assert code in shown
 
 
 def test_version_as_a_process():

@@ -369,7 +369,6 @@ def test_a_subset_that_does_not_carry_over_grows():
 
         bench = Bench()
         bench.trial, bench.minima = trial, np.array([minima])
-        bench.select = lambda size, warm: trial(size).selection
         return bench
 
     inner = np.arange(0, 200, 2)
@@ -384,14 +383,14 @@ def test_a_subset_that_does_not_carry_over_grows():
         trials = [best]
         bench = fake_bench(100, lambda size, limit=trial_limit: float(size < limit))
         whole = fake_bench(200, lambda size, limit=whole_limit: float(size < limit))
-        found, rows = carry_over(bench, whole, inner, best, trials, None, 0.5)
+        found, final = carry_over(bench, whole, inner, best, trials, None, 0.5)
         if expected is None:
-            assert found is None
-            assert len(rows) == 200
+            assert found is final is None
         else:
             assert found.size >= expected
             assert found.gap.within(0.5)
-            assert len(rows) == 2 * found.size
+            assert final.gap.within(0.5)
+            assert final.size == 2 * found.size
             assert found is trials[-1]
     fixed = carry_over(
         fake_bench(100, lambda size: 1.0),
@@ -402,7 +401,9 @@ def test_a_subset_that_does_not_carry_over_grows():
         25,
         0.5,
     )
-    assert len(fixed[1]) == 25
+    # A fixed size is measured, and kept whatever it costs.
+    assert fixed[1].size == 25
+    assert fixed[1].gap == 1.0
 
 
 def test_path_is_sorted_by_size():

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.sparse as sp
+import sklearn
 import torch
 from conftest import make_problem, reference_hessian, reference_objective
+from sklearn.base import is_classifier
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 from sklearn.linear_model import (
+    Lasso,
     LinearRegression,
     LogisticRegression,
+    LogisticRegressionCV,
     Ridge,
     RidgeClassifier,
     SGDClassifier,
@@ -19,6 +23,7 @@ from sklearn.linear_model import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.fixes import parse_version
 
@@ -439,24 +444,47 @@ def test_solve_hessian_has_no_common_shift(rng):
     torch.testing.assert_close(problem.hessian(Z)(x), rhs, rtol=1e-8, atol=1e-8)
 
 
+def mixed_penalty():
+    if parse_version(sklearn.__version__) < parse_version("1.8"):
+        return LogisticRegression(penalty="elasticnet", l1_ratio=0.5, solver="saga")
+    return LogisticRegression(l1_ratio=0.5, solver="saga")
+
+
 @pytest.mark.parametrize(
     "model",
     [
         Ridge(positive=True, alpha=1.0),
-        Ridge(alpha=[1.0, 2.0]),
         SGDClassifier(loss="log_loss", penalty="l1"),
         SGDClassifier(loss="log_loss", penalty="elasticnet"),
-        LogisticRegression(l1_ratio=0.5, solver="saga"),
+        SGDClassifier(loss="hinge"),
+        mixed_penalty(),
+        LogisticRegressionCV(),
+        DecisionTreeClassifier(),
+        make_pipeline(StandardScaler(), Lasso()),
     ],
 )
-def test_other_penalties_are_refused(model):
-    if isinstance(model, LogisticRegression):
-        import sklearn
+def test_another_head_stands_in_for_models_without_a_smooth_one(model):
+    spec = read_model(model, "classification")
+    assert not spec.own
+    assert not spec.exact
+    assert spec.task == ("classification" if is_classifier(model) else "regression")
 
-        if parse_version(sklearn.__version__) < parse_version("1.8"):
-            model = LogisticRegression(penalty="elasticnet", l1_ratio=0.5, solver="saga")
-    with pytest.raises(ValueError, match=r"penalty|alpha|positive"):
-        read_model(model, "classification")
+
+@pytest.mark.parametrize(
+    ("model", "exact"),
+    [
+        (LogisticRegression(C=0.3), True),
+        (RidgeClassifier(class_weight={0: 2.0, 1: 1.0}), True),
+        (LogisticRegression(class_weight="balanced"), False),  # counted on the rows at hand
+        (RidgeClassifier(class_weight="balanced"), False),
+        (SGDRegressor(), False),  # as many steps as there are rows
+        (make_pipeline(StandardScaler(), LogisticRegression()), False),
+    ],
+)
+def test_heads_that_are_all_of_fit(model, exact):
+    spec = read_model(model, "classification")
+    assert spec.own
+    assert spec.exact is exact
 
 
 def test_sparse_rows_are_densified_in_chunks_only(rng, monkeypatch):

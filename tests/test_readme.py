@@ -1,50 +1,11 @@
-"""What README.md prints is run: its Python blocks here, its two commands in CI.
-
-A block of README.md may be preceded, on the line above it or the one before that, by one of
-
-``<!-- demo-command -->``, ``<!-- test-command -->``
-    the two commands of a fresh machine, each in a bash block;
-``<!-- output -->``
-    a text block that the Python block before it prints (numbers may differ, words may not);
-``<!-- not run: REASON -->``
-    a Python block that is left out.
-"""
+"""What README.md prints is what runs: its Python blocks here, its commands in CI."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-
-README = Path(__file__).parents[1] / "README.md"
-FENCE = re.compile(
-    r"(?:^<!--[ ]*(?P<marker>[^\n]*?)[ ]*-->\n\n?)?^```(?P<language>\w*)\n(?P<body>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: its marker ("" if none), language, text and first line's number."""
-
-    marker: str
-    language: str
-    body: str
-    line: int
-
-
-def read_blocks(text):
-    return [
-        Block(
-            marker=found["marker"] or "",
-            language=found["language"],
-            body=found["body"],
-            line=text.count("\n", 0, found.start("body")) + 1,
-        )
-        for found in FENCE.finditer(text)
-    ]
+from readme import README, Block, read_blocks
 
 
 def words(text):
@@ -82,10 +43,8 @@ def test_python_blocks_run_and_print_what_they_say(blocks, capsys, tmp_path, mon
     for block, following in zip(blocks, [*blocks[1:], None], strict=True):
         if block.language != "python" or block.marker.startswith("not run: "):
             continue
-        # Blank lines in front make a traceback point at the line of README.md.
-        code = compile("\n" * (block.line - 1) + block.body, str(README), "exec")
         capsys.readouterr()
-        exec(code, namespace)  # the page's own code
+        block.run(namespace)
         printed = capsys.readouterr().out
         if following is not None and following.marker == "output":
             assert words(printed) == words(following.body), printed

@@ -24,13 +24,17 @@ from skprune.cli.files import (
     SUFFIXES,
     InputError,
     check_writable,
-    did_you_mean,
     format_of,
-    one_line,
     read_source,
     replacing,
+)
+from skprune.cli.printing import (
+    did_you_mean,
+    one_line,
+    printing_never_fails,
     warnings_on_stderr,
 )
+from skprune.cli.target import find_column, read_target
 
 if TYPE_CHECKING:
     from skprune.pruner import InfluencePruner
@@ -41,17 +45,22 @@ Write the fewest rows of a table on which a linear model, retrained, loses at
 most GAP on held-out rows (or the best KEEP rows). Kept rows stay in their
 order with all their columns; of csv and tsv files not a character changes.
 For the examination only, text columns are one-hot encoded, dates become
-numbers and missing values the median. The gap is that of the linear model:
-before training another kind on the kept rows, measure it, or keep more.
+numbers and missing values the median; ids and columns that say nothing are
+left out. What was understood of every column is printed: look at it. The gap
+is that of the linear model: before training another kind on the kept rows,
+measure it, or keep more.
 """
 PRUNE_EPILOG = """\
 example:
   skprune prune data.csv --target y --max-gap 0.01 --out kept.csv
 
 exit codes:
-  0  done
-  1  the gap cannot be met: all rows were kept (and written)
-  2  wrong usage or input: one line on stderr says what; nothing was written
+  0  done: FILE is written, whether or not anybody read what was printed
+  1  the gap cannot be met: FILE is written, with all rows in it
+  2  wrong usage or input, or a full disk: FILE is not written; one line on
+     stderr says why
+  3  FILE is written, but what was to be printed is lost, for stdout is full
+  130  interrupted: FILE is not written
 """
 DEMO_DESCRIPTION = """\
 Prune the handwritten digits that come with scikit-learn, and compare: all
@@ -70,10 +79,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 1 the budget cannot be met, 2 wrong input. For wrong usage argparse
-        raises ``SystemExit(2)``.
+        Exit code: 0 done, 1 the budget cannot be met, 2 wrong input, 3 done but not printed. For
+        wrong usage argparse raises ``SystemExit(2)``.
     """
     args = build_parser().parse_args(argv)
+    with printing_never_fails() as stdout:
+        code = _run(args)
+        stdout.flush()
+        if code > 1 or stdout.lost is None or isinstance(stdout.lost, BrokenPipeError):
+            return code  # who closes a pipe has read enough
+        print(
+            f"skprune {args.command}: error: all is done, but what was to be printed is lost: "
+            f"{stdout.lost.strerror}",
+            file=sys.stderr,
+        )
+        return 3
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         return int(args.run(args))
     except (InputError, OSError) as error:
@@ -103,6 +126,20 @@ def build_parser() -> argparse.ArgumentParser:
     add("data", type=Path, metavar="DATA", help=f"the table: {', '.join(SUFFIXES)}")
     add("--target", required=True, metavar="COLUMN", help="what the model predicts")
     add("--out", required=True, type=Path, metavar="FILE", help="where the kept rows go")
+    add(
+        "--drop",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COLUMN",
+        help="columns that are not examined, ids for example; they are written all the same",
+    )
+    add(
+        "--sep",
+        type=_separator,
+        metavar="CHARACTER",
+        help="what separates the fields of a csv or tsv file (default: found out for csv)",
+    )
     budget = prune.add_mutually_exclusive_group()
     budget.add_argument(
         "--max-gap",
@@ -171,6 +208,13 @@ def _size(text: str) -> float | int:
     return share
 
 
+def _separator(text: str) -> str:
+    character = {"\\t": "\t", "tab": "\t"}.get(text, text)
+    if len(character) != 1 or character in '"\r\n':
+        raise argparse.ArgumentTypeError(f"must be one character, or tab; got {text!r}")
+    return character
+
+
 def _seed(text: str) -> int:
     if not re.fullmatch(r"\d+", text) or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(
@@ -188,12 +232,17 @@ def _run_demo(args: argparse.Namespace) -> int:
 def run_prune(args: argparse.Namespace) -> int:
     """``skprune prune``; returns the exit code."""
     _check_paths(args.data, args.out, args.report, force=args.force)
-    from skprune.cli.encode import encode_table, find_target, read_target
+    if args.sep is not None and format_of(args.data) == ".parquet":
+        raise InputError(f"--sep is for csv and tsv files, and {args.data} is neither.")
+    from skprune.cli.encode import encode_table
     from skprune.pruner import InfluencePruner
 
     _check_scoring(args.scoring)
-    source = read_source(args.data)
-    at = find_target(source, args.target)
+    source = read_source(args.data, args.sep)
+    at = find_column(source, "--target", args.target)
+    for name in args.drop:
+        if find_column(source, "--drop", name) == at:
+            raise InputError(f"--drop {name} is the target.")
     if source.n_rows == 0:
         raise InputError(f"{args.data} has a header but no rows.")
     if source.n_rows == 1:
@@ -201,9 +250,6 @@ def run_prune(args: argparse.Namespace) -> int:
     if isinstance(args.keep, int) and args.keep > source.n_rows:
         raise InputError(f"--keep {args.keep}: {args.data} has only {source.n_rows} rows.")
     y = read_target(source, at, args.task)
-    X, columns = encode_table(source, leave_out=at)
-    notes = [*source.notes, *columns]
-
     pruner = InfluencePruner(
         args.max_gap,
         keep=args.keep,
@@ -213,20 +259,22 @@ def run_prune(args: argparse.Namespace) -> int:
         verbose=int(sys.stderr.isatty() and not args.quiet),
     )
     with warnings_on_stderr(args.command):
+        X, columns = encode_table(source, at, args.drop)
         try:
             pruner.fit(X, y)
         except (ValueError, TypeError) as error:
             raise InputError(f"{args.data}: {one_line(error)}") from error
     task = "classification" if hasattr(pruner, "classes_") else "regression"
+    notes = [*source.notes, *columns]
     head = f"{args.data}: {source.n_rows:,} rows; target {args.target!r}, {task}"
 
     kept = pruner.sample_indices_
     with replacing(args.out, force=args.force) as path:
         source.write(path, kept, format_of(args.out))
-    if args.report is not None:
-        page = _report_page(pruner, head, notes)
-        with replacing(args.report, force=args.force) as path:
-            path.write_text(page, encoding="utf-8")
+        if args.report is not None:  # within, so that a report that fails leaves no rows behind
+            page = _report_page(pruner, head, notes)
+            with replacing(args.report, force=args.force) as page_path:
+                page_path.write_text(page, encoding="utf-8")
     if not args.quiet:
         print("\n".join([head, *(f"  {note}" for note in notes)]))
         print(pruner.report_)

@@ -1,24 +1,60 @@
-"""What the text of a column says: numbers, dates, or words."""
+"""The columns of a table as pyarrow holds them: text, numbers, points in time."""
 
 from __future__ import annotations
 
 import re
-import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: What stands for "no value" in the text of a csv file, where a number or a date is expected.
+#: What stands for "no value" in the text of a csv file, whatever its column holds.
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "<NA>")
-_DATE = re.compile(r"\s*\d{1,4}([-/.])\d{1,2}\1\d{1,4}")
-_ISO_DATE = re.compile(r"\s*\d{4}-\d{2}-\d{2}")
+_PLAIN = re.compile(r"\s*[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf(?:inity)?)\s*", re.I)
 _WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
-_PADDED = re.compile(r"[-+]?0\d")
+_PADDED = re.compile(r"\s*[-+]?0\d+\s*")
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The different values of a column of text.
+
+    Attributes
+    ----------
+    values : list of str
+        Each once, in the order in which they come.
+    counts : ndarray of int
+        Rows of each.
+    codes : ndarray of int, shape (n_rows,)
+        Position in ``values``; -1 where there is nothing.
+    """
+
+    values: list[str]
+    counts: NDArray[np.int64]
+    codes: NDArray[np.int64]
+
+    def spread(self, each: NDArray[np.float64]) -> NDArray[np.float64]:
+        """One number a row from one a value, NaN where there is nothing."""
+        return np.append(each, np.nan)[self.codes]
+
+
+def levels_of(column: Any) -> Levels:
+    """The different values of a column, as text."""
+    import pandas as pd
+
+    codes, values = pd.factorize(np.asarray(as_text(column), dtype=object))
+    counts = np.bincount(codes[codes >= 0], minlength=len(values))
+    return Levels(list(values), counts, codes)
+
+
+def is_padded(value: str) -> bool:
+    """Whether a whole number is filled up with zeros (007), as names are and quantities are not."""
+    return _PADDED.fullmatch(value) is not None
 
 
 def typed(column: Any) -> Any:
-    """Text that is numbers throughout as numbers, other columns as they are.
+    """Text that is plain numbers throughout as numbers, other columns as they are.
 
     Numbers that are padded with zeros (007) are names and stay text.
     """
@@ -26,17 +62,15 @@ def typed(column: Any) -> Any:
 
     if kind_of(column.type) != "text":
         return column
-    numbers = parse_numbers(column)
-    if numbers is None or np.isnan(numbers).all():
-        return column
     text = [None if value in MISSING else value for value in as_text(column)]
     present = [value for value in text if value is not None]
-    if any(_PADDED.match(value) for value in present):
+    if not present or any(is_padded(value) or not _PLAIN.fullmatch(value) for value in present):
         return column
+    read: type[int] | type[float] = float
     if all(_WHOLE.fullmatch(value) for value in present):
-        whole = [None if value is None else int(value) for value in text]
-        return pa.chunked_array([pa.array(whole, pa.int64())])
-    return pa.chunked_array([pa.array(numbers, pa.float64(), from_pandas=True)])
+        read = int
+    numbers = [None if value is None else read(value) for value in text]
+    return pa.chunked_array([pa.array(numbers, pa.int64() if read is int else pa.float64())])
 
 
 def kind_of(dtype: Any) -> str:
@@ -84,48 +118,13 @@ def as_numbers(column: Any) -> NDArray[np.float64]:
 
 
 def as_seconds(column: Any) -> NDArray[np.float64]:
-    """Points in time and durations on a scale of numbers, in the unit of the column."""
+    """Points in time and durations in seconds, NaN where there is none."""
     import pyarrow as pa
     import pyarrow.types as types
 
     column = plain_column(column)
     if types.is_date(column.type):
         column = column.cast(pa.timestamp("ms"))
-    if types.is_time32(column.type):
-        column = column.cast(pa.int32())
-    return as_numbers(column.cast(pa.int64()))
-
-
-def parse_numbers(column: Any) -> NDArray[np.float64] | None:
-    """Text as numbers, NaN where nothing stands; None unless all the rest are numbers."""
-    import pandas as pd
-
-    text = pd.Series(np.asarray(as_text(column), dtype=object))
-    missing = text.isin(MISSING).to_numpy()
-    values = np.array(pd.to_numeric(text.mask(missing), errors="coerce"), dtype=np.float64)
-    return values if np.array_equal(np.isnan(values), missing) else None
-
-
-def parse_dates(column: Any) -> NDArray[np.float64] | None:
-    """Text as points in time; None unless all that is there looks like one and is one."""
-    import pandas as pd
-
-    text = [None if value in MISSING else value for value in as_text(column)]
-    present = [value for value in text if value is not None]
-    if not present or not all(_DATE.match(value) for value in present):
-        return None
-    iso = _ISO_DATE.match(present[0]) is not None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a format that must be guessed
-        try:
-            dates = pd.to_datetime(
-                pd.Series(text, dtype=object),
-                format="ISO8601" if iso else None,
-                errors="coerce",
-                utc=True,
-            )
-        except (ValueError, OverflowError):
-            return None
-    since = (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
-    seconds: NDArray[np.float64] = np.asarray(since, dtype=np.float64)
-    return seconds if np.isnan(seconds).sum() == len(text) - len(present) else None
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
+    whole = column.cast(pa.int32() if types.is_time32(column.type) else pa.int64())
+    return as_numbers(whole) / per_second

@@ -19,7 +19,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from skprune.baselines import RandomPruner
-from skprune.cli.files import InputError, check_writable, replacing, warnings_on_stderr
+from skprune.cli.files import InputError, check_writable, replacing
+from skprune.cli.printing import warnings_on_stderr
 from skprune.display import PruningCurveDisplay
 from skprune.models.adapters import DEFAULT_STRENGTH
 from skprune.pruner import InfluencePruner

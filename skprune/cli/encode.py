@@ -1,7 +1,10 @@
-"""Columns of text, dates and numbers as numbers, for the examination only."""
+"""Columns of numbers, dates and text as numbers, for the examination only."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,15 +13,17 @@ from numpy.typing import NDArray
 
 from skprune.cli.columns import (
     MISSING,
+    Levels,
     as_numbers,
     as_seconds,
-    as_text,
     kind_of,
-    parse_dates,
-    parse_numbers,
-    typed,
+    levels_of,
 )
-from skprune.cli.files import InputError, Source, did_you_mean
+from skprune.cli.cycles import phases
+from skprune.cli.dates import may_be_days, read_dates
+from skprune.cli.files import InputError, Source
+from skprune.cli.ids import are_codes, are_whole, is_name, run_through
+from skprune.cli.numbers import read_numbers
 
 #: Levels of a text column that get a column of their own; the rarer ones share one.
 MAX_LEVELS = 50
@@ -28,172 +33,192 @@ ID_SHARE = 0.5
 ID_VALUES = 20
 #: Encoded tables with fewer entries are dense: faster, and 400 MB at most.
 DENSE_ENTRIES = 50_000_000
+_ROW_NUMBERS = "numbers the rows"
 
 
-def find_target(source: Source, name: str) -> int:
-    """Position of the target column ``name``."""
-    places = [i for i, column in enumerate(source.names) if column == name]
-    if len(places) == 1:
-        return places[0]
-    if places:
-        raise InputError(f"--target {name}: {len(places)} columns have that name.")
-    columns = ", ".join(source.names[:20]) + (", ..." if len(source.names) > 20 else "")
-    guess = did_you_mean(name, source.names)
-    raise InputError(f"--target {name} is no column of the table{guess} (columns: {columns})")
+@dataclass(frozen=True)
+class Understood:
+    """A column, as it is examined.
 
-
-def read_target(source: Source, at: int, task: str) -> NDArray[Any]:
-    """The target: whole numbers, numbers, or labels as text.
-
-    Raises
-    ------
-    InputError
-        If rows have no target, or it is not what ``task`` needs.
+    Attributes
+    ----------
+    kind : str
+        "numeric", "date" or "text"; "" for a column that is left out.
+    what : str
+        What was understood of it, or why it is left out.
+    block : csr_matrix or None
+    doubt : str or None
+        What may have been misunderstood.
     """
-    import pyarrow.types as types
 
-    name, column = source.names[at], source.columns[at]
-    kind = kind_of(column.type)
-    if kind == "other":
-        raise InputError(f"--target {name} is of type {column.type}, which is no target.")
-    text = as_text(column)
-    nothing = () if source.typed else MISSING
-    numbers = as_numbers(column) if kind == "number" else None
-    absent = sum(value is None or value in nothing for value in text)
-    if numbers is not None:
-        absent = int(np.isnan(numbers).sum())
-    if absent:
-        raise InputError(
-            f"--target {name}: {absent:,} of {source.n_rows:,} rows have no value there; drop "
-            "these rows first."
-        )
-    if kind == "text" and not source.typed:
-        numbers = parse_numbers(column)
-        column = typed(column)
-    if task == "regression" and numbers is None:
-        raise InputError(f"--target {name} is not all numbers, as --task regression needs.")
-
-    is_quantity = kind_of(column.type) == "number" and not types.is_boolean(column.type)
-    if numbers is not None and (task == "regression" or is_quantity):
-        if not np.isfinite(numbers).all():
-            raise InputError(f"--target {name} has infinite values.")
-        if task != "regression" and types.is_integer(column.type):
-            return np.asarray(column.to_numpy())
-        if task != "classification":
-            return numbers
-    n_labels = len(set(text))
-    if n_labels > ID_VALUES and n_labels > ID_SHARE * len(text):
-        raise InputError(
-            f"--target {name} has {n_labels:,} different values in {len(text):,} rows: these "
-            "are no classes."
-        )
-    return np.array(text, dtype=object)
+    kind: str
+    what: str
+    block: Any = None
+    doubt: str | None = None
 
 
-def encode_table(source: Source, leave_out: int) -> tuple[Any, list[str]]:
+def encode_table(
+    source: Source, leave_out: int, drop: Collection[str] = ()
+) -> tuple[Any, list[str]]:
     """All columns but the target as numbers, for the examination.
+
+    Warns of what may have been misunderstood.
 
     Parameters
     ----------
     source : Source
     leave_out : int
         Position of the target.
+    drop : collection of str
+        Columns that the user leaves out.
 
     Returns
     -------
     X : ndarray or csr_matrix of shape (n_rows, n_encoded)
     notes : list of str
-        What became of the columns.
+        What was understood of every column.
 
     Raises
     ------
     InputError
         If no column says anything.
     """
-    blocks: list[Any] = []
-    counts = {"numeric": 0, "date": 0, "text": 0}
-    levels = 0
-    left_out: dict[str, list[str]] = {}
+    columns: list[tuple[str, Understood]] = []
     for at, (name, column) in enumerate(zip(source.names, source.columns, strict=True)):
         if at == leave_out:
             continue
-        if name in source.index:
-            kind, block = "numbers the rows", None
+        if name in drop:
+            found = Understood("", "as asked")
+        elif name in source.index:
+            found = Understood("", _ROW_NUMBERS)
         else:
-            kind, block = _encode_column(column, source.typed)
-        if block is None:
-            left_out.setdefault(kind, []).append(name or "the column without a name")
-            continue
-        counts[kind] += 1
-        levels += block.shape[1] if kind == "text" else 0
-        blocks.append(block)
-    excluded = [f"left out: {', '.join(names)} ({why})" for why, names in left_out.items()]
+            found = _understand(name, column)
+        shown = repr(name) if "," in name else name or "the column without a name"
+        columns.append((shown, found))
+    blocks = [found.block for _, found in columns if found.kind]
     if not blocks:
-        why = "; ".join(excluded) or "the target is the only one"
+        why = "; ".join(_describe(columns)) or "the target is the only one"
         raise InputError(f"no column can be examined: {why}.")
     X = sp.hstack(blocks, format="csr")
     if X.shape[0] * X.shape[1] <= DENSE_ENTRIES:
         X = X.toarray()
-    words = [f"{n} {kind}" for kind, n in counts.items() if n]
-    if counts["text"]:
-        words[-1] += f" (as {levels} levels)"
-    return X, [f"columns examined: {', '.join(words)}", *excluded]
+    for name, found in columns:
+        if found.doubt:
+            warnings.warn(f"column {name}: {found.doubt}", stacklevel=2)
+    return X, _describe(columns)
 
 
-def _encode_column(column: Any, typed: bool) -> tuple[str, Any]:
-    """The kind of a column and its sparse block, or why it is left out and None."""
+def _describe(columns: Sequence[tuple[str, Understood]]) -> list[str]:
+    """The columns by what was understood of them, one line for those that are alike."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for name, found in columns:
+        alike.setdefault((found.kind, found.what), []).append(name)
+    counts = []
+    for kind in ("numeric", "date", "text"):
+        blocks = [found.block for _, found in columns if found.kind == kind]
+        if blocks:
+            counts.append(f"{len(blocks)} {kind}")
+            if kind == "text":
+                counts[-1] += f" (as {sum(block.shape[1] for block in blocks)} levels)"
+    lines = [f"columns examined: {', '.join(counts)}"] if counts else []
+    lines += [f"  {what}: {', '.join(names)}" for (kind, what), names in alike.items() if kind]
+    lines += [
+        f"left out: {', '.join(names)} ({what})"
+        for (kind, what), names in alike.items()
+        if not kind
+    ]
+    return lines
+
+
+def _understand(name: str, column: Any) -> Understood:
     kind = kind_of(column.type)
     if kind == "other":
-        return f"type {column.type} cannot be examined", None
-    if kind == "number":
-        return _number_block("numeric", as_numbers(column))
+        return Understood("", f"type {column.type} cannot be examined")
     if kind == "time":
-        return _number_block("date", as_seconds(column))
-    if not typed:
-        numbers = parse_numbers(column)
-        if numbers is not None:
-            return _number_block("numeric", numbers)
-        dates = parse_dates(column)
-        if dates is not None:
-            return _number_block("date", dates)
-    return _text_block(column)
+        return _dated(as_seconds(column))
+    if kind == "number":
+        return _numbers(name, as_numbers(column), lambda: levels_of(column))
+    levels = levels_of(column)
+    if all(value.strip() in MISSING for value in levels.values):
+        return Understood("", "empty")
+    numbers = read_numbers(levels)
+    if numbers and numbers.holds and not may_be_days(numbers.values):
+        readings = [numbers]
+    else:
+        readings = [reading for reading in (read_dates(levels), numbers) if reading]
+    doubt = next((reading.doubt for reading in readings if reading.doubt), None)
+    for reading in readings:
+        if not reading.holds:
+            continue
+        if reading.kind == "dates":
+            found = _dated(reading.values, reading.how)
+        elif are_codes(levels, reading.values):
+            return _one_hot(levels, "numbers padded with zeros")
+        else:
+            found = _numbers(name, reading.values, lambda: levels, reading.how)
+        return replace(found, doubt=doubt)
+    return replace(_one_hot(levels), doubt=doubt)
 
 
-def _number_block(kind: str, values: NDArray[np.float64]) -> tuple[str, Any]:
+def _numbers(
+    name: str,
+    values: NDArray[np.float64],
+    levels: Callable[[], Levels],
+    how: Sequence[str] = (),
+) -> Understood:
+    """Numbers that measure something; those that name rows or other things are no quantities."""
+    if are_whole(values):
+        if run_through(name, values):
+            return Understood("", _ROW_NUMBERS)
+        if is_name(name, values):
+            return _one_hot(levels(), "ids")
+    return _scaled("numeric", values, how)
+
+
+def _dated(seconds: NDArray[np.float64], how: Sequence[str] = ()) -> Understood:
+    """Points in time, or durations: the trend, and cycles that do not run along with it."""
+    trend = _scaled("date", seconds, how)
+    if trend.block is None:
+        return trend
+    columns, names = phases(seconds)
+    if not names:
+        return trend
+    block = sp.hstack([trend.block, sp.csr_matrix(columns)], format="csr")
+    return replace(trend, what=f"{trend.what}, with {', '.join(names)}", block=block)
+
+
+def _scaled(kind: str, values: NDArray[np.float64], how: Sequence[str] = ()) -> Understood:
     """Centred and scaled numbers, so that they may stay sparse, with gaps at the median."""
     known = np.isfinite(values)
     if not known.any():
-        return "empty", None
+        return Understood("", "empty")
+    missing = [f"{np.sum(~known):,} missing"] * (not known.all())
     values = np.where(known, values, np.median(values[known]))
     values = values / (np.abs(values).max() or 1.0)  # so that no square overflows
     centred = values - values.mean()
     scale = float(np.sqrt(np.mean(centred**2)))
     if not scale > 1e-12:
-        return "constant", None
-    return kind, sp.csr_matrix((centred / scale)[:, None])
+        return Understood("", "constant")
+    what = {"numeric": "numbers", "date": "dates"}[kind]
+    block = sp.csr_matrix((centred / scale)[:, None])
+    return Understood(kind, ", ".join([what, *how, *missing]), block)
 
 
-def _text_block(column: Any) -> tuple[str, Any]:
+def _one_hot(levels: Levels, what: str = "text") -> Understood:
     """One column a level; a missing value is a level, rare levels share one."""
-    import pandas as pd
-
-    codes, levels = pd.factorize(np.asarray(as_text(column), dtype=object))
-    missing = codes < 0
-    n, n_present = len(codes), int((~missing).sum())
-    if n_present == 0:
-        return "empty", None
-    if len(levels) > ID_VALUES and len(levels) > ID_SHARE * n_present:
-        return "nearly unique text", None
-    codes = np.where(missing, len(levels), codes)
-    counts = np.bincount(codes)
+    n, n_present, n_levels = len(levels.codes), int(levels.counts.sum()), len(levels.values)
+    if n_levels == n_present or n_levels > max(ID_VALUES, ID_SHARE * n_present):
+        return Understood("", f"nearly unique {what}")
+    counts = np.append(levels.counts, n - n_present)
     if np.count_nonzero(counts) == 1:
-        return "constant", None
+        return Understood("", "constant")
     frequent = np.argsort(-counts, kind="stable")[:MAX_LEVELS]
     frequent = frequent[counts[frequent] >= min(10, max(1, n // 100))]
     position = np.full(len(counts), len(frequent))
     position[frequent] = np.arange(len(frequent))
-    places = position[codes]
+    places = position[levels.codes]  # -1, nothing, is the last one
     width = int(places.max()) + 1
     if width == 1:
-        return "rare values only", None
-    return "text", sp.csr_matrix((np.ones(n), (np.arange(n), places)), shape=(n, width))
+        return Understood("", "rare values only")
+    block = sp.csr_matrix((np.ones(n), (np.arange(n), places)), shape=(n, width))
+    return Understood("text", f"{what}, {width} levels", block)

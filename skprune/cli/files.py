@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import codecs
 import csv
-import difflib
 import gzip
 import os
-import sys
-import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skprune.cli.columns import typed
+from skprune.cli.delimiters import find_delimiter
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 #: Records that are turned into columns at a time.
 CHUNK = 20_000
+#: Lines that tell what separates the fields.
+SAMPLE = 200
 
 
 class InputError(Exception):
@@ -89,8 +90,14 @@ class Source:
             raise InputError(f"this table cannot be written as {suffix[1:]}: {error}") from error
 
 
-def read_source(path: Path) -> Source:
+def read_source(path: Path, delimiter: str | None = None) -> Source:
     """Read a table.
+
+    Parameters
+    ----------
+    path : Path
+    delimiter : str, optional
+        What separates the fields of csv and tsv; None finds it out for csv.
 
     Raises
     ------
@@ -109,7 +116,7 @@ def read_source(path: Path) -> Source:
         raise InputError(f"{path} is empty.")
     suffix = format_of(path)
     try:
-        return _read_parquet(path) if suffix == ".parquet" else _read_text(path, suffix)
+        return _read_parquet(path) if suffix == ".parquet" else _read_text(path, suffix, delimiter)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{path} cannot be unpacked: {error}") from error
 
@@ -137,20 +144,23 @@ def _read_parquet(path: Path) -> Source:
     return Source(list(table.column_names), list(table.columns), True, names, [], copy)
 
 
-def _read_text(path: Path, suffix: str) -> Source:
+def _read_text(path: Path, suffix: str, delimiter: str | None) -> Source:
     """Read csv or tsv: records as they stand, and their fields as columns of text."""
     notes = []
     with _open(path, suffix, "rb") as file:
         if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             raise InputError(f"{path} is UTF-16 text; convert it to UTF-8 first.")
+    own = "\t" if suffix.startswith(".tsv") else ","
+    if delimiter is None and own == "\t":
+        delimiter = own
     try:
         encoding = "utf-8"
-        records, header, columns, delimiter = _read_records(path, suffix, encoding)
+        records, header, columns, delimiter = _read_records(path, suffix, encoding, delimiter)
     except UnicodeDecodeError:
         encoding = "latin-1"  # any bytes, and they come out as they came in
-        records, header, columns, delimiter = _read_records(path, suffix, encoding)
+        records, header, columns, delimiter = _read_records(path, suffix, encoding, delimiter)
         notes.append("the file is not UTF-8; it was read as Latin-1")
-    if delimiter != ("\t" if suffix.startswith(".tsv") else ","):
+    if delimiter != own:
         notes.append(f"fields are separated by {delimiter!r}")
 
     def copy(out: Path, indices: NDArray[np.int64], wanted: str) -> bool:
@@ -168,7 +178,7 @@ def _read_text(path: Path, suffix: str) -> Source:
 
 
 def _read_records(
-    path: Path, suffix: str, encoding: str
+    path: Path, suffix: str, encoding: str, delimiter: str | None
 ) -> tuple[list[str], list[str], list[Any], str]:
     """The records with their line ends (header first), the header, the columns, the delimiter."""
     import pyarrow as pa
@@ -176,8 +186,10 @@ def _read_records(
     limit = csv.field_size_limit(2**31 - 1)  # the default, 131072, is less than a long text
     try:
         with _open(path, suffix, "rt", encoding=encoding, newline="") as file:
+            if delimiter is None:
+                delimiter = find_delimiter(list(islice(file, SAMPLE)))
+                file.seek(0)
             lines = _Lines(file)
-            delimiter = "\t" if suffix.startswith(".tsv") else _delimiter(lines.peek())
             reader = csv.reader(lines, delimiter=delimiter, strict=True)
             header: list[str] = next(reader, [])
             records = [lines.taken()]
@@ -198,7 +210,8 @@ def _read_records(
                 if len(fields) != len(header):
                     raise InputError(
                         f"{path}, line {reader.line_num}: {len(fields)} fields, but the header "
-                        f"has {len(header)}."
+                        f"has {len(header)}; they were separated at {delimiter!r}, --sep says "
+                        "where else."
                     )
                 records.append(record)
                 rows.append(fields)
@@ -217,14 +230,9 @@ class _Lines:
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._first: str | None = None
+        self._is_first = True
         self._mark = ""
         self._taken: list[str] = []
-
-    def peek(self) -> str:
-        """The first line, without taking it."""
-        self._first = self._file.readline()
-        return self._first
 
     def taken(self) -> str:
         """All lines since the last call, as they stand in the file."""
@@ -237,23 +245,14 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        if self._first is not None:
-            line, self._first = self._first, None
-            if line.startswith("\ufeff"):  # a byte-order mark is no part of the first name
-                self._mark, line = "\ufeff", line[1:]
-        else:
-            line = self._file.readline()
+        line = self._file.readline()
+        if self._is_first and line.startswith("\ufeff"):  # a byte-order mark is not of the name
+            self._mark, line = "\ufeff", line[1:]
+        self._is_first = False
         if not line:
             raise StopIteration
         self._taken.append(line)
         return line
-
-
-def _delimiter(header: str) -> str:
-    """The comma, unless the header has none but semicolons, tabs or bars."""
-    if "," in header:
-        return ","
-    return max(",;\t|", key=header.count)
 
 
 def _open(path: Path, suffix: str, mode: str, **options: Any) -> Any:
@@ -292,32 +291,3 @@ def replacing(path: Path, *, force: bool) -> Iterator[Path]:
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
-
-
-@contextmanager
-def warnings_on_stderr(command: str) -> Iterator[None]:
-    """Every warning once and as one line."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for message in dict.fromkeys(one_line(w.message) for w in caught if _is_for_users(w)):
-        print(f"skprune {command}: warning: {message}", file=sys.stderr)
-
-
-def _is_for_users(warning: warnings.WarningMessage) -> bool:
-    developers = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning)
-    return not issubclass(warning.category, developers)
-
-
-def did_you_mean(name: str, names: Sequence[str]) -> str:
-    """A hint at the closest name, or nothing."""
-    folded = {other.lower(): other for other in names}
-    close = difflib.get_close_matches(name.lower(), folded, n=1)
-    return f"; did you mean {folded[close[0]]!r}?" if close else ""
-
-
-def one_line(error: object) -> str:
-    """An error message on one line."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
+from sklearn.base import is_classifier, is_regressor
 from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
@@ -20,23 +21,20 @@ from sklearn.linear_model import (
     SGDRegressor,
 )
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 
 #: lam of the package's own heads, per row, on standardised columns.
 DEFAULT_STRENGTH = 1e-3
 
-SUPPORTED_CLASSES = (
+#: Linear models that are read as heads.
+SMOOTH = (
     LogisticRegression,
     Ridge,
     RidgeClassifier,
     LinearRegression,
     SGDClassifier,
     SGDRegressor,
-)
-SUPPORTED = (
-    'None, "softmax", "ridge", a LogisticRegression, Ridge, RidgeClassifier, LinearRegression, '
-    'SGDClassifier(loss="log_loss") or SGDRegressor with an l2 penalty or none, '
-    "or a Pipeline that ends in one of them"
 )
 
 
@@ -61,6 +59,13 @@ class HeadSpec:
         Whether "balanced" sums sample weights or counts rows.
     transformer : estimator, "standardise" or None
         What turns the rows into features.
+    exact : bool
+        Whether fitting the head to some of the rows is all that ``fit`` of the model does with
+        them: no steps before it are fitted as well, no class weights are counted on the rows at
+        hand, and it does not stop before the optimum.
+    own : bool
+        Whether the head is the model's own last step. If not, it stands in for a model that is
+        not linear, in choosing rows.
     """
 
     task: str
@@ -73,30 +78,36 @@ class HeadSpec:
     class_weight: Any = None
     balance_by_weight: bool = False
     transformer: Any = None
+    exact: bool = True
+    own: bool = True
 
 
 def read_model(model: Any, task: str) -> HeadSpec:
     """Read the head off ``model``.
 
+    Of any other classifier or regressor, and of a Pipeline that ends in one, the package's own
+    head is what chooses rows, on what the steps before the last make of them.
+
     Parameters
     ----------
-    model : see ``SUPPORTED``
+    model : None, str or estimator
     task : {"classification", "regression"}
         What the target looks like; decides what None means.
 
     Raises
     ------
     TypeError
-        If the model is none of the supported ones.
+        If the model is no classifier and no regressor.
     ValueError
-        If its options make it something else than a ridge-penalised head, or if it is a
-        classifier and the target continuous.
+        If it is a classifier and the target continuous.
     """
     if model is None:
         model = "softmax" if task == "classification" else "ridge"
     if isinstance(model, str):
         if model not in ("softmax", "ridge"):
-            raise ValueError(f"model={model!r} is not known; use {SUPPORTED}.")
+            raise ValueError(
+                f"model={model!r} is not known; use 'softmax', 'ridge', None or an estimator."
+            )
         own_task, loss = (
             ("classification", "softmax") if model == "softmax" else ("regression", "squared")
         )
@@ -106,9 +117,14 @@ def read_model(model: Any, task: str) -> HeadSpec:
         if isinstance(last, Pipeline):  # a Pipeline in a Pipeline
             flat = [*model.steps[:-1], *last.steps]
             return read_model(make_pipeline(*(step for _, step in flat)), task)
-        return replace(read_model(last, task), transformer=model[:-1] if len(model) > 1 else None)
+        spec = read_model(last, task)
+        if len(model) > 1:
+            encode: Any = model[:-1]
+            if not spec.own:  # the package's own penalty is for columns of unit spread
+                encode = make_pipeline(encode, StandardScaler(with_mean=False))
+            spec = replace(spec, transformer=encode, exact=False)
     else:
-        spec = _read_linear_model(model)
+        spec = _read_linear_model(model) or _stand_in(model)
     if spec.task == "classification" and task == "regression":
         raise ValueError(
             f"model={model!r} is a classifier and y is continuous; use a regressor such as "
@@ -117,20 +133,30 @@ def read_model(model: Any, task: str) -> HeadSpec:
     return spec
 
 
-def is_readable(model: Any, task: str) -> bool:
-    """Whether ``read_model`` takes the estimator ``model``, and for this task."""
-    try:
-        return read_model(model, task).task == task
-    except (TypeError, ValueError):
-        return False
+def _stand_in(model: Any) -> HeadSpec:
+    """The package's own head, which chooses rows for a model that is not linear."""
+    if isinstance(model, type):
+        raise TypeError(
+            f"model is the class {model.__name__}; pass an instance of it, such as "
+            f"{model.__name__}(), and of a torch nn.Module a trained one."
+        )
+    if hasattr(model, "fit") and (is_classifier(model) or is_regressor(model)):
+        name = "softmax" if is_classifier(model) else "ridge"
+        return replace(read_model(name, "classification"), exact=False, own=False)
+    raise TypeError(
+        "model must be None, 'softmax', 'ridge', a classifier or regressor of scikit-learn's kind, "
+        f"a Pipeline that ends in one, or a torch model; got {model!r}."
+    )
 
 
-def _read_linear_model(model: Any) -> HeadSpec:
-    name = type(model).__name__
-    if isinstance(model, SUPPORTED_CLASSES):
+def _read_linear_model(model: Any) -> HeadSpec | None:
+    """The head that a linear model is; None for any other model."""
+    if isinstance(model, SMOOTH):
         model._validate_params()  # C > 0, alpha >= 0, ...: scikit-learn's own messages
+    if _is_rough(model):
+        return None
+    balanced = getattr(model, "class_weight", None) == "balanced"
     if isinstance(model, LogisticRegression) and not isinstance(model, LogisticRegressionCV):
-        _require_l2(model, name)
         unpenalised = model.penalty is None
         one_vs_rest = getattr(model, "multi_class", None) == "ovr" or model.solver == "liblinear"
         return HeadSpec(
@@ -143,9 +169,9 @@ def _read_linear_model(model: Any) -> HeadSpec:
             intercept_scaling=float(model.intercept_scaling),
             class_weight=model.class_weight,
             balance_by_weight="sample_weight" in signature(compute_class_weight).parameters,
+            exact=not balanced,
         )
     if isinstance(model, SGDClassifier) and model.loss == "log_loss":
-        _require_l2(model, name)
         return HeadSpec(
             "classification",
             "sigmoid",
@@ -153,50 +179,40 @@ def _read_linear_model(model: Any) -> HeadSpec:
             "count",
             fit_intercept=model.fit_intercept,
             class_weight=model.class_weight,
+            exact=False,
         )
     if isinstance(model, SGDRegressor) and model.loss == "squared_error":
-        _require_l2(model, name)
         strength = 0.0 if model.penalty is None else float(model.alpha)
         return HeadSpec(
-            "regression", "squared", strength, "count", fit_intercept=model.fit_intercept
+            "regression",
+            "squared",
+            strength,
+            "count",
+            fit_intercept=model.fit_intercept,
+            exact=False,
         )
     if isinstance(model, (Ridge, RidgeClassifier, LinearRegression)):
-        if getattr(model, "positive", False):
-            raise ValueError(
-                f"{name}(positive=True) is not a smooth head; use positive=False for the pruner."
-            )
         alpha = getattr(model, "alpha", 0.0)
         if not isinstance(alpha, numbers.Real):
+            name = type(model).__name__
             raise ValueError(f"{name}(alpha=...) must be one number, got {alpha!r}.")
-        is_classifier = isinstance(model, RidgeClassifier)
+        is_classes = isinstance(model, RidgeClassifier)
         return HeadSpec(
-            "classification" if is_classifier else "regression",
+            "classification" if is_classes else "regression",
             "squared",
             float(alpha),
             "total",
             fit_intercept=model.fit_intercept,
-            class_weight=model.class_weight if is_classifier else None,
+            class_weight=model.class_weight if is_classes else None,
+            exact=not balanced,
         )
-    if isinstance(model, type):
-        raise TypeError(
-            f"model is the class {model.__name__}; pass an instance of it, such as "
-            f"{model.__name__}(), and of a torch nn.Module a trained one."
-        )
-    raise TypeError(
-        f"model must be {SUPPORTED}, or a torch model; got {model!r}. To prune for another "
-        "estimator, let the pruner examine one of these as a proxy and fit yours on the rows it "
-        "keeps."
-    )
+    return None
 
 
-def _require_l2(model: Any, name: str) -> None:
-    """Refuse penalties that are not ridge penalties."""
-    l1_ratio = getattr(model, "l1_ratio", None)
-    mixed = model.penalty == "l1" or (model.penalty == "elasticnet" and l1_ratio != 0)
+def _is_rough(model: Any) -> bool:
+    """Whether the optimum has no Hessian: an l1 penalty, or coefficients that are held positive."""
+    penalty, l1_ratio = getattr(model, "penalty", None), getattr(model, "l1_ratio", None)
+    rough = penalty == "l1" or (penalty == "elasticnet" and l1_ratio != 0)
     # From scikit-learn 1.8 on LogisticRegression is told by l1_ratio alone.
-    mixed = mixed or (isinstance(model, LogisticRegression) and l1_ratio not in (None, 0, 0.0))
-    if mixed:
-        raise ValueError(
-            f"{name} with an l1 penalty (penalty={model.penalty!r}, l1_ratio={l1_ratio!r}) has no "
-            "Hessian at its optimum; give the pruner the same model with an l2 penalty."
-        )
+    rough = rough or (isinstance(model, LogisticRegression) and l1_ratio not in (None, 0, 0.0))
+    return bool(rough or getattr(model, "positive", False))

@@ -87,11 +87,13 @@ class NetworkBench:
         """Select ``size`` rows and predict their gap."""
         begin = time.perf_counter()
         selection = self.select(size, warm)
-        select_seconds = time.perf_counter() - begin
         predicted = self.gap(selection.indices)
         seconds = time.perf_counter() - begin
         random = self.random_gap(size) if with_random else None
-        return Trial(selection, predicted, None, random, None, seconds, select_seconds)
+        return Trial(selection, predicted, None, random, seconds)
+
+    def learned(self) -> None:
+        """What a constant would lose is not known of a network."""
 
     def random_gap(self, size: int) -> Gap:
         """The predicted gap of a stratified random subset of ``size`` rows."""

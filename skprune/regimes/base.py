@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from skprune.gap import Gap
 from skprune.prior import Prior
-from skprune.reading import Table
 from skprune.removal import GroupInfluence
-from skprune.report import ClassCount, PruningReport
+from skprune.report import PruningReport
 from skprune.retraining import Retraining
 from skprune.subset import Rows
 
@@ -28,7 +27,8 @@ class Settings:
     from ``random_state``, and ``begin`` is when ``fit`` began, by ``time.perf_counter``.
     ``inner`` are the rows that are examined, ``outer`` those that are held out of the table for
     it, None if the user brings others. ``retraining`` trains on the former and measures on the
-    latter, and is ``retrained`` in words; None if ``verify`` asks for no retraining.
+    latter, and is ``retrained`` in words; None if nothing is retrained. ``confirm`` makes one that
+    trains on all rows and measures on them, for models of which that tells the gap.
     """
 
     max_gap: float
@@ -40,6 +40,7 @@ class Settings:
     prior: Prior
     refit: bool
     retraining: Retraining | None
+    confirm: Callable[[], Retraining] | None
     min_per_class: int
     retrained: str
     inner: Rows
@@ -50,6 +51,20 @@ class Settings:
     cache_dir: str | os.PathLike[str] | None
     verbose: int
     begin: float
+
+    def trial_size(self, n: int, smallest: int) -> int | None:
+        """Rows to keep in the trial if their number among all ``n`` is fixed."""
+        if self.fixed is None:
+            return None
+        n_train = len(self.inner)
+        size = self.fixed if self.keeps_trial else round(self.fixed / n * n_train)
+        return min(n_train, max(smallest, size))
+
+    @property
+    def keeps_trial(self) -> bool:
+        """Whether the rows of the trial are handed out as they are, and not its share of all."""
+        unseen = self.retraining is not None and self.confirm is None
+        return self.outer is None or unseen
 
     @property
     def level(self) -> str:
@@ -74,8 +89,6 @@ class Outcome:
     ----------
     kept : ndarray of int64
         Positions in the table.
-    pruned : bool
-        False if the budget could not be met; then all rows are kept.
     scores : ndarray of shape (n,)
     gap : Gap
     path : dict of ndarray
@@ -84,21 +97,8 @@ class Outcome:
     """
 
     kept: Rows
-    pruned: bool
     scores: NDArray[np.float64]
     gap: Gap
     path: dict[str, NDArray[Any]]
     report: PruningReport
     study: Study
-
-
-def class_counts(table: Table, kept: Rows) -> tuple[ClassCount, ...]:
-    """Rows of every class before and after; nothing for numbers."""
-    if table.classes is None:
-        return ()
-    before = np.bincount(table.codes, minlength=len(table.classes))
-    after = np.bincount(table.codes[kept], minlength=len(before))
-    return tuple(
-        ClassCount(label, int(b), int(a))
-        for label, b, a in zip(table.classes, before, after, strict=True)
-    )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from skprune.cache import ContentCache, digest
-from skprune.curvature import choose_curvature
+from skprune.curvature import Curvature, choose_curvature
 from skprune.devices import choose_device
 from skprune.examine import Examination, cold_fit, examine
-from skprune.gap import Gap, HeldOut
+from skprune.gap import HeldOut
 from skprune.influence import HeadInfluence
 from skprune.models.encoding import HeadEncoder
 from skprune.models.head import HeadFit, HeadProblem, fit_head
@@ -21,11 +21,11 @@ from skprune.models.scoring import make_scorer
 from skprune.network.encoding import NetworkEncoder
 from skprune.prior import difficulty
 from skprune.reading import Table
-from skprune.regimes.base import Outcome, Settings, class_counts
-from skprune.regimes.retrained import in_words, random_gap, search
+from skprune.regimes.base import Outcome, Settings
+from skprune.regimes.outcome import Found, find, on_all_rows, report
+from skprune.regimes.retrained import judged
 from skprune.removal import GroupInfluence, group_influence, leave_one_out
-from skprune.report import PruningReport
-from skprune.search import Bench, Trial, carry_over, outcome, path_table
+from skprune.search import Bench
 from skprune.subset import Rows
 
 #: Examinations kept in memory, shared by all pruners of this process.
@@ -37,8 +37,8 @@ class HeadStudy:
     """The head on all rows, ready to say what removing some of them does."""
 
     problem: HeadProblem
-    fit: HeadFit
-    examination: Examination
+    theta: Tensor
+    curvature: Curvature
     held_out: HeldOut
     target_scale: float
 
@@ -46,8 +46,8 @@ class HeadStudy:
         """Predicted effect of removing the rows where the mask is True."""
         return group_influence(
             self.problem,
-            self.fit.theta,
-            self.examination.curvature,
+            self.theta,
+            self.curvature,
             self.held_out,
             torch.from_numpy(removed),
             self.target_scale,
@@ -69,82 +69,75 @@ def prune_head(
     validation : Table
         Rows to measure on.
     """
-    n, inner, outer, seed = len(table), settings.inner, settings.outer, settings.seed
+    inner, outer = settings.inner, settings.outer
     train = table if outer is None else table.take(inner)
     encoder.fit(train.X, train.y, train.weights)
     device = _choose_device(settings, encoder, train)
     problem = encoder.problem(train.X, train.y, train.weights, device)
-    held_out = _held_out(settings, encoder, problem, validation)
+    held_out = _measured_on(settings, encoder, problem, validation)
     examination = _examine(settings.curvature, problem)
-    refit, represent = settings.refit, isinstance(encoder, NetworkEncoder)
-    bench = Bench(
-        problem,
-        examination.fit.theta,
-        examination.influence(problem),
-        held_out,
-        groups=train.codes,
-        minima=train.minima(settings.min_per_class),
-        solver=settings.solver,
-        prior=settings.prior.of(inner, lambda score: difficulty(score, problem, examination.fit)),
-        refit=refit,
-        seed=seed,
-        represent=represent,
-    )
-    n_train, smallest = len(problem), max(1, int(bench.minima.sum()))
+    bench = _bench(settings, encoder, train, inner, examination.fit, examination, held_out, problem)
+    smallest = max(1, int(bench.minima.sum()))
     if problem.penalty.strength == 0.0:  # fewer rows do not determine the head
-        smallest = min(n_train, max(smallest, problem.theta_shape[0]))
-    fixed = None
-    if settings.fixed is not None:
-        fixed = min(n_train, max(smallest, round(settings.fixed / n * n_train)))
-    best, trials = search(settings, bench, fixed, smallest)
-
-    if outer is None:
-        everything, final, operator = problem, examination.fit, bench.operator
-        indices = np.arange(n) if best is None else best.selection.indices
-    else:
-        everything = encoder.problem(table.X, table.y, table.weights, device)
-        final = fit_head(everything, examination.curvature.solve, start=examination.fit.theta)
-        operator = HeadInfluence(everything, final.theta, final.outputs, examination.curvature)
-        whole = Bench(
-            everything,
-            final.theta,
-            operator,
-            held_out,
-            groups=table.codes,
-            minima=table.minima(settings.min_per_class),
-            solver=settings.solver,
-            prior=settings.prior.of(
-                np.arange(n), lambda score: difficulty(score, everything, final)
-            ),
-            refit=refit,
-            seed=seed,
-            represent=represent,
-        )
-        size = settings.fixed
-        if settings.retraining is not None and best is not None:
-            size = round(best.size / n_train * n)
-        best, indices = carry_over(bench, whole, inner, best, trials, size, settings.max_gap)
+        smallest = min(len(bench), max(smallest, problem.theta_shape[0]))
+    found = find(settings, judged(bench, settings.retraining), smallest, len(table))
+    whole = bench
+    if outer is not None:
+        problem = encoder.problem(table.X, table.y, table.weights, device)
+        fit = fit_head(problem, examination.curvature.solve, start=examination.fit.theta)
+        seen = _measured_on(settings, encoder, problem, table, held_out=False)
+        rows = np.arange(len(table))
+        whole = _bench(settings, encoder, table, rows, fit, examination, seen, problem)
+        if not settings.keeps_trial:
+            confirm = None if settings.confirm is None else settings.confirm()
+            found = on_all_rows(settings, found, judged(whole, confirm))
     scores = leave_one_out(
-        everything,
-        operator,
+        problem,
+        whole.operator,
         held_out,
         examination.fit.theta,
         None if outer is None else torch.from_numpy(outer),
     )
-    random = None if best is None else best.random
-    if best is not None and settings.retraining is not None:
-        random = random_gap(settings, bench, best.size)
-    elif best is not None and refit and random is None:
-        random = bench.random_gap(best.size)
-    nothing = Gap(0.0, 0.0, settings.level, held_out.scoring, len(held_out.problem))
-    return Outcome(
-        kept=indices,
-        pruned=best is not None,
+    return report(
+        settings,
+        table,
+        found,
         scores=scores.cpu().numpy(),
-        gap=nothing if best is None else best.gap,
-        path=path_table(trials, best, random, len(problem), settings.max_gap),
-        report=_report(settings, table, encoder, bench, examination, best, trials, indices, random),
-        study=HeadStudy(everything, final, examination, held_out, encoder.target_scale),
+        study=HeadStudy(
+            problem, whole.theta, examination.curvature, held_out, encoder.target_scale
+        ),
+        model=_in_words(encoder, bench, examination),
+        gradient_norm=examination.fit.gradient_norm,
+        seconds=_seconds(settings, bench, examination, found),
+        with_random=settings.refit or settings.retraining is not None,
+        notes=encoder.notes(bench.problem, examination.fit),
+        doubts=_doubts(examination.fit),
+    )
+
+
+def _bench(
+    settings: Settings,
+    encoder: HeadEncoder,
+    table: Table,
+    rows: Rows,
+    fit: HeadFit,
+    examination: Examination,
+    measured_on: HeldOut,
+    problem: HeadProblem,
+) -> Bench:
+    """What chooses among the rows of ``table``, which are ``rows`` of the whole."""
+    return Bench(
+        problem,
+        fit.theta,
+        HeadInfluence(problem, fit.theta, fit.outputs, examination.curvature),
+        measured_on,
+        groups=table.codes,
+        minima=table.minima(settings.min_per_class),
+        solver=settings.solver,
+        prior=settings.prior.of(rows, lambda score: difficulty(score, problem, fit)),
+        refit=settings.refit,
+        seed=settings.seed,
+        represent=isinstance(encoder, NetworkEncoder),
     )
 
 
@@ -155,15 +148,22 @@ def _choose_device(settings: Settings, encoder: HeadEncoder, rows: Table) -> tor
     return choose_device(settings.device, len(rows) * width)
 
 
-def _held_out(
-    settings: Settings, encoder: HeadEncoder, problem: HeadProblem, rows: Table
+def _measured_on(
+    settings: Settings,
+    encoder: HeadEncoder,
+    problem: HeadProblem,
+    rows: Table,
+    *,
+    held_out: bool = True,
 ) -> HeldOut:
+    """The rows on which heads are compared; without ``held_out``, those of the problem itself."""
     scorer, name = None, "loss"
     if settings.scoring != "loss":
         scorer = make_scorer(settings.scoring, encoder, rows.X, rows.y)
         name = settings.scoring if isinstance(settings.scoring, str) else "callable"
-    held = encoder.problem(rows.X, rows.y, rows.weights, problem.weights.device)
-    return HeldOut(held, encoder.loss_unit(problem), name, scorer)
+    device = problem.weights.device
+    there = encoder.problem(rows.X, rows.y, rows.weights, device) if held_out else problem
+    return HeldOut(there, encoder.loss_unit(problem), name, scorer, held_out)
 
 
 def _examine(curvature: str, problem: HeadProblem) -> Examination:
@@ -184,56 +184,27 @@ def _examine(curvature: str, problem: HeadProblem) -> Examination:
     return result
 
 
-def _report(
-    settings: Settings,
-    table: Table,
-    encoder: HeadEncoder,
-    bench: Bench,
-    examination: Examination,
-    best: Trial | None,
-    trials: list[Trial],
-    kept: Rows,
-    random: Gap | None,
-) -> PruningReport:
-    problem, pruned_seconds = bench.problem, None
-    if best is not None and bench.refit and settings.retraining is None:
-        rows = torch.from_numpy(best.selection.indices)
-        pruned_seconds = cold_fit(problem.subset(rows))[1]
-    D, K = problem.theta_shape
+def _in_words(encoder: HeadEncoder, bench: Bench, examination: Examination) -> str:
+    D, K = bench.problem.theta_shape
     curvature = type(examination.curvature).__name__.removesuffix("Curvature").lower()
-    full_seconds, n_train = examination.fit_seconds, len(problem)
-    notes, doubts = encoder.notes(problem, examination.fit), tuple[str, ...]()
-    if not examination.fit.converged:
-        doubts = (
-            f"The head did not reach its optimum (mean gradient norm "
-            f"{examination.fit.gradient_norm:.1e}); without a penalty, separable classes have "
-            "none. Influence is taken where the fit stopped; give the model a ridge penalty.",
-        )
-    retraining = settings.retraining
-    if retraining is not None:
-        notes += in_words(retraining, settings.retrained)
-        full_seconds = retraining.seconds_per_training(n_train)
-        if best is not None:
-            pruned_seconds = retraining.seconds_per_training(best.size)
-    return PruningReport(
-        status=outcome(settings.keep, settings.max_gap, settings.level, best, trials),
-        met=settings.keep is not None or best is not None,
-        n_rows=len(table),
-        n_kept=len(kept),
-        classes=class_counts(table, kept),
-        predicted=None if best is None else best.predicted,
-        refit=None if best is None else best.measured,
-        retrained=None if best is None else best.retrained,
-        random=random,
-        max_gap=settings.max_gap if settings.keep is None else None,
-        prior=settings.prior.in_words(),
-        notes=notes,
-        doubts=doubts,
-        model=f"{encoder.spec.loss} head, {D} x {K} parameters, {curvature} curvature",
-        gradient_norm=examination.fit.gradient_norm,
-        selection_seconds=time.perf_counter() - settings.begin,
-        full_fit_seconds=full_seconds,
-        pruned_fit_seconds=pruned_seconds,
-        full_fit_rows=n_train,
-        pruned_fit_rows=n_train if best is None else best.size,
+    return f"{encoder.spec.loss} head, {D} x {K} parameters, {curvature} curvature"
+
+
+def _seconds(
+    settings: Settings, bench: Bench, examination: Examination, found: Found
+) -> tuple[float, float | None]:
+    """Seconds of a cold fit of the head on the rows of the trial, and on those it keeps."""
+    if found.best is None or not settings.refit or settings.retraining is not None:
+        return examination.fit_seconds, None
+    rows = torch.from_numpy(found.best.selection.indices)
+    return examination.fit_seconds, cold_fit(bench.problem.subset(rows))[1]
+
+
+def _doubts(fit: HeadFit) -> tuple[str, ...]:
+    if fit.converged:
+        return ()
+    return (
+        f"The head did not reach its optimum (mean gradient norm {fit.gradient_norm:.1e}); without "
+        "a penalty, separable classes have none. Influence is taken where the fit stopped; give "
+        "the model a ridge penalty.",
     )

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 
 from skprune.exceptions import warn_user
-from skprune.gap import Gap
 from skprune.network.adapters import Network
 from skprune.network.batches import first_size, smaller
 from skprune.network.bench import DOUBT, FAR, NetworkBench
@@ -28,11 +27,10 @@ from skprune.network.module import TorchModel
 from skprune.network.problem import NetworkProblem
 from skprune.network.removal import removal_steps
 from skprune.reading import Table
-from skprune.regimes.base import Outcome, Settings, class_counts
-from skprune.regimes.retrained import in_words, random_gap, search
+from skprune.regimes.base import Outcome, Settings
+from skprune.regimes.outcome import find, on_all_rows, report
+from skprune.regimes.retrained import judged
 from skprune.removal import Change, GroupInfluence
-from skprune.report import PruningReport
-from skprune.search import Trial, carry_over, outcome, path_table
 
 #: Rows on which the last activation of a module is looked for.
 LINK_ROWS = 8
@@ -129,48 +127,27 @@ def _prune(
             for model in models
         ]
         bench = _bench(settings, examiners, train, inner)
-        smallest, fixed = max(1, int(bench.minima.sum())), None
-        if settings.fixed is not None:
-            fixed = min(len(bench), max(smallest, round(settings.fixed / n * len(bench))))
-        best, trials = search(settings, bench, fixed, smallest)
-        random = None if best is None else best.random
-        if best is not None and settings.retraining is not None:
-            random = random_gap(settings, bench, best.size)
-        elif best is not None and random is None:
-            random = bench.random_gap(best.size)
-        whole, kept = bench, np.arange(n) if best is None else best.selection.indices
-        if outer is not None:
-            whole = _bench(settings, examiners, table, np.arange(n))
-            size = settings.fixed
-            if settings.retraining is not None and best is not None:
-                size = round(best.size / len(bench) * n)
-            best, kept = carry_over(bench, whole, inner, best, trials, size, settings.max_gap)
+        smallest = max(1, int(bench.minima.sum()))
+        found = find(settings, judged(bench, settings.retraining), smallest, n)
+        whole = bench if outer is None else _bench(settings, examiners, table, np.arange(n))
+        if not settings.keeps_trial:
+            found = on_all_rows(settings, found, whole)
         own = None if outer is None else torch.from_numpy(outer).to(models[0].device)
-        scores = whole.scores(own)
-        doubts = tuple(dict.fromkeys(bench.doubts + whole.doubts))
-        norm = float(np.mean([_gradient_norm(m.problem) for m in whole.ensemble.members]))
-    nothing = Gap(0.0, 0.0, settings.level, "loss", len(validation))
-    return Outcome(
-        kept=kept,
-        pruned=best is not None,
-        scores=scores.cpu().numpy(),
-        gap=nothing if best is None else best.gap,
-        path=path_table(trials, best, random, len(bench), settings.max_gap),
-        report=_report(
+        return report(
             settings,
             table,
-            whole,
-            len(bench),
-            best,
-            trials,
-            kept,
-            random,
-            training_seconds,
-            norm,
-            doubts,
-        ),
-        study=NetworkStudy(models, whole.ensemble, whole.unit),
-    )
+            found,
+            scores=whole.scores(own).cpu().numpy(),
+            study=NetworkStudy(models, whole.ensemble, whole.unit),
+            model=_distinct(_description(m.predictor) for m in whole.ensemble.members),
+            gradient_norm=float(
+                np.mean([_gradient_norm(m.problem) for m in whole.ensemble.members])
+            ),
+            seconds=(training_seconds, None),
+            with_random=True,
+            notes=_notes(whole.ensemble),
+            doubts=tuple(dict.fromkeys(bench.doubts + whole.doubts)),
+        )
 
 
 @contextmanager
@@ -296,59 +273,16 @@ def _gradient_norm(problem: NetworkProblem) -> float:
     return float(pull.norm())
 
 
-def _report(
-    settings: Settings,
-    table: Table,
-    bench: NetworkBench,
-    n_train: int,
-    best: Trial | None,
-    trials: list[Trial],
-    kept: NDArray[np.int64],
-    random: Gap | None,
-    training_seconds: float | None,
-    gradient_norm: float,
-    doubts: tuple[str, ...],
-) -> PruningReport:
-    curvatures = [member.predictor for member in bench.ensemble.members]
-    notes: tuple[tuple[str, str], ...] = (
-        ("layers", _distinct(_treatments(c) for c in curvatures)),
-        (
-            "damping",
-            _distinct(
-                f"{c.ridge:.2g}, mean eigenvalue {c.mean_eigenvalue:.2g}" for c in curvatures
-            ),
-        ),
+def _notes(ensemble: CurvatureEnsemble) -> tuple[tuple[str, str], ...]:
+    """Lines of the report on how the layers were treated."""
+    curvatures = [member.predictor for member in ensemble.members]
+    damping = _distinct(
+        f"{c.ridge:.2g}, mean eigenvalue {c.mean_eigenvalue:.2g}" for c in curvatures
     )
-    if len(curvatures) > 1:
-        notes = (("members", f"{len(curvatures)} networks; effects are means over them"), *notes)
-    full_seconds, pruned_seconds, retraining = training_seconds, None, settings.retraining
-    if retraining is not None:
-        notes += in_words(retraining, settings.retrained)
-        full_seconds = retraining.seconds_per_training(n_train)
-        if best is not None:
-            pruned_seconds = retraining.seconds_per_training(best.size)
-    return PruningReport(
-        status=outcome(settings.keep, settings.max_gap, settings.level, best, trials),
-        met=settings.keep is not None or best is not None,
-        n_rows=len(table),
-        n_kept=len(kept),
-        classes=class_counts(table, kept),
-        predicted=None if best is None else best.predicted,
-        refit=None,
-        retrained=None if best is None else best.retrained,
-        random=random,
-        max_gap=settings.max_gap if settings.keep is None else None,
-        prior=settings.prior.in_words(),
-        model=_distinct(_description(c) for c in curvatures),
-        gradient_norm=gradient_norm,
-        selection_seconds=time.perf_counter() - settings.begin,
-        full_fit_seconds=full_seconds,
-        pruned_fit_seconds=pruned_seconds,
-        full_fit_rows=n_train,
-        pruned_fit_rows=n_train if best is None else best.size,
-        notes=notes,
-        doubts=doubts,
-    )
+    notes = (("layers", _distinct(_treatments(c) for c in curvatures)), ("damping", damping))
+    if len(curvatures) == 1:
+        return notes
+    return (("members", f"{len(curvatures)} networks; effects are means over them"), *notes)
 
 
 def _description(curvature: NetworkCurvature) -> str:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from scipy import stats
 
-from skprune.gap import Gap
+from skprune.gap import Gap, Learned
 from skprune.retraining.measures import Floats, Measure, Score
 from skprune.retraining.trainers import Trainer
 from skprune.seeds import child_seeds, seeded
@@ -44,15 +44,16 @@ class RetrainedGap(Gap):
         n_rows: int,
         n_seeds: int,
         freedom: float,
+        held_out: bool = True,
     ) -> RetrainedGap:
         """Create a gap of ``value``; the other arguments are the attributes."""
-        gap = super().__new__(cls, value, standard_error, "retrained", scoring, n_rows)
+        gap = super().__new__(cls, value, standard_error, "retrained", scoring, n_rows, held_out)
         self = cast(RetrainedGap, gap)
         self.n_seeds, self.freedom = n_seeds, freedom
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        args = (self.scoring, self.n_rows, self.n_seeds, self.freedom)
+        args = (self.scoring, self.n_rows, self.n_seeds, self.freedom, self.held_out)
         return (RetrainedGap, (float(self), self.standard_error, *args))
 
     def __repr__(self) -> str:
@@ -86,14 +87,15 @@ class RetrainedTrial:
     gap : RetrainedGap
     seconds : float
         Training on these rows and measuring, all seeds.
-    select_seconds : float
-        Choosing them.
+    failure : str
+        What the model said where it could not be trained on these rows, or could not be scored
+        after it: the gap is then infinite. Else empty.
     """
 
     rows: Rows
     gap: RetrainedGap
     seconds: float
-    select_seconds: float = 0.0
+    failure: str = ""
 
     @property
     def size(self) -> int:
@@ -148,7 +150,7 @@ class Retraining:
         seed: int = 0,
         on_training: Callable[[Training], None] | None = None,
     ) -> None:
-        self.trainer, self.measure, self.n_seeds = trainer, measure, n_seeds
+        self.trainer, self.measure, self.n_seeds, self.seed = trainer, measure, n_seeds, seed
         self.on_training = on_training
         self.trainings: list[Training] = []
         self._seeds = child_seeds(seed, n_seeds)
@@ -197,7 +199,11 @@ class Retraining:
         values: list[float] = []
         parts: list[Floats] = []
         for seed, before in zip(self._seeds[:most], full, strict=False):
-            after = self._train(rows, seed)
+            try:
+                after = self._train(rows, seed)
+            except (ValueError, np.linalg.LinAlgError) as error:
+                # All rows were enough: it is for want of rows, and a result.
+                return self._failed(rows, str(error), time.perf_counter() - begin)
             values.append(before.value - after.value)
             parts.append(before.parts - after.parts)
             if limit is not None and self._is_settled(values, parts, limit, most):
@@ -205,6 +211,21 @@ class Retraining:
         gap = self._gap(values, parts)
         self._differences.append(np.array(values))
         return RetrainedTrial(rows, gap, time.perf_counter() - begin)
+
+    def _failed(self, rows: Rows, message: str, seconds: float) -> RetrainedTrial:
+        measure = self.measure
+        scored = (measure.scoring, measure.n_rows)
+        gap = RetrainedGap(math.inf, 0.0, *scored, 1, 0.0, measure.held_out)
+        return RetrainedTrial(rows, gap, seconds, message.splitlines()[0])
+
+    def learned(self) -> Learned | None:
+        """What the model trained on all rows has learned; None where no constant is known."""
+        if self.measure.constant is None:
+            return None
+        full, constant = self.full_scores(), self.measure.constant
+        values = [score.value - constant.value for score in full]
+        gap = self._gap(values, [score.parts - constant.parts for score in full])
+        return Learned(float(np.mean([score.value for score in full])), gap)
 
     def random_trial(self, size: int, groups: Rows, minima: Rows, seed: int) -> RetrainedTrial:
         """Retrain on a stratified random subset, with the same seeds as on any other.
@@ -253,6 +274,7 @@ class Retraining:
             measure.n_rows,
             k,
             freedom,
+            measure.held_out,
         )
 
     def _seed_variance(self, values: list[float]) -> tuple[float, int]:

@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_regressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import get_scorer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import LabelBinarizer
 
 from skprune.containers import n_rows, plain, take_rows
 from skprune.gap import JACKKNIFE_GROUPS
@@ -48,11 +52,17 @@ class Measure(ABC):
     ----------
     scoring : str
     n_rows : int
-        Held-out rows.
+        Rows that models are scored on.
+    held_out : bool
+        Whether no model is trained on them.
+    constant : Score or None
+        Of a constant prediction; None if none is known.
     """
 
     scoring: str
     n_rows: int
+    held_out: bool = True
+    constant: Score | None = None
 
     @abstractmethod
     def score(self, fitted: Any) -> Score:
@@ -157,24 +167,44 @@ def estimator_measure(
     ValueError
         If the estimator does not offer what ``scoring`` needs.
     """
-    if scoring != "loss":
-        return scorer_measure(scoring, lambda rows: take_rows(held_out.X, rows), held_out.y)
     y, weights = np.asarray(plain(held_out.y)), held_weights(held_out, n_rows(held_out.y))
-    if is_regressor(estimator):
-        unit = 1.0 / total_variance(train)
-
-        def errors(fitted: Any) -> Floats:
-            error = np.asarray(fitted.predict(held_out.X), dtype=np.float64).reshape(len(y), -1)
-            error -= y.reshape(len(y), -1)
-            return unit * np.square(error).sum(1)
-
-        return LossMeasure(errors, weights)
-    if not hasattr(estimator, "predict_proba"):
-        raise ValueError(
-            f'scoring="loss" is the cross-entropy of predict_proba, but {type(estimator).__name__} '
-            'has no predict_proba. Name a scorer (scoring="accuracy"), or wrap the estimator in '
-            "CalibratedClassifierCV."
+    if scoring != "loss":
+        measure: Measure = scorer_measure(
+            scoring, lambda rows: take_rows(held_out.X, rows), held_out.y
         )
+    elif is_regressor(estimator):
+        measure = LossMeasure(_squared_errors(held_out, y, total_variance(train)), weights)
+    elif hasattr(estimator, "predict_proba"):
+        measure = LossMeasure(_entropies(held_out, y), weights)
+    elif isinstance(_last_step(estimator), RidgeClassifier):
+        # It fits codes of the classes by least squares, and that is its loss.
+        codes = LabelBinarizer(neg_label=-1).fit(plain(train.y)).transform
+        unit = total_variance(train, codes(plain(train.y)))
+        measure = LossMeasure(_squared_errors(held_out, codes(y), unit), weights)
+    else:
+        raise ValueError(
+            f'scoring="loss" is the cross-entropy of predict_proba, but '
+            f"{type(estimator).__name__} has no predict_proba. Name a scorer "
+            '(scoring="accuracy"), or wrap the estimator in CalibratedClassifierCV.'
+        )
+    measure.held_out = held_out is not train
+    measure.constant = _constant_score(measure, estimator, train)
+    return measure
+
+
+def _squared_errors(held_out: Data, y: Floats, unit: float) -> Callable[[Any], Floats]:
+    """Squared errors of every row, of what the model predicts or of its decision values."""
+
+    def errors(fitted: Any) -> Floats:
+        predict = fitted.predict if is_regressor(fitted) else fitted.decision_function
+        error = np.asarray(predict(held_out.X), dtype=np.float64).reshape(len(y), -1)
+        return np.square(error - y.reshape(len(y), -1)).sum(1) / unit
+
+    return errors
+
+
+def _entropies(held_out: Data, y: NDArray[Any]) -> Callable[[Any], Floats]:
+    """Cross-entropy of every row."""
 
     def entropies(fitted: Any) -> Floats:
         P = np.asarray(fitted.predict_proba(held_out.X))
@@ -184,7 +214,26 @@ def estimator_measure(
         least = np.finfo(P.dtype).eps
         return -np.log(np.clip(chosen.astype(np.float64), least, 1.0))
 
-    return LossMeasure(entropies, weights)
+    return entropies
+
+
+def _constant_score(measure: Measure, estimator: Any, train: Data) -> Score | None:
+    """Score of the shares of the classes, or of the mean of the target; None if there is none."""
+    y = np.asarray(plain(train.y))
+    dummy = DummyRegressor() if is_regressor(estimator) else DummyClassifier(strategy="prior")
+    dummy.fit(np.zeros((len(y), 1)), y, sample_weight=train.weights)
+    if isinstance(_last_step(estimator), RidgeClassifier):
+        codes = LabelBinarizer(neg_label=-1).fit_transform(y)
+        mean = np.average(codes, axis=0, weights=train.weights)
+        dummy.decision_function = lambda X: np.tile(mean, (n_rows(X), 1))
+    try:
+        return measure.score(dummy)
+    except ValueError:  # a scorer that asks for what a constant has not
+        return None
+
+
+def _last_step(estimator: Any) -> Any:
+    return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
 
 
 def held_weights(held_out: Data, n: int) -> Floats:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,18 +122,15 @@ def smallest_retrained(
         if retraining.n_trainings >= end:
             break
         size = _next_size(curve, trials, lower, upper, smallest, max_gap, resolution, slow > 1)
-        begin = time.perf_counter()
-        rows = select(size)
-        seconds = time.perf_counter() - begin
-        trial = retraining.trial(rows, limit=max_gap, max_trainings=end - retraining.n_trainings)
-        trials.append(replace(trial, select_seconds=seconds))
+        left = end - retraining.n_trainings
+        trials.append(retraining.trial(select(size), limit=max_gap, max_trainings=left))
         width = math.log(upper / max(lower, smallest))
-        if trial.gap.within(max_gap):
+        if trials[-1].gap.within(max_gap):
             best, upper = trials[-1], size
         else:
             lower = size
-        left = math.log(upper / max(lower, smallest)) if upper > smallest else 0.0
-        slow = slow + 1 if left > SLOW * width else 0
+        rest = math.log(upper / max(lower, smallest)) if upper > smallest else 0.0
+        slow = slow + 1 if rest > SLOW * width else 0
     return best, trials
 
 

@@ -1,0 +1,129 @@
+"""Is the promise kept by what the user trains? Draws of populations whose true gap can be known.
+
+    python -m benchmarks.promise --seeds 4
+
+Two classes, Gaussian columns, a logistic truth of slope 2, 0 or 20 % of the labels turned. Every
+model is retrained whole, by scikit-learn, on all rows and on those that ``InfluencePruner`` hands
+out; the true gap is the difference of their losses on 50,000 fresh rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from itertools import product
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
+
+from benchmarks.harness import markdown, save
+from skprune import InfluencePruner, PruningWarning
+
+MODELS = {
+    "LogisticRegression": LogisticRegression(),
+    "StandardScaler, LogisticRegression": make_pipeline(StandardScaler(), LogisticRegression()),
+    "PCA(4), LogisticRegression": make_pipeline(PCA(4), LogisticRegression()),
+    "KBinsDiscretizer, LogisticRegression": make_pipeline(
+        KBinsDiscretizer(4, quantile_method="averaged_inverted_cdf"), LogisticRegression()
+    ),
+}
+BUDGET = 0.01
+FRESH = 50_000
+
+
+def population(n: int, p: int, noise: float, seed: tuple[int, ...]) -> tuple[Any, Any]:
+    """``n`` rows of ``p`` columns; the truth depends on ``p`` and ``noise`` alone."""
+    direction = np.random.default_rng([p, int(100 * noise)]).normal(size=p)
+    rng = np.random.default_rng([n, p, int(100 * noise), *seed])
+    X = rng.normal(size=(n, p))
+    P = 1 / (1 + np.exp(-2 * X @ direction / np.linalg.norm(direction)))
+    return X, (rng.random(n) < noise + (1 - 2 * noise) * P).astype(int)
+
+
+def losses(model: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Cross-entropy of every row, in nats."""
+    return -np.log(model.predict_proba(X)[np.arange(len(y)), y])
+
+
+def run(name: str, n: int, p: int, noise: float, seed: int) -> dict[str, Any]:
+    """One draw."""
+    X, y = population(n, p, noise, (seed,))
+    pruner = InfluencePruner(BUDGET, model=MODELS[name], random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PruningWarning)
+        pruner.fit(X, y)
+    kept = pruner.sample_indices_
+    record = {"model": name, "n": n, "p": p, "noise": noise, "seed": seed, "kept": len(kept)}
+    if len(kept) == n:
+        return record | {"status": pruner.report_.status}
+    X_new, y_new = population(FRESH, p, noise, (seed, 1))
+    full, pruned = (clone(MODELS[name]).fit(X[rows], y[rows]) for rows in (np.arange(n), kept))
+    truth = losses(pruned, X_new, y_new) - losses(full, X_new, y_new)
+    return record | {
+        "true": float(truth.mean()),
+        "reported": float(pruner.gap_),
+        "standard_error": pruner.gap_.standard_error,
+        "in_the_search": float(pruner.report_.trial),
+        "seconds": pruner.report_.selection_seconds,
+    }
+
+
+def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a model and number of rows."""
+    rows = []
+    for name, n in product(MODELS, sorted({r["n"] for r in records})):
+        every = [r for r in records if r["model"] == name and r["n"] == n]
+        pruned = [r for r in every if "true" in r]
+        row = {"model": name, "n": n, "draws": len(every), "pruned": len(pruned)}
+        if pruned:
+            true, reported, error, search = (
+                np.array([r[key] for r in pruned])
+                for key in ("true", "reported", "standard_error", "in_the_search")
+            )
+            row |= {
+                "kept": float(np.median([r["kept"] / n for r in pruned])),
+                "within": float(np.mean(true <= BUDGET + 2 * error)),
+                "true": float(true.mean()),
+                "largest": float(true.max()),
+                "bias": float((reported - true).mean()),
+                "bias_se": float((reported - true).mean() / error.mean()),
+                "noise_se": float((reported - true).std(ddof=1) / len(true) ** 0.5 / error.mean()),
+                "rmse": float(np.sqrt(np.mean((reported - true) ** 2))),
+                "search_bias": float((search - true).mean()),
+                "search_rmse": float(np.sqrt(np.mean((search - true) ** 2))),
+            }
+        rows.append(row)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[300, 1000, 3000, 10_000])
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--out")
+    args = parser.parse_args()
+    records = []
+    for name, n in product(args.models, args.sizes):
+        for p, noise, seed in product((5, 20), (0.0, 0.2), range(args.seeds)):
+            records.append(run(name, n, p, noise, seed))
+            print(records[-1], flush=True)
+    summary = summarise(records)
+    keys = ["model", "n", "draws", "pruned", "kept", "within", "true", "largest", "bias"]
+    keys += ["bias_se", "noise_se", "rmse", "search_bias", "search_rmse"]
+    table = [[_cell(row.get(key, "")) for key in keys] for row in summary]
+    print(markdown(keys, table))
+    print(save("promise", records, summary, args.out))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""The gap is that of the rows that are handed out, and of what the user trains on them."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_digits
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    Ridge,
+    RidgeClassifier,
+    SGDClassifier,
+)
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, PruningWarning
+from skprune.reading import hold_out, read_table
+
+EXACT = {"solver": "newton-cholesky", "tol": 1e-9, "max_iter": 1000}
+
+
+def population(n, seed, p=5):
+    """Two classes with a known probability, 20 % of the labels turned."""
+    rng = np.random.default_rng([n, p, seed])
+    w = np.random.default_rng(p).normal(size=p)
+    w *= 2 / np.linalg.norm(w)
+    X = rng.normal(size=(n, p))
+    P = 0.2 + 0.6 / (1 + np.exp(-X @ w))
+    return X, (rng.random(n) < P).astype(int)
+
+
+def losses(model, X, y):
+    return -np.log(model.predict_proba(X)[np.arange(len(y)), y])
+
+
+def paired(model, X, y, kept, losses):
+    """Mean difference of the losses on all rows, and its standard error, by the model's own fit."""
+    full, pruned = clone(model).fit(X, y), clone(model).fit(X[kept], y[kept])
+    difference = losses(pruned, X, y) - losses(full, X, y)
+    return difference.mean(), difference.std(ddof=1) / np.sqrt(len(y))
+
+
+@pytest.mark.parametrize("budget", [{"keep": 0.1}, {"max_gap": 0.02}])
+@pytest.mark.parametrize(
+    ("model", "level"),
+    [
+        (LogisticRegression(**EXACT), "refit"),
+        (LogisticRegression(class_weight="balanced", **EXACT), "retrained"),
+        (make_pipeline(StandardScaler(), LogisticRegression()), "retrained"),
+        (make_pipeline(PCA(3), LogisticRegression()), "retrained"),
+        (SGDClassifier(loss="log_loss", random_state=0, shuffle=False), "retrained"),
+    ],
+)
+def test_gap_is_that_of_the_kept_rows_by_the_models_own_fit(model, level, budget):
+    X, y = population(1500, 0)
+    pruner = InfluencePruner(model=model, random_state=0, **budget).fit(X, y)
+    assert pruner.gap_.level == level
+    assert (pruner.gap_.n_rows, pruner.gap_.held_out) == (len(y), False)
+    assert len(pruner.sample_indices_) < len(y)
+    value, error = paired(model, X, y, pruner.sample_indices_, losses)
+    assert pruner.gap_ == pytest.approx(value, abs=2e-5)
+    assert pruner.gap_.standard_error == pytest.approx(error, rel=2e-2, abs=1e-6)
+
+
+@pytest.mark.parametrize("model", [Ridge(), LinearRegression(), make_pipeline(PCA(4), Ridge())])
+def test_gap_of_regressions_is_that_of_the_kept_rows(model):
+    X, y = load_diabetes(return_X_y=True)
+    pruner = InfluencePruner(keep=0.3, model=model, random_state=0).fit(X, y)
+
+    def squares(fitted, X, y):
+        return (fitted.predict(X) - y) ** 2 / y.var()
+
+    value, error = paired(model, X, y, pruner.sample_indices_, squares)
+    assert pruner.gap_ == pytest.approx(value, abs=1e-5)
+    assert pruner.gap_.standard_error == pytest.approx(error, rel=2e-2)
+
+
+def test_gap_of_a_ridge_classifier_in_a_pipeline():
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:600], y[:600]
+    model = make_pipeline(StandardScaler(), RidgeClassifier())
+    pruner = InfluencePruner(keep=0.5, model=model, random_state=0).fit(X, y)
+    codes = 2.0 * np.eye(10)[y] - 1
+
+    def squares(fitted, X, y):
+        return np.square(fitted.decision_function(X) - codes).sum(1) / codes.var(0).sum()
+
+    value, _ = paired(model, X, y, pruner.sample_indices_, squares)
+    assert pruner.gap_ == pytest.approx(value, rel=1e-9)
+    learned = pruner.report_.learned
+    assert learned.score - learned.gap == pytest.approx(-1.0, abs=0.01)  # in units of Var(y)
+
+
+def test_a_scorer_of_a_pipeline():
+    X, y = population(1000, 1)
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    pruner = InfluencePruner(keep=0.05, model=model, scoring="roc_auc", random_state=0).fit(X, y)
+    kept = pruner.sample_indices_
+    scores = [
+        roc_auc_score(y, clone(model).fit(X[rows], y[rows]).predict_proba(X)[:, 1])
+        for rows in (np.arange(len(y)), kept)
+    ]
+    assert pruner.gap_ == pytest.approx(scores[0] - scores[1], abs=1e-12)
+
+
+@pytest.mark.parametrize("budget", [{"max_gap": 0.03}, {"keep": 0.4}, {"keep": 0.95}])
+def test_models_that_fit_rows_by_themselves_keep_none_of_the_held_out_rows(budget):
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(2000, 5))
+    y = ((X[:, 0] > 0) ^ (rng.random(2000) < 0.1)).astype(int)
+    tree = DecisionTreeClassifier(max_depth=2, min_samples_leaf=20, random_state=0)
+    pruner = InfluencePruner(verify=tree, random_state=0, **budget).fit(X, y)
+    assert pruner.gap_.level == "retrained"
+    assert pruner.gap_.held_out
+    kept, n_held = pruner.keep_mask_, pruner.gap_.n_rows
+    if "keep" in budget:
+        assert kept.sum() == round(budget["keep"] * len(y))
+    assert n_held <= (~kept).sum()
+    # The rows that were held out are among those that are gone.
+    table, _ = read_table(InfluencePruner(), X, y, None, None)
+    inner, outer = hold_out(table, n_held / len(y), None, 0)
+    assert len(outer) == n_held
+    assert not kept[outer].any()
+    full, pruned = (clone(tree).fit(X[rows], y[rows]) for rows in (inner, kept))
+    truth = np.mean(losses(pruned, X[outer], y[outer]) - losses(full, X[outer], y[outer]))
+    assert pruner.gap_ == pytest.approx(truth, abs=1e-9)
+
+
+def test_a_size_on_which_the_model_cannot_be_fitted_is_refused():
+    X, y = population(1500, 3)
+    model = make_pipeline(PCA(5), LogisticRegression())
+    pruner = InfluencePruner(0.3, model=model, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PruningWarning)
+        pruner.fit(X, y)
+    assert len(pruner.sample_indices_) >= 5
+    clone(model).fit(X[pruner.sample_indices_], y[pruner.sample_indices_])
+    # If the size is fixed, it is kept, and the report says what the model said.
+    with pytest.warns(PruningWarning, match="n_components=5 must be between"):
+        fixed = InfluencePruner(keep=3, model=model, random_state=0).fit(X, y)
+    assert len(fixed.sample_indices_) == 3
+    assert fixed.gap_ == np.inf
+    assert "cannot be trained on these rows" in fixed.report_.status
+
+
+def test_other_models_are_judged_by_their_own_training():
+    """The head alone would keep a few rows of an exclusive or, and a tree be lost on them."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 4))
+    y = ((X[:, 0] > 0) ^ (X[:, 1] > 0) ^ (rng.random(3000) < 0.1)).astype(int)
+    T = rng.normal(size=(20_000, 4))
+    t = ((T[:, 0] > 0) ^ (T[:, 1] > 0) ^ (rng.random(20_000) < 0.1)).astype(int)
+    forest = RandomForestClassifier(20, min_samples_leaf=10, random_state=0)
+    pruned = PrunedClassifier(forest, InfluencePruner(0.03, random_state=0)).fit(X, y)
+    full = clone(forest).fit(X, y)
+    gap = log_loss(t, pruned.predict_proba(T)) - log_loss(t, full.predict_proba(T))
+    pruner = pruned.pruner_
+    assert pruner.gap_.level == "retrained"
+    assert gap < 0.03 + 2 * pruner.gap_.standard_error
+    assert pruned.score(T, t) > 0.8
+
+
+def test_a_regressor_that_is_not_linear():
+    X, y = load_diabetes(return_X_y=True)
+    tree = DecisionTreeRegressor(max_depth=2, random_state=0)
+    pruner = PrunedRegressor(tree, InfluencePruner(0.2, random_state=0)).fit(X, y).pruner_
+    assert pruner.gap_.level == "retrained"
+    # For a fixed size nothing is decided by a gap, and trainings may be dear.
+    fixed = PrunedRegressor(tree, InfluencePruner(keep=0.5, random_state=0)).fit(X, y).pruner_
+    assert fixed.gap_.level == "refit"
+
+
+# A budget that is more than the model has learned
+
+
+def rare(n, seed, rate=0.002):
+    rng = np.random.default_rng(seed)
+    y = (rng.random(n) < rate).astype(int)
+    X = rng.normal(size=(n, 6))
+    X[y == 1, :2] += 1.5
+    return X, y
+
+
+def with_outlier():
+    X, y = population(1000, 4)
+    X[17] = 1e4
+    return X, y
+
+
+def tiny_r2():
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(4000, 3))
+    return X, 0.06 * X[:, 0] + rng.normal(size=4000)
+
+
+def one_target():
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(2000, 3))
+    y = X[:, 0] + 0.1 * rng.normal(size=2000)
+    y[3] = 1e3
+    return X, y
+
+
+def noise():
+    rng = np.random.default_rng(7)
+    return rng.normal(size=(1000, 5)), rng.integers(0, 2, 1000)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (lambda: rare(6000, 0), "more than all that the model"),
+        (with_outlier, "constant prediction"),
+        (tiny_r2, "constant prediction"),
+        (one_target, "constant prediction"),
+        (noise, "no better than a constant prediction"),
+    ],
+)
+@pytest.mark.parametrize("verify", ["auto", "pipeline"])
+def test_a_budget_beyond_what_was_learned_keeps_all_rows(table, words, verify):
+    X, y = table()
+    model = None
+    if verify == "pipeline":
+        last = Ridge() if y.dtype.kind == "f" else LogisticRegression()
+        model = make_pipeline(StandardScaler(), last)
+    with pytest.warns(PruningWarning, match=words):
+        pruner = InfluencePruner(0.01, model=model, random_state=0).fit(X, y)
+    assert pruner.keep_mask_.all()
+    assert not pruner.report_.met
+
+
+def test_the_named_budget_means_something():
+    (X, y), (T, t) = rare(20_000, 1), rare(100_000, 2)
+    model = LogisticRegression()
+    with pytest.warns(PruningWarning, match="would mean something") as said:
+        InfluencePruner(0.01, model=model, random_state=0).fit(X, y)
+    budget = float(str(said[0].message).split("max_gap=")[-1].split(",")[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PruningWarning)
+        kept = InfluencePruner(budget, model=model, random_state=0).fit(X, y).sample_indices_
+    precision = [
+        average_precision_score(t, model.fit(X[rows], y[rows]).predict_proba(T)[:, 1])
+        for rows in (np.arange(len(y)), kept)
+    ]
+    assert precision[1] > 0.7 * precision[0]
+
+
+def test_scores_of_all_rows_and_of_a_constant_stand_in_the_report():
+    X, y = population(1000, 8)
+    model = LogisticRegression(**EXACT)
+    pruner = InfluencePruner(0.01, model=model, random_state=0).fit(X, y, X_val=X, y_val=y)
+    learned = pruner.report_.learned
+    full, share = log_loss(y, clone(model).fit(X, y).predict_proba(X)), y.mean()
+    constant = -(share * np.log(share) + (1 - share) * np.log(1 - share))
+    assert learned.score == pytest.approx(-full, abs=1e-6)
+    assert learned.gap == pytest.approx(constant - full, abs=1e-6)
+    assert f"{constant:.4g} by a constant" in str(pruner.report_)
+
+
+def test_a_budget_that_is_most_of_what_was_learned_is_remarked_on():
+    X, y = population(3000, 9)
+    with pytest.warns(PruningWarning, match=r"of all that the model has learned"):
+        pruner = InfluencePruner(0.04, random_state=0).fit(X, y)
+    assert pruner.report_.met
+
+
+def test_why_fewer_rows_were_refused_stands_in_the_report():
+    X, y = load_digits(return_X_y=True)
+    pruner = InfluencePruner(0.05, random_state=0).fit(X, y)
+    path, report = pruner.path_, pruner.report_
+    chosen = path["n_kept"][path["refit_gap"] == report.trial][0]
+    refused = path["n_kept"][path["n_kept"] < chosen].max()
+    assert report.refused.startswith(f"{refused:,} of those that are not held out: a")
+    assert dict(report.lines())["fewer rows"] == report.refused
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [300, 3000])
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(),
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        make_pipeline(PCA(4), LogisticRegression()),
+    ],
+)
+def test_promises_on_draws_of_a_known_population(n, model):
+    T, t = population(50_000, 1000)
+    excess, errors, budget = [], [], []
+    for seed in range(16):
+        X, y = population(n, seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PruningWarning)
+            pruner = InfluencePruner(0.01, model=model, random_state=seed).fit(X, y)
+        kept = pruner.sample_indices_
+        full, pruned = clone(model).fit(X, y), clone(model).fit(X[kept], y[kept])
+        truth = np.mean(losses(pruned, T, t) - losses(full, T, t))
+        budget.append(truth <= 0.01 + 2 * pruner.gap_.standard_error)
+        excess.append(truth - pruner.gap_)
+        errors.append(pruner.gap_.standard_error)
+    assert np.mean(budget) >= 0.9
+    # Unbiased: the mean over the draws is within what it may be off by.
+    assert abs(np.mean(excess)) <= 0.2 * np.mean(errors) + 2 * np.std(excess) / np.sqrt(16)
