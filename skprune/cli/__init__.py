@@ -34,7 +34,6 @@ from skprune.cli.printing import (
     printing_never_fails,
     warnings_on_stderr,
 )
-from skprune.cli.target import find_column, read_target
 
 if TYPE_CHECKING:
     from skprune.pruner import InfluencePruner
@@ -235,6 +234,7 @@ def run_prune(args: argparse.Namespace) -> int:
     if args.sep is not None and format_of(args.data) == ".parquet":
         raise InputError(f"--sep is for csv and tsv files, and {args.data} is neither.")
     from skprune.cli.encode import encode_table
+    from skprune.cli.target import find_column, read_target
     from skprune.pruner import InfluencePruner
 
     _check_scoring(args.scoring)
