@@ -119,7 +119,9 @@ def test_a_wide_table_is_pruned_like_its_rotated_rows(model, convert, rng):
     y = dense[:, :5].sum(1) + rng.normal(size=60)
     y = (y > 0).astype(int) if isinstance(model, LogisticRegression) else y
     wide, square = (
-        InfluencePruner(keep=0.5, model=model, curvature="dense", random_state=0).fit(rows, y)
+        InfluencePruner(
+            keep=0.5, model=model, curvature="dense", verify="refit", random_state=0
+        ).fit(rows, y)
         for rows in (X, np.linalg.qr(dense.T)[1].T)
     )
     np.testing.assert_array_equal(wide.sample_indices_, square.sample_indices_)
