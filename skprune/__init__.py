@@ -1,12 +1,20 @@
 """skprune: the smallest subset of the training rows with a constrained generalisation gap."""
 
-from skprune.baselines import RandomPruner, ScorePruner
-from skprune.compose import PrunedClassifier, PrunedRegressor, PruningSampler
-from skprune.datasets import PrunedSubset
-from skprune.display import PruningCurveDisplay
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from skprune.exceptions import PruningWarning
-from skprune.pruner import InfluencePruner
 from skprune.version import __version__
+
+if TYPE_CHECKING:
+    from skprune import subset
+    from skprune.baselines import RandomPruner, ScorePruner
+    from skprune.compose import PrunedClassifier, PrunedRegressor, PruningSampler
+    from skprune.datasets import PrunedSubset
+    from skprune.display import PruningCurveDisplay
+    from skprune.pruner import InfluencePruner
 
 __all__ = [
     "InfluencePruner",
@@ -19,4 +27,30 @@ __all__ = [
     "RandomPruner",
     "ScorePruner",
     "__version__",
+    "subset",
 ]
+
+# torch and scikit-learn take seconds to import: every name is fetched when it is first asked for.
+_HOMES = {
+    "InfluencePruner": "skprune.pruner",
+    "PrunedClassifier": "skprune.compose",
+    "PrunedRegressor": "skprune.compose",
+    "PrunedSubset": "skprune.datasets",
+    "PruningCurveDisplay": "skprune.display",
+    "PruningSampler": "skprune.compose",
+    "RandomPruner": "skprune.baselines",
+    "ScorePruner": "skprune.baselines",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "subset":
+        return import_module("skprune.subset")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

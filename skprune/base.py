@@ -12,10 +12,11 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skprune.containers import PrunedData, n_rows, take_rows
-from skprune.datasets import as_source, is_dataset
-from skprune.datasets.arrays import is_columns
 from skprune.exceptions import warn_user
 from skprune.models.adapters import takes_missing
+
+if TYPE_CHECKING:
+    from skprune.datasets import RowSource
 
 #: What ``keep`` may be: a share of the rows or their number.
 KEEP_CONSTRAINTS: list[Any] = [
@@ -101,6 +102,8 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
             The named pair ``(X, y)`` in the containers that came in; of a dataset without y the
             dataset of the kept rows.
         """
+        from skprune.datasets import is_dataset
+
         self.fit(X, y, **fit_params)
         return self.take(X) if y is None and is_dataset(X) else self._take_pair(X, y)
 
@@ -159,7 +162,8 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
 
     def _check_rows(self, data: Any, name: str) -> None:
         # A loader is as long as its batches are many, a dict as its arrays.
-        found = len(as_source(data)) if self._is_source(data) else n_rows(data)
+        source = self._source(data)
+        found = n_rows(data) if source is None else len(source)
         fitted = len(self.keep_mask_)
         if found != fitted:
             raise ValueError(
@@ -172,14 +176,18 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
         self._check_rows(y, "y")
         return PrunedData(self._take(X), self._take(y))
 
-    def _is_source(self, data: Any) -> bool:
-        """Whether rows are not what ``len`` counts and an index takes."""
-        return is_dataset(data) or is_columns(data, self.keep_mask_)
+    def _source(self, data: Any) -> RowSource | None:
+        """The rows of what ``len`` does not count and an index does not take, else None."""
+        from skprune.datasets import as_source, is_dataset
+        from skprune.datasets.arrays import is_columns
+
+        return as_source(data) if is_dataset(data) or is_columns(data, self.keep_mask_) else None
 
     def _take(self, data: Any) -> Any:
-        if self._is_source(data):
-            return as_source(data).take(self.sample_indices_)
-        return take_rows(data, self.sample_indices_)
+        source = self._source(data)
+        if source is None:
+            return take_rows(data, self.sample_indices_)
+        return source.take(self.sample_indices_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -7,12 +7,12 @@ another form, so that index, dtypes and categories stay as they are.
 from __future__ import annotations
 
 import numbers
+import sys
 from datetime import date, time, timedelta
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
@@ -69,7 +69,9 @@ def take_rows(data: Any, indices: NDArray[np.int64]) -> Any:
     """Rows of ``data`` by position, in a container of the same kind."""
     if hasattr(data, "take_rows"):
         return data.take_rows(indices)
-    if isinstance(data, torch.Tensor):
+    if is_tensor(data):
+        import torch
+
         return data[torch.from_numpy(indices).to(data.device)]
     if sp.issparse(data) and data.format not in ("csr", "csc", "lil"):
         return data.tocsr()[indices].asformat(data.format)
@@ -78,6 +80,12 @@ def take_rows(data: Any, indices: NDArray[np.int64]) -> Any:
     if not hasattr(data, "__getitem__"):  # all it offers is __array__
         data = np.asarray(data)
     return _safe_indexing(data, indices)
+
+
+def is_tensor(data: Any) -> bool:
+    """Whether ``data`` is a tensor of torch, which is not imported for that."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(data, torch.Tensor)
 
 
 def is_row_wise(value: Any, n: int) -> bool:
@@ -90,7 +98,9 @@ def is_row_wise(value: Any, n: int) -> bool:
 
 def plain(data: Any) -> Any:
     """Tensors as arrays and blocks of rows (images, sequences) as flat rows; else unchanged."""
-    if isinstance(data, torch.Tensor):
+    if is_tensor(data):
+        import torch
+
         # numpy has no bfloat16.
         data = (data.float() if data.dtype == torch.bfloat16 else data).detach().cpu().numpy()
     if isinstance(data, np.ndarray) and data.ndim > 2:

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from skprune.cost import CostEstimate, ensemble_cost, head_cost
 from skprune.devices import choose_device
 from skprune.models.encoding import HeadEncoder
+from skprune.models.span import spanned_width
 from skprune.network.adapters import Network, is_network
 from skprune.network.module import TorchModel
 from skprune.network.probe import probe_head, probe_layers
@@ -26,6 +27,8 @@ def estimate_cost(pruner: Any, X: Any, y: Any) -> CostEstimate:
     """Cost of ``fit`` of an ``InfluencePruner``, trainings not counted; it is left as it is."""
 
     def head(n: int, D: int, K: int) -> CostEstimate:
+        if pruner.curvature != "diagonal":
+            D = spanned_width(n, D)
         with threads(pruner.n_jobs, n * D):
             device = choose_device(pruner.device, n * D)
             return head_cost(n, D, K, 8, fixed=pruner.keep is not None, device=device)

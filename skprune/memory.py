@@ -11,10 +11,6 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.pipeline import Pipeline
 
-from skprune.network.adapters import is_network
-from skprune.network.batches import is_short_of_memory
-from skprune.reading import is_continuous, read_target
-
 Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -28,6 +24,9 @@ def says_what_fits(fit: Fit) -> Fit:
         try:
             return fit(self, X, y, *args, **params)
         except (MemoryError, RuntimeError) as error:
+            from skprune.network.adapters import is_network  # torch comes with the first fit
+            from skprune.network.batches import is_short_of_memory
+
             if is_network(self.model) or not is_short_of_memory(error):
                 raise
             raise MemoryError(f"Memory ran out ({error}). {_needs(self, X, y)}") from error
@@ -36,6 +35,8 @@ def says_what_fits(fit: Fit) -> Fit:
 
 
 def _needs(pruner: Any, X: Any, y: Any) -> str:
+    from skprune.reading import is_continuous, read_target
+
     n, *width = np.shape(X)
     d, target = math.prod(width), read_target(y, pruner)
     classes = 1 if is_continuous(target, pruner.model) else len(np.unique(target))

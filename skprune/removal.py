@@ -254,7 +254,7 @@ def _change(
     weights = held_out.problem.weights / held_out.problem.weights.sum()
     mean = held_out.problem.loss.mean
     return Change(
-        parameters=(target_scale * step).cpu().numpy(),
+        parameters=(target_scale * held_out.problem.coefficients(step)).cpu().numpy(),
         predictions=(target_scale * (weights @ (mean(after) - mean(before)))).cpu().numpy(),
         loss=float(weights @ (held_out.losses(after) - held_out.losses(before))),
     )

@@ -12,8 +12,6 @@ from sklearn.utils.validation import validate_data
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
 from skprune.containers import n_rows
-from skprune.reading import is_continuous, read_target
-from skprune.subset.start import group_minima, starting_subset
 
 
 class RandomPruner(BasePruner):
@@ -79,6 +77,9 @@ class RandomPruner(BasePruner):
         RandomPruner
             self
         """
+        from skprune.reading import is_continuous, read_target
+        from skprune.subset.start import group_minima, starting_subset
+
         self._validate_params()
         target = read_target(y, self)
         validate_data(self, X, skip_check_array=True)

@@ -11,12 +11,7 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
-from skprune.examine import cold_fit
 from skprune.memory import says_what_fits
-from skprune.models.encoding import HeadEncoder
-from skprune.prior import difficulty
-from skprune.reading import check_features, read_table
-from skprune.subset.start import largest_subset
 
 
 class ScorePruner(BasePruner):
@@ -85,19 +80,24 @@ class ScorePruner(BasePruner):
         ScorePruner
             self
         """
+        from skprune.examine import cold_fit
+        from skprune.models.encoding import HeadEncoder
+        from skprune.prior import difficulty
+        from skprune.reading import read_table
+        from skprune.subset.start import largest_subset
+
         self._validate_params()
         table, spec = read_table(self, X, y, sample_weight, self.model)
         minima = table.minima(self.min_per_class)
         size = resolve_size(self.keep, len(table), minima)
-        problem = (
-            HeadEncoder(spec, table.classes)
-            .fit(table.X, table.y, table.weights)
-            .problem(table.X, table.y, table.weights)
-        )
+        rows = (table.X, table.y, table.weights)
+        problem = HeadEncoder(spec, table.classes).fit(*rows).reduce(*rows).problem(*rows)
         fit = cold_fit(problem)[0]
         self.scores_ = difficulty(self.criterion, problem, fit)
         self._keep(largest_subset(self.scores_, size, table.codes, minima), len(table))
         return self
 
     def _check_features(self, X: Any) -> None:
+        from skprune.reading import check_features
+
         check_features(self, X, self.model)

@@ -2,6 +2,9 @@
 
 A table is read twice over: as it is, to be written again without a changed character, and as
 numbers, for the pruner to examine. Only the second reading interprets anything.
+
+scikit-learn and torch take seconds to import, so what needs them is imported by the command that is
+run: ``--help`` and ``--version`` answer at once.
 """
 
 from __future__ import annotations
@@ -14,12 +17,9 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-from sklearn.metrics import get_scorer_names
+from typing import TYPE_CHECKING
 
 from skprune import __version__
-from skprune.cli.demo import new_axes, run_demo
-from skprune.cli.encode import encode_table
 from skprune.cli.files import (
     SUFFIXES,
     InputError,
@@ -34,9 +34,9 @@ from skprune.cli.printing import (
     printing_never_fails,
     warnings_on_stderr,
 )
-from skprune.cli.target import find_column, read_target
-from skprune.display import PruningCurveDisplay
-from skprune.pruner import InfluencePruner
+
+if TYPE_CHECKING:
+    from skprune.pruner import InfluencePruner
 
 DESCRIPTION = "Prune the rows of a training set: keep the fewest that cost at most a given gap."
 PRUNE_DESCRIPTION = """\
@@ -172,7 +172,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--quiet", action="store_true", help="print errors and warnings only")
 
     demo = commands.add_parser("demo", help="prune real data, now", description=DEMO_DESCRIPTION)
-    demo.set_defaults(run=run_demo)
+    demo.set_defaults(run=_run_demo)
     demo.add_argument("--plot", type=Path, metavar="FILE", help="save the curve, e.g. curve.png")
     demo.add_argument("--seed", type=_seed, default=0, metavar="N", help="default: 0")
     demo.add_argument("--force", action="store_true", help="write over an existing file")
@@ -222,11 +222,21 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+def _run_demo(args: argparse.Namespace) -> int:
+    from skprune.cli.demo import run_demo
+
+    return run_demo(args)
+
+
 def run_prune(args: argparse.Namespace) -> int:
     """``skprune prune``; returns the exit code."""
     _check_paths(args.data, args.out, args.report, force=args.force)
     if args.sep is not None and format_of(args.data) == ".parquet":
         raise InputError(f"--sep is for csv and tsv files, and {args.data} is neither.")
+    from skprune.cli.encode import encode_table
+    from skprune.cli.target import find_column, read_target
+    from skprune.pruner import InfluencePruner
+
     _check_scoring(args.scoring)
     source = read_source(args.data, args.sep)
     at = find_column(source, "--target", args.target)
@@ -290,6 +300,8 @@ def _check_paths(data: Path, out: Path, report: Path | None, *, force: bool) -> 
 
 
 def _check_scoring(name: str) -> None:
+    from sklearn.metrics import get_scorer_names
+
     names = ["loss", *get_scorer_names()]
     if name not in names:
         raise InputError(f"--scoring {name} is not known{did_you_mean(name, names)}")
@@ -297,6 +309,9 @@ def _check_scoring(name: str) -> None:
 
 def _report_page(pruner: InfluencePruner, head: str, notes: Sequence[str]) -> str:
     """The report as an HTML page, with the curve in it if matplotlib is there."""
+    from skprune.cli.demo import new_axes
+    from skprune.display import PruningCurveDisplay
+
     curve = ""
     try:
         axes = new_axes()

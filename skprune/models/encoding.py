@@ -16,11 +16,13 @@ from sklearn.utils import check_array
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
+from skprune.containers import take_rows
 from skprune.exceptions import advised
 from skprune.losses import Loss, Sigmoid, Softmax, Squared
 from skprune.models.adapters import HeadSpec
 from skprune.models.features import DenseFeatures, Features, SparseFeatures, shared_tensor
 from skprune.models.head import HeadFit, HeadProblem, Penalty
+from skprune.models.span import Span
 from skprune.seeds import set_random_states
 
 #: Kept as they come; other numbers become float64.
@@ -94,6 +96,7 @@ class HeadEncoder:
     def __init__(self, spec: HeadSpec, classes: NDArray[Any] | None, seed: int = 0) -> None:
         self.spec, self.classes, self.seed = spec, classes, seed
         self.target_scale = 1.0
+        self._span: Span | None = None
         self._transformer: Any = None
         self._affine: dict[str, Tensor] = {}
         self._class_weight = np.ones(0 if classes is None else len(classes))
@@ -168,9 +171,9 @@ class HeadEncoder:
         if self.classes is not None:
             codes = np.searchsorted(self.classes, y)
             weights = weights * self._class_weight[codes]
-            targets = self._encode_labels(codes)
+            encoded = self._encode_labels(codes)
         else:
-            targets = (np.asarray(y, dtype=np.float64) / self.target_scale)[:, None]
+            encoded = (np.asarray(y, dtype=np.float64) / self.target_scale)[:, None]
         mask = torch.ones(features.shape[1], 1, dtype=torch.float64)
         if self.spec.fit_intercept:
             scaling = self.spec.intercept_scaling
@@ -178,7 +181,28 @@ class HeadEncoder:
         w = torch.from_numpy(np.ascontiguousarray(weights)).to(device)
         shares = {"total": None, "weight": w, "count": torch.ones_like(w)}[self.spec.convention]
         penalty = Penalty(self.spec.strength, mask.to(device), shares)
-        return HeadProblem(features, torch.from_numpy(targets).to(device), w, self.loss, penalty)
+        targets = torch.from_numpy(encoded).to(device)
+        return self._spanned(HeadProblem(features, targets, w, self.loss, penalty))
+
+    def reduce(
+        self,
+        X: Any,
+        y: NDArray[Any],
+        weights: NDArray[np.float64],
+        device: torch.device | str = "cpu",
+    ) -> HeadEncoder:
+        """From now on make problems in the span of the given rows, where that pays.
+
+        Give all rows that may ever be fitted; rows to measure on need not be among them.
+        """
+        # One row tells how wide the features of all are: they are made for wide tables only.
+        row = np.zeros(1, dtype=np.int64)
+        if Span.pays(self.problem(take_rows(X, row), y[row], weights[row]), len(y)):
+            self._span = Span(self.problem(X, y, weights, device))
+        return self
+
+    def _spanned(self, problem: HeadProblem) -> HeadProblem:
+        return problem if self._span is None else self._span.of(problem)
 
     def loss_unit(self, problem: HeadProblem) -> float:
         """Factor from the head's loss to the reported one: nats, or the share of Var(y).

@@ -14,12 +14,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from skprune.losses import Loss
 from skprune.models.features import Features
+
+if TYPE_CHECKING:
+    from skprune.models.span import Span
 
 Product = Callable[[Tensor], Tensor]
 
@@ -65,6 +69,8 @@ class HeadProblem:
     weights : Tensor of shape (n,), float64
     loss : Loss
     penalty : Penalty
+    span : Span or None
+        What theta has its coordinates in, where that is not the features themselves.
     """
 
     features: Features
@@ -72,6 +78,7 @@ class HeadProblem:
     weights: Tensor
     loss: Loss
     penalty: Penalty
+    span: Span | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -84,6 +91,14 @@ class HeadProblem:
     def zeros(self) -> Tensor:
         """A starting point."""
         return self.targets.new_zeros(self.theta_shape)
+
+    def coefficients(self, theta: Tensor) -> Tensor:
+        """``theta`` in terms of the features that were handed in, (n_features, K)."""
+        return theta if self.span is None else self.span.theta(theta)
+
+    def coordinates(self, coefficients: Tensor) -> Tensor:
+        """The theta (D, K) with the outputs of ``coefficients`` (n_features, K) on these rows."""
+        return coefficients if self.span is None else self.span.coordinates(coefficients)
 
     def subset(self, indices: Tensor) -> HeadProblem:
         """The same objective on some of the rows."""

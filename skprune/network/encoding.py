@@ -188,7 +188,8 @@ class NetworkEncoder(HeadEncoder):
         shares = (w * self.row_loss.shares(y, n_outputs)).to(device)
         penalty = Penalty(self.spec.strength, self._mask.to(device), shares)
         targets = (targets / self.target_scale).to(device)
-        return HeadProblem(features, targets, (w * factor).to(device), self.loss, penalty)
+        w = (w * factor).to(device)
+        return self._spanned(HeadProblem(features, targets, w, self.loss, penalty))
 
     def predict(self, Z: Tensor) -> NDArray[Any]:
         """Class numbers, (n, L) zeros and ones of several labels, or targets in their unit."""
@@ -218,11 +219,12 @@ class NetworkEncoder(HeadEncoder):
     def notes(self, problem: HeadProblem, fit: HeadFit) -> tuple[tuple[str, str], ...]:
         """How far the layer was from the optimum at which it is examined."""
         given = self.given.to(fit.theta)
-        outputs = problem.features.forward(given)
+        outputs = problem.features.forward(problem.coordinates(given))
         total, unit = float(problem.weights.sum()), self.loss_unit(problem)
         before = unit * float(problem.weights @ problem.loss.value(outputs, problem.targets))
         after = unit * float(problem.weights @ problem.loss.value(fit.outputs, problem.targets))
-        distance = float((given - fit.theta).norm()) / max(float(given.norm()), 1e-300)
+        moved = problem.coefficients(fit.theta) - given
+        distance = float(moved.norm()) / max(float(given.norm()), 1e-300)
         text = (
             f"{self.head.name or 'the module'}, polished to its optimum: mean loss "
             f"{before / total:.4f} as given, {after / total:.4f} there; weights moved by "

@@ -73,6 +73,8 @@ def prune_head(
     train = table if outer is None else table.take(inner)
     encoder.fit(train.X, train.y, train.weights)
     device = _choose_device(settings, encoder, train)
+    if settings.curvature != "diagonal":  # that one is of the columns as they are
+        encoder.reduce(table.X, table.y, table.weights, device)
     problem = encoder.problem(train.X, train.y, train.weights, device)
     held_out = _measured_on(settings, encoder, problem, validation)
     examination = _examine(settings.curvature, problem)
@@ -185,7 +187,7 @@ def _examine(curvature: str, problem: HeadProblem) -> Examination:
 
 
 def _in_words(encoder: HeadEncoder, bench: Bench, examination: Examination) -> str:
-    D, K = bench.problem.theta_shape
+    D, K = bench.problem.coefficients(examination.fit.theta).shape
     curvature = type(examination.curvature).__name__.removesuffix("Curvature").lower()
     return f"{encoder.spec.loss} head, {D} x {K} parameters, {curvature} curvature"
 

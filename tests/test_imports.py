@@ -1,0 +1,50 @@
+"""What is imported when: seconds that nobody should wait for before there is something to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import skprune
+
+HEAVY = {"torch", "sklearn", "scipy"}
+UNTRAINED = """\
+from sklearn.base import clone
+pruner = clone(skprune.{name}(keep=0.5)).set_params(keep=10)
+assert "keep=10" in repr(pruner)"""
+COMMAND = """\
+from skprune.cli import main
+try:
+    main([{arguments}])
+except SystemExit as done:
+    assert done.code == 0"""
+
+
+@pytest.mark.parametrize(
+    ("program", "banned"),
+    [
+        ("dir(skprune), skprune.__version__, skprune.PruningWarning", HEAVY),
+        (COMMAND.format(arguments="'--version'"), HEAVY),
+        (COMMAND.format(arguments="'--help'"), HEAVY),
+        (COMMAND.format(arguments="'prune', '--help'"), HEAVY),
+        (UNTRAINED.format(name="RandomPruner"), {"torch"}),
+        (UNTRAINED.format(name="ScorePruner"), {"torch"}),
+    ],
+)
+def test_torch_is_imported_on_first_use(program, banned):
+    loaded = "import sys; print(*sys.modules, file=sys.stderr)"
+    code = f"import skprune\n{program}\n{loaded}"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert not banned & set(run.stderr.split())
+
+
+def test_every_public_name_is_found():
+    assert set(skprune.__all__) <= set(dir(skprune))
+    for name in skprune.__all__:
+        assert getattr(skprune, name) is getattr(skprune, name)
+    assert callable(skprune.subset.solve_subset)
+    with pytest.raises(AttributeError, match="has no attribute 'Pruner'"):
+        skprune.Pruner  # noqa: B018
