@@ -4,53 +4,23 @@ from __future__ import annotations
 
 import numbers
 import os
-import time
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
-from skprune.cache import check_folder, digest
-from skprune.containers import natural, take_rows
-from skprune.cost import CostEstimate
-from skprune.curvature import CURVATURES
-from skprune.datasets import is_dataset
-from skprune.devices import choose_device
-from skprune.estimate import estimate_cost
+from skprune.base import KEEP_CONSTRAINTS, BasePruner
 from skprune.exceptions import warn_user
 from skprune.memory import says_what_fits
-from skprune.models.adapters import HeadSpec
-from skprune.models.encoding import HeadEncoder
-from skprune.network.adapters import Network, is_network
-from skprune.network.curvature import CURVATURES as NETWORK_CURVATURES
-from skprune.network.encoding import NetworkEncoder, SourceRows
-from skprune.network.reading import read_rows, read_validation_rows
-from skprune.prior import Prior
-from skprune.reading import (
-    Table,
-    check_features,
-    hold_out,
-    read_removed,
-    read_table,
-    read_validation,
-)
-from skprune.regimes.base import Outcome, Settings
-from skprune.regimes.head import prune_head
-from skprune.regimes.network import prune_network
-from skprune.regimes.outcome import class_counts
-from skprune.removal import GroupInfluence
-from skprune.retraining import Data, make_retraining
-from skprune.rules import check_rows, examines_head, what_is_retrained
-from skprune.subset import SOLVERS, Rows
-from skprune.threads import threads
+
+if TYPE_CHECKING:
+    from skprune.cost import CostEstimate
+    from skprune.gap import Gap
+    from skprune.removal import GroupInfluence
+    from skprune.report import PruningReport
 
 
 class InfluencePruner(BasePruner):
@@ -207,30 +177,54 @@ class InfluencePruner(BasePruner):
     'refit'
     """
 
+    scores_: NDArray[np.float64]
+    gap_: Gap
+    path_: dict[str, NDArray[Any]]
+    report_: PruningReport
+    classes_: NDArray[Any]
+    _study: Any
+    _counted: NDArray[np.int64]
     _dataset: Any
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "max_gap": [Interval(numbers.Real, 0, None, closed="neither")],
-        "keep": [None, *KEEP_CONSTRAINTS],
-        "model": "no_validation",
-        "scoring": [str, callable],
-        "curvature": [StrOptions({"auto", *CURVATURES, *NETWORK_CURVATURES})],
-        "solver": [StrOptions({"auto", *SOLVERS} - {"exact"})],
-        "prior": [None, StrOptions({"loss", "el2n"}), "array-like"],
-        "verify": [None, StrOptions({"auto", "refit", "retrain"}), HasMethods(["fit"]), callable],
-        "n_seeds": [Interval(numbers.Integral, 1, None, closed="left")],
-        "min_per_class": [Interval(numbers.Integral, 0, None, closed="left")],
-        "validation_fraction": [Interval(numbers.Real, 0, 1, closed="neither")],
-        "layers": [StrOptions({"head", "all"}), list, tuple],
-        "loss": [None, callable],
-        "weight_decay": [None, Interval(numbers.Real, 0, None, closed="left")],
-        "device": [str, torch.device],
-        "batch_size": [StrOptions({"auto"}), Interval(numbers.Integral, 1, None, closed="left")],
-        "cache_dir": [None, str, os.PathLike],
-        "random_state": ["random_state"],
-        "n_jobs": [None, numbers.Integral],
-        "verbose": ["verbose"],
-    }
+    @property
+    def _parameter_constraints(self) -> dict[str, Any]:
+        """What every parameter may be; a property, since the names of methods come with torch."""
+        import torch
+
+        from skprune.curvature import CURVATURES
+        from skprune.network.curvature import CURVATURES as NETWORK_CURVATURES
+        from skprune.subset import SOLVERS
+
+        return {
+            "max_gap": [Interval(numbers.Real, 0, None, closed="neither")],
+            "keep": [None, *KEEP_CONSTRAINTS],
+            "model": "no_validation",
+            "scoring": [str, callable],
+            "curvature": [StrOptions({"auto", *CURVATURES, *NETWORK_CURVATURES})],
+            "solver": [StrOptions({"auto", *SOLVERS} - {"exact"})],
+            "prior": [None, StrOptions({"loss", "el2n"}), "array-like"],
+            "verify": [
+                None,
+                StrOptions({"auto", "refit", "retrain"}),
+                HasMethods(["fit"]),
+                callable,
+            ],
+            "n_seeds": [Interval(numbers.Integral, 1, None, closed="left")],
+            "min_per_class": [Interval(numbers.Integral, 0, None, closed="left")],
+            "validation_fraction": [Interval(numbers.Real, 0, 1, closed="neither")],
+            "layers": [StrOptions({"head", "all"}), list, tuple],
+            "loss": [None, callable],
+            "weight_decay": [None, Interval(numbers.Real, 0, None, closed="left")],
+            "device": [str, torch.device],
+            "batch_size": [
+                StrOptions({"auto"}),
+                Interval(numbers.Integral, 1, None, closed="left"),
+            ],
+            "cache_dir": [None, str, os.PathLike],
+            "random_state": ["random_state"],
+            "n_jobs": [None, numbers.Integral],
+            "verbose": ["verbose"],
+        }
 
     def __init__(
         self,
@@ -319,151 +313,35 @@ class InfluencePruner(BasePruner):
             If ``model`` is not a supported one.
         """
         self._validate_params()
-        # Refuse an unknown device and an impossible folder before anything is trained.
-        choose_device(self.device, 0)
-        check_folder(self.cache_dir)
-        begin, y, y_val = time.perf_counter(), natural(y), natural(y_val)
-        head_only = examines_head(self)
-        check_rows(self.model, X)
-        read = self._read_network if is_network(self.model) else self._read_table
-        table, validation, subject = read(X, y, sample_weight, X_val, y_val)
-        # Rows without weight say nothing of the model: they are neither examined nor kept.
-        check_consistent_length(table.y, groups)
-        counted, whole = np.flatnonzero(table.weights > 0), table
-        if len(counted) < len(whole):
-            table = whole.take(counted)
-        seed, held_out = self._seed(table), None
-        fixed = None
-        if self.keep is not None:
-            minima = table.minima(self.min_per_class)
-            fixed = min(len(table), resolve_size(self.keep, len(whole), minima))
-        retrained = what_is_retrained(self, subject)
-        # The excess loss on all rows tells the gap of linear models, and of no others.
-        linear = isinstance(subject, HeadSpec) and subject.own and retrained is self.model
-        inner, outer = np.arange(len(table)), None
-        if validation is None:
-            groups = None if groups is None else np.asarray(groups)[counted]
-            fraction = self.validation_fraction
-            if fixed is not None and retrained is not None and not linear:
-                # What is held out is not kept, and half of what goes is to be chosen.
-                fraction = min(fraction, (1 - fixed / len(table)) / 2)
-            inner, outer = hold_out(table, fraction, groups, seed)
-            validation = table.take(outer)
-            held_out = self._data(X, y, whole, counted[outer], retrained)
-        else:
-            rows = np.arange(len(validation))
-            held_out = self._data(X_val, y_val, validation, rows, retrained)
-        retraining = confirm = None
-        if retrained is not None:
-            retrain = partial(
-                make_retraining,
-                retrained,
-                scoring=self.scoring,
-                loss=self.loss,
-                n_seeds=self.n_seeds,
-                seed=seed,
-                device=self.device,
-                batch_size=self.batch_size,
-            )
-            retraining = retrain(self._data(X, y, whole, counted[inner], retrained), held_out)
-            if linear:
-                every = self._data(X, y, whole, counted, retrained)
-                confirm = partial(retrain, every, every)
-        if isinstance(subject, Network):
-            numbers = len(table) * subject.n_parameters
-        else:
-            numbers = len(table) * getattr(self, "n_features_in_", 1)
-        settings = Settings(
-            max_gap=self.max_gap,
-            keep=self.keep,
-            fixed=fixed,
-            scoring=self.scoring,
-            curvature=self.curvature,
-            solver="swap" if self.solver == "auto" else self.solver,
-            prior=Prior(self.prior, len(whole), counted),
-            refit=head_only and self.verify is not None,
-            retraining=retraining,
-            confirm=confirm,
-            retrained=type(retrained).__name__,
-            min_per_class=self.min_per_class,
-            inner=inner,
-            outer=outer,
-            seed=seed,
-            device=self.device,
-            batch_size=self.batch_size,
-            cache_dir=self.cache_dir,
-            verbose=self.verbose,
-            begin=begin,
-        )
-        with threads(self.n_jobs, numbers):
-            if isinstance(subject, Network) and not head_only:
-                found = prune_network(settings, table, subject, self.layers, validation)
-            else:
-                encoder = self._encoder(subject, table, seed)
-                found = prune_head(settings, table, encoder, validation)
-        self._finish(found, whole, counted)
-        return self
+        from skprune.datasets import is_dataset  # torch comes with the first fit
+        from skprune.regimes.driver import prune
 
-    def _data(self, X: Any, y: Any, table: Table, rows: Rows, retrained: Any) -> Data:
-        """Some rows as an estimator takes them; those of a network as positions."""
-        estimator = hasattr(retrained, "fit") and not is_network(retrained)
-        if isinstance(table.X, SourceRows) and not (estimator and not is_dataset(X)):
-            return Data(table.X.take_rows(rows), weights=table.given_weights(rows))
-        return Data(take_rows(X, rows), take_rows(y, rows), table.given_weights(rows))
-
-    def _read_table(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
-    ) -> tuple[Table, Table | None, HeadSpec]:
-        table, spec = read_table(self, X, y, sample_weight, self.model)
-        self._dataset = None
-        if X_val is None and y_val is None:
-            return table, None, spec
-        return table, read_validation(self, X_val, y_val, table, spec), spec
-
-    def _read_network(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
-    ) -> tuple[Table, Table | None, Network]:
-        network = Network(self.model, self.loss, self.weight_decay)
-        table = read_rows(X, y, sample_weight, network.loss)
+        found, table, self._counted = prune(self, X, y, sample_weight, X_val, y_val, groups)
         self._dataset = X if is_dataset(X) else None
-        if X_val is None and y_val is None:
-            return table, None, network
-        return table, read_validation_rows(X_val, y_val, table, network.loss), network
-
-    def _encoder(self, subject: HeadSpec | Network, table: Table, seed: int) -> HeadEncoder:
-        if isinstance(subject, Network):
-            return NetworkEncoder(subject, self.device, self.batch_size, seed, self.cache_dir)
-        return HeadEncoder(subject, table.classes, seed)
-
-    def _finish(self, found: Outcome, whole: Table, counted: Rows) -> None:
-        """Set the fitted attributes; ``counted`` are the rows of the table that were examined."""
-        kept = counted[found.kept] if found.report.met else np.arange(len(whole))
-        self._keep(kept, len(whole))
-        self._study, self._counted = found.study, counted
-        self.scores_: NDArray[np.float64] = np.zeros(len(whole))
-        self.scores_[counted] = found.scores
-        if whole.classes is not None:
-            self.classes_ = whole.classes
+        self._study = found.study
+        self._keep(found.kept, len(table))
+        if table.classes is not None:
+            self.classes_ = table.classes
         elif hasattr(self, "classes_"):  # of an earlier fit
             del self.classes_
-        self.gap_ = found.gap
-        self.path_: dict[str, NDArray[Any]] = found.path
-        self.report_ = replace(
-            found.report,
-            n_rows=len(whole),
-            n_kept=len(kept),
-            classes=class_counts(whole, self.sample_indices_),
-        )
-        if self.report_.beaten_by_random:
+        self.scores_, self.gap_, self.path_ = found.scores, found.gap, found.path
+        self.report_ = found.report
+        self._warn()
+        return self
+
+    def _warn(self) -> None:
+        """Say what a user has to know who does not read the report."""
+        report = self.report_
+        if report.beaten_by_random:
             warn_user(
                 f"Retrained on as many random rows of each class, the model loses less "
-                f"({found.report.random:+.4f}) than on the chosen ones ({found.gap:+.4f}); "
-                "take RandomPruner here."
+                f"({report.random:+.4f}) than on the chosen ones ({self.gap_:+.4f}); take "
+                "RandomPruner here."
             )
-        for doubt in self.report_.doubts:
+        for doubt in report.doubts:
             warn_user(doubt)
-        if not self.report_.met:
-            warn_user(self.report_.status)
+        if not report.met:
+            warn_user(report.status)
 
     @property
     def subset_(self) -> Any:
@@ -499,6 +377,8 @@ class InfluencePruner(BasePruner):
         True
         """
         self._validate_params()
+        from skprune.estimate import estimate_cost
+
         return estimate_cost(self, X, y)
 
     def group_influence(self, rows: Any) -> GroupInfluence:
@@ -528,12 +408,17 @@ class InfluencePruner(BasePruner):
                 "group_influence needs the training rows, which are not pickled with the pruner; "
                 "fit it again in this process."
             )
+        from skprune.reading import read_removed
+
         removed = read_removed(rows, len(self.keep_mask_))[self._counted]
         if removed.all():
             raise ValueError("these are all rows that have a weight; leave out fewer.")
         return self._study.remove(removed)
 
     def _check_features(self, X: Any) -> None:
+        from skprune.network.adapters import is_network
+        from skprune.reading import check_features
+
         if is_network(self.model):  # its rows are images, token ids ... as often as columns
             return
         check_features(self, X, self.model)
@@ -544,10 +429,3 @@ class InfluencePruner(BasePruner):
             if name in state:
                 state = {**state, name: None}
         return state
-
-    def _seed(self, table: Table) -> int:
-        if self.random_state is None:
-            return int(digest(table.codes if table.classes is not None else table.y)[:8], 16)
-        if isinstance(self.random_state, numbers.Integral):
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(2**31))

@@ -31,6 +31,7 @@ except SystemExit as done:
         (COMMAND.format(arguments="'prune', '--help'"), HEAVY),
         (UNTRAINED.format(name="RandomPruner"), {"torch"}),
         (UNTRAINED.format(name="ScorePruner"), {"torch"}),
+        (UNTRAINED.format(name="InfluencePruner"), {"torch"}),
     ],
 )
 def test_torch_is_imported_on_first_use(program, banned):
