@@ -41,7 +41,7 @@ from skprune.reading import (
     read_validation,
 )
 from skprune.regimes.base import Outcome, Settings, class_counts
-from skprune.regimes.head import prune_head
+from skprune.regimes.known import prune_head_once
 from skprune.regimes.network import prune_network
 from skprune.removal import GroupInfluence
 from skprune.retraining import Data, make_retraining
@@ -137,7 +137,7 @@ class InfluencePruner(BasePruner):
     cache_dir : str or path-like, default=None
         Folder in which the features of a network's rows, or the factors of its layers' curvature,
         are kept between processes, by the content of rows and network. An extraction of features
-        that is killed goes on where it stopped.
+        that is killed goes on where it stopped. A full disk costs a warning, not the fit.
     random_state : int, RandomState instance or None, default=None
         None derives the seed from y: the same data gives the same rows.
     n_jobs : int or None, default=None
@@ -385,7 +385,7 @@ class InfluencePruner(BasePruner):
                 found = prune_network(settings, table, subject, self.layers, validation)
             else:
                 encoder = self._encoder(subject, table, seed)
-                found = prune_head(settings, table, encoder, validation)
+                found = prune_head_once(settings, table, encoder, validation)
         self._finish(found, whole, counted)
         return self
 
