@@ -72,7 +72,28 @@ def _update(total: hashlib.blake2b, array: Any) -> None:
         if isinstance(chunk, torch.Tensor):
             bits = chunk.view(torch.int16) if chunk.dtype == torch.bfloat16 else chunk
             chunk = bits.cpu().numpy()
-        total.update(np.ascontiguousarray(chunk).data)
+        chunk = np.ascontiguousarray(chunk)
+        # Of times numpy gives no buffer.
+        total.update((chunk.view(np.int64) if chunk.dtype.kind in "mM" else chunk).data)
+
+
+def memory(value: Any) -> int:
+    """Bytes of the arrays, tensors and sparse matrices that a value holds, each counted once."""
+    total, seen, left = 0, set(), [value]
+    while left:
+        part = left.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, (torch.Tensor, np.ndarray)):
+            total += part.nbytes
+        elif isinstance(part, dict):
+            left += part.values()
+        elif isinstance(part, (list, tuple)):
+            left += part
+        elif hasattr(part, "__dict__") and not callable(part):
+            left.append(vars(part))
+    return total
 
 
 class ContentCache:

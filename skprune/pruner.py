@@ -110,7 +110,7 @@ class InfluencePruner(BasePruner):
     cache_dir : str or path-like, default=None
         Folder in which the features of a network's rows, or the factors of its layers' curvature,
         are kept between processes, by the content of rows and network. An extraction of features
-        that is killed goes on where it stopped.
+        that is killed goes on where it stopped. A full disk costs a warning, not the fit.
     random_state : int, RandomState instance or None, default=None
         None derives the seed from y: the same data gives the same rows.
     n_jobs : int or None, default=None

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from skprune.threads import ALONE
+
 
 def child_seeds(seed: int, count: int) -> list[int]:
     """Seeds of ``count`` trainings, below 2**31; the first ones do not depend on ``count``."""
@@ -23,12 +25,13 @@ def child_seeds(seed: int, count: int) -> list[int]:
 def seeded(seed: int) -> Iterator[None]:
     """Python's, numpy's and torch's global generators start at ``seed``, and are put back after.
 
-    Whatever a user's training draws from, it is the same for equal seeds.
+    Whatever a user's training draws from, it is the same for equal seeds. They are generators of
+    the process, so that another thread waits until they are put back.
     """
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - put back below
     # The devices are named because torch warns of forking all of several unasked.
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-    with torch.random.fork_rng(devices):
+    with ALONE, torch.random.fork_rng(devices):
+        python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - put back below
         try:
             random.seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002 - user code may draw from it

@@ -9,21 +9,18 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 
 from skprune.cache import digest
-
-#: A temporary file that is older has been left behind by a process that was killed.
-STALE_SECONDS = 3600
+from skprune.exceptions import warn_user
+from skprune.files import UnwritableError, make_folder, remove, write_whole
 
 #: Times that an array is put together before the disk is held to be at fault.
 ATTEMPTS = 5
@@ -80,7 +77,8 @@ class FeatureStore:
         """The array of ``key``, of which only the shards that are missing are computed.
 
         What lies on the disk is compared with its digests, which takes about a second a GiB. A
-        shard that is damaged or cut off is computed again.
+        shard that is damaged or cut off is computed again. A folder that does not take it, as on
+        a full disk, costs a warning, and the array is computed in memory.
 
         Parameters
         ----------
@@ -116,18 +114,23 @@ class FeatureStore:
             raise ValueError(f"Arrays of numbers are stored, got dtype {dtype}.")
         if 0 in shape:
             return np.empty(shape, dtype)
-        entry = _Entry(self.directory / key, shape, dtype, self.shard_bytes)
-        for _ in range(ATTEMPTS):
-            found = entry.read(mmap)
-            if found is not None:
-                return found
-            entry.fill(compute)
-            with suppress(_ShardGoneError):
-                entry.join()
-        raise OSError(
-            f"{entry.folder} does not keep what is written to it: {ATTEMPTS} times the array was "
-            "gone or another one when it was read again. Use another directory."
-        )
+        entry = _Entry(self.directory, key, shape, dtype, self.shard_bytes)
+        try:
+            entry.open()
+            for _ in range(ATTEMPTS):
+                found = entry.read(mmap)
+                if found is not None:
+                    return found
+                entry.fill(compute)
+                with suppress(_ShardGoneError):
+                    entry.join()
+            raise UnwritableError(f"{ATTEMPTS} times it was gone when it was read again")
+        except UnwritableError as error:
+            warn_user(
+                f"{entry.folder} does not keep what is written to it ({error}), so that another "
+                "fit computes it again; make room there, or give another directory."
+            )
+        return entry.in_memory(compute)
 
 
 class _ShardGoneError(Exception):
@@ -138,17 +141,27 @@ class _Entry:
     """The folder of one array."""
 
     def __init__(
-        self, parent: Path, shape: tuple[int, ...], dtype: np.dtype[Any], shard_bytes: int
+        self,
+        cache: Path,
+        key: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        shard_bytes: int,
     ) -> None:
         row_bytes = int(np.prod(shape[1:])) * dtype.itemsize
         self.shape, self.dtype = shape, dtype
         self.step = max(1, shard_bytes // max(1, row_bytes))
         self.description = {"shape": list(shape), "dtype": dtype.str, "shard_rows": self.step}
         # Other limits of the shards are another entry, so that no two writers can disagree.
-        self.folder = parent / digest(self.description)[:8]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.cache, self.names = cache, (key, digest(self.description)[:8])
+        self.folder = cache.joinpath(*self.names)
         self.manifest = self.folder / "manifest.json"
-        self._remove_stale()
+        self.is_open = False
+
+    def open(self) -> None:
+        """Make the folder."""
+        make_folder(self.cache, *self.names)
+        self.is_open = True
 
     def shards(self) -> Iterator[tuple[int, int, int]]:
         """Number, first row and row after the last of each shard."""
@@ -161,10 +174,7 @@ class _Entry:
         if whole is None:
             return None
         path, digests = whole
-        try:
-            array = np.load(path, mmap_mode="r" if mmap else None)
-        except (OSError, ValueError, EOFError):  # missing, cut off, or not an array
-            array = np.empty(0)
+        array = _load(path, "r" if mmap else None)
         if array.shape == self.shape and array.dtype == self.dtype:
             good = [digest(array[a:b]) == digests[i] for i, a, b in self.shards()]
             if all(good):
@@ -174,8 +184,8 @@ class _Entry:
                     self._write_shard(number, np.array(array[start:stop]))
         del array
         # The manifest first, so that it never names a file that is not there for good.
-        self.manifest.unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        remove(self.manifest)
+        remove(path)
         return None
 
     def fill(self, compute: Callable[[int, int], Any]) -> None:
@@ -190,55 +200,72 @@ class _Entry:
         """Make one file of the shards, and remove them."""
         if self._whole() is not None:
             return
-        digests, used = [], []
-        with self._temporary() as path:
-            whole = np.lib.format.open_memmap(path, "w+", dtype=self.dtype, shape=self.shape)
+        digests: list[str] = []
+        used: list[Path] = []
+
+        def write_rows(file: BinaryIO) -> str:
+            # Not through a map of memory: a full disk would kill the process there.
+            descr = np.lib.format.dtype_to_descr(self.dtype)
+            header = {"descr": descr, "fortran_order": False, "shape": self.shape}
+            np.lib.format.write_array_header_1_0(file, header)
             for number, start, stop in self.shards():
                 found = self._shard(number, stop - start)
                 if found is None:
                     raise _ShardGoneError
-                shard, shard_path = found
-                whole[start:stop] = shard
-                digests.append(shard_path.stem.rpartition("-")[2])
-                used.append(shard_path)
-            whole.flush()
-            del whole
-            name = f"rows-{digest(*digests)}.npy"
-            os.replace(path, self.folder / name)
-        with self._temporary() as path:
-            path.write_text(json.dumps({**self.description, "file": name, "digests": digests}))
-            os.replace(path, self.manifest)
-        for shard_path in used:
-            shard_path.unlink(missing_ok=True)
+                shard, path = found
+                file.write(np.ascontiguousarray(shard).data)
+                digests.append(path.stem.rpartition("-")[2])
+                used.append(path)
+            return f"rows-{digest(*digests)}.npy"
+
+        def write_manifest(file: BinaryIO) -> str:
+            file.write(json.dumps({**self.description, "digests": digests}).encode())
+            return self.manifest.name
+
+        write_whole(self.folder, write_rows)
+        write_whole(self.folder, write_manifest)
+        for path in used:
+            remove(path)
+
+    def in_memory(self, compute: Callable[[int, int], Any]) -> NDArray[Any]:
+        """The array, of the shards that are there and those that are not, without writing."""
+        array = np.empty(self.shape, self.dtype)
+        for number, start, stop in self.shards():
+            found = self._shard(number, stop - start) if self.is_open else None
+            array[start:stop] = (
+                self._check(compute(start, stop), start, stop) if found is None else found[0]
+            )
+        return array
 
     def _whole(self) -> tuple[Path, list[str]] | None:
-        """The file of the whole array and its shards' digests, by the manifest."""
+        """The file of the whole array and its shards' digests, by the manifest.
+
+        The digests are the file's name as well, so that no manifest can name another file.
+        """
         try:
-            found = json.loads(self.manifest.read_text())
-            path, digests = self.folder / found["file"], list(found["digests"])
-        except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
+            digests = [str(part) for part in json.loads(self.manifest.read_text())["digests"]]
+        except Exception:  # none, or damaged, in whatever way
             return None
-        return (path, digests) if len(digests) == len(list(self.shards())) else None
+        if len(digests) != len(list(self.shards())):
+            return None
+        return self.folder / f"rows-{digest(*digests)}.npy", digests
 
     def _shard(self, number: int, rows: int) -> tuple[NDArray[Any], Path] | None:
         """A shard that agrees with its name; others of that number are removed."""
         for path in sorted(self.folder.glob(f"shard-{number:06d}-*.npy")):
-            try:
-                shard = np.load(path)
-            except FileNotFoundError:
-                continue
-            except (OSError, ValueError, EOFError):
-                shard = np.empty(0)
+            shard = _load(path)
             right = shard.shape == (rows, *self.shape[1:]) and shard.dtype == self.dtype
             if right and path.stem.endswith(digest(shard)):
                 return shard, path
-            path.unlink(missing_ok=True)
+            remove(path)
         return None
 
     def _write_shard(self, number: int, shard: NDArray[Any]) -> None:
-        with self._temporary() as path:
-            np.save(path, shard)
-            os.replace(path, self.folder / f"shard-{number:06d}-{digest(shard)}.npy")
+        def write(file: BinaryIO) -> str:
+            np.save(file, shard)
+            return f"shard-{number:06d}-{digest(shard)}.npy"
+
+        write_whole(self.folder, write)
 
     def _check(self, rows: Any, start: int, stop: int) -> NDArray[Any]:
         if isinstance(rows, torch.Tensor):
@@ -252,17 +279,11 @@ class _Entry:
             )
         return np.ascontiguousarray(rows, dtype=self.dtype)
 
-    @contextmanager
-    def _temporary(self) -> Iterator[Path]:
-        """A path of this writer's own, removed unless it was renamed."""
-        path = self.folder / f"{uuid.uuid4().hex}.tmp.npy"  # np.save adds .npy to other names
-        try:
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
 
-    def _remove_stale(self) -> None:
-        for path in self.folder.glob("*.tmp.npy"):
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                    path.unlink(missing_ok=True)
+def _load(path: Path, mmap_mode: Any = None) -> NDArray[Any]:
+    """The array in a file; no numbers if there is none, or it is damaged in whatever way."""
+    try:
+        array = np.load(path, mmap_mode)
+        return array if isinstance(array, np.ndarray) else np.empty(0)
+    except Exception:
+        return np.empty(0)

@@ -1,4 +1,4 @@
-"""How many threads work on the products with the rows, and how they share them."""
+"""How many threads work on the products with the rows, and what threads must not do at once."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ from joblib import effective_n_jobs
 SMALL_TABLE = 2**21
 
 T = TypeVar("T")
+
+#: Held by a fit while it needs what a process has but once: torch's forward mode and its choice of
+#: kernels, the modes of modules, the global random states. One lock for all of them, as a training
+#: may examine a network and an examination may train one, so that two could wait for each other.
+ALONE = threading.RLock()
 
 #: Fits under way, and torch's setting before the first: it is one for the process, so that of fits
 #: side by side only the last to end may restore it.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-import functools
+import pickle
+import shutil
 import threading
 
 import numpy as np
@@ -18,7 +19,7 @@ from torchcases import blobs, trained_mlp
 import skprune.network.curvature.kept as kept
 from skprune import InfluencePruner, PrunedClassifier
 from skprune.cache import ContentCache
-from skprune.network.content import module_content
+from skprune.exceptions import PruningWarning
 from skprune.network.curvature import CURVATURES, FactorCache, NetworkCurvature
 
 
@@ -125,7 +126,7 @@ def test_a_killed_fit_goes_on_where_it_stopped(finds, tmp_path, monkeypatch):
     assert finds == ["ekfac"]
 
 
-@pytest.mark.parametrize("damage", ["cut off", "changed", "text"])
+@pytest.mark.parametrize("damage", ["cut off", "changed", "text", "another zip", "a pickle"])
 def test_damaged_files_are_found_anew(damage, finds, tmp_path):
     X, y = blobs(n=60)
     net = trained_mlp(X, y)
@@ -136,11 +137,40 @@ def test_damaged_files_are_found_anew(damage, finds, tmp_path):
             state = torch.load(path, weights_only=True)
             state["eigenvalues"][0][0] += 1.0
             torch.save(state, path)
+        elif damage == "another zip":
+            with path.open("wb") as file:
+                np.savez(file, a=np.zeros(3))
+        elif damage == "a pickle":
+            path.write_bytes(pickle.dumps({"eigenvalues": Scaled(1.0)}))
         else:
             path.write_bytes(whole[: len(whole) // 2] if damage == "cut off" else b"no factors")
     finds.clear()
     assert same(expected, prune(net, X, y, curvature="kfac", cache_dir=tmp_path))
     assert finds == ["kfac", "kfac"]
+
+
+@pytest.mark.parametrize("why", ["full", "link"])
+def test_a_folder_that_takes_no_files_costs_a_warning(why, finds, tmp_path, monkeypatch):
+    X, y = blobs(n=60)
+    net, cache = trained_mlp(X, y), tmp_path / "cache"
+    expected = prune(net, X, y, curvature="kfac", cache_dir=cache)
+    if why == "full":
+        shutil.rmtree(cache)
+
+        def full(state, file):
+            file.write(b"some of it")
+            raise RuntimeError("unexpected pos 704 vs 598")
+
+        monkeypatch.setattr(torch, "save", full)
+    else:
+        for folder in list(cache.iterdir()):
+            folder.rename(tmp_path / folder.name)
+            folder.symlink_to(tmp_path / folder.name)
+    finds.clear()
+    with pytest.warns(PruningWarning, match=r"does not take.*(unexpected pos|is a link)"):
+        assert same(expected, prune(net, X, y, curvature="kfac", cache_dir=cache))
+    assert finds == ["kfac", "kfac"]
+    assert not [path for path in cache.rglob("*") if path.is_file()]
 
 
 def test_rows_and_losses_that_do_not_tell_their_content(finds, tmp_path):
@@ -192,38 +222,12 @@ class Scaled:
         return (self.scale * x).tanh()
 
 
-def scaled(scale):
-    return lambda x: (scale * x).tanh()
-
-
-ACTIVATIONS = {
-    "builtins": (torch.relu, torch.tanh),
-    "lambdas": (lambda x: x.relu(), lambda x: x.abs()),
-    "constants": (lambda x: (2.0 * x).tanh(), lambda x: (3.0 * x).tanh()),
-    "closures": (scaled(1.0), scaled(3.0)),
-    "partials": (
-        functools.partial(nn.functional.leaky_relu, negative_slope=0.1),
-        functools.partial(nn.functional.leaky_relu, negative_slope=0.9),
-    ),
-    "objects": (Scaled(1.0), Scaled(3.0)),
-    "modules in lists": ([nn.ReLU()], [nn.LeakyReLU(0.5)]),
-}
-
-
-@pytest.mark.parametrize("kind", ACTIVATIONS)
-def test_what_is_no_layer_is_part_of_the_content(kind):
-    first, second = (Acting(act) for act in ACTIVATIONS[kind])
-    again = Acting(copy.deepcopy(first.act))
-    assert module_content(first) == module_content(again) != module_content(second)
-
-
 @pytest.mark.parametrize("layers", ["head", "all"])
 def test_networks_that_do_not_tell_are_not_kept(layers, finds, tmp_path):
     X, y = blobs(n=60)
     net = Acting(torch.relu)
     net.lock = threading.Lock()  # nothing says what it holds
-    assert module_content(net) is None
-    with pytest.raises(ValueError, match="cache_dir"):
+    with pytest.raises(ValueError, match=r"cache_dir.*Acting\.lock is of type _thread\.lock"):
         prune(net, X, y, layers=layers, cache_dir=tmp_path)
     first = prune(net, X, y, layers=layers)
     net.act = torch.tanh

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skprune.cache import ContentCache, digest
+from skprune.content import UnknownContentError
 from skprune.datasets import RowSource
 from skprune.losses import Loss
 from skprune.models.adapters import DEFAULT_STRENGTH, HeadSpec
@@ -268,31 +269,54 @@ class NetworkEncoder(HeadEncoder):
         return self._features_of[id(source)]
 
     def _find_features(self, source: RowSource) -> Tensor:
-        fingerprint, module = source.fingerprint(), module_content(self.model.module)
-        if fingerprint is None or module is None:  # nobody can say whether kept features are right
+        everything = np.arange(len(source))
+        try:
+            key = self._content(source)
+        except UnknownContentError as error:  # nobody can say whether kept features are right
             if self._store is not None:
-                silent = source.original if fingerprint is None else self.model.module
                 raise ValueError(
-                    f"cache_dir keeps features by the content of rows and network, which this "
-                    f"{type(silent).__name__} does not tell; leave cache_dir=None, or give arrays, "
-                    "a TensorDataset or a Hugging Face dataset, and a module that can be pickled."
-                )
-            return self._extract(source, 0, len(source))
-        key = digest(fingerprint, self.head.name, module)
+                    "cache_dir keeps features by the content of rows and network, which nobody can "
+                    f"know here: {error}. Leave cache_dir=None, or change that: arrays, a "
+                    "TensorDataset or a Hugging Face dataset tell their content, and so do "
+                    "tensors, plain values and code that reaches no open files, locks or the like."
+                ) from error
+            return self._finite(source, everything)
         if self._store is None:
             return FEATURES.get(
-                key, lambda: self._extract(source, 0, len(source)), lambda kept: kept.nbytes
+                key, lambda: self._finite(source, everything), lambda kept: kept.nbytes
             )
         shape = (len(source), self.head.layer.in_features)
         dtype = "float64" if self.model.dtype == torch.float64 else "float32"
         return shared_tensor(
-            self._store.array(key, shape, dtype, lambda a, b: self._extract(source, a, b))
+            self._store.array(key, shape, dtype, lambda a, b: self._finite(source, everything[a:b]))
         )
 
-    def _extract(self, source: RowSource, start: int, stop: int) -> Tensor:
-        """The inputs of the layer for the rows from ``start`` to ``stop``."""
+    def _content(self, source: RowSource) -> str:
+        """A digest of all that the features depend on."""
+        rows = source.fingerprint()
+        if rows is None:
+            raise UnknownContentError(f"this {type(source.original).__name__} computes its rows")
+        module = module_content(
+            self.model.module, len(source), lambda some: self._extract(source, some)
+        )
+        return digest(rows, self.head.name, module)
+
+    def _finite(self, source: RowSource, rows: NDArray[np.int64]) -> Tensor:
+        """``_extract``, or which row has no features."""
+        features = self._extract(source, rows)
+        finite = torch.isfinite(features).all(1)
+        if not bool(finite.all()):
+            row = int(rows[int(torch.nonzero(~finite)[0])])
+            raise ValueError(
+                f"The inputs of the layer {self.head.name!r} hold NaN or infinity, first in row "
+                f"{row}; look for it in that row, or in the weights before the layer."
+            )
+        return features
+
+    def _extract(self, source: RowSource, rows: NDArray[np.int64]) -> Tensor:
+        """The inputs of the layer for some rows."""
         dtype = torch.float64 if self.model.dtype == torch.float64 else torch.float32
-        features = torch.empty(stop - start, self.head.layer.in_features, dtype=dtype)
+        features = torch.empty(len(rows), self.head.layer.in_features, dtype=dtype)
         seen: list[Tensor] = []
 
         def keep(layer: nn.Module, args: Any, kwargs: Any) -> None:
@@ -307,16 +331,7 @@ class NetworkEncoder(HeadEncoder):
             self.model.check(next(iter(source.batches(1)))[0])
             hook = self.head.layer.register_forward_pre_hook(keep, with_kwargs=True)
             try:
-                for_batches(
-                    source, np.arange(start, stop), self.batch_size, work, self.model.device
-                )
+                for_batches(source, rows, self.batch_size, work, self.model.device)
             finally:
                 hook.remove()
-        finite = torch.isfinite(features).all(1)
-        if not bool(finite.all()):
-            row = start + int(torch.nonzero(~finite)[0])
-            raise ValueError(
-                f"The inputs of the layer {self.head.name!r} hold NaN or infinity, first in row "
-                f"{row}; look for it in that row, or in the weights before the layer."
-            )
         return features

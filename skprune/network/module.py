@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from skprune.devices import check_device
 from skprune.network.batches import is_short_of_memory
+from skprune.threads import ALONE
 
 #: What a last activation makes of the outputs of the linear layer before it.
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -85,7 +86,8 @@ class TorchModel:
                 f"{type(module).__name__} has parameters that were never initialised ({lazy[0]}); "
                 "run it once on a batch, and train it."
             )
-        self._homes = {p.device for p in parameters}
+        with ALONE:  # a fit in another thread may have moved it for a while
+            self._homes = {p.device for p in parameters}
         self.device = self._choose(device)
         self.dtype = next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
         self._embeds = any(isinstance(m, (nn.Embedding, nn.EmbeddingBag)) for m in module.modules())
@@ -105,8 +107,13 @@ class TorchModel:
 
         Dropout is off and BatchNorm uses its running statistics, so that the output of a row
         does not depend on the other rows of its batch. Modes, ``requires_grad``, gradients,
-        buffers and the device are put back, hooks of the caller stay.
+        buffers and the device are put back, hooks of the caller stay. Other threads wait, even
+        with other modules: torch's forward mode and choice of kernels are of the process.
         """
+        with ALONE:
+            yield from self._frozen()
+
+    def _frozen(self) -> Iterator[TorchModel]:
         modes = [(m, m.training) for m in self.module.modules()]
         wanted = [(p, p.requires_grad, p.grad) for p in self.module.parameters()]
         home = next(iter(self._homes))

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp, vjp
 
 from skprune.cache import digest
+from skprune.content import UnknownContentError
 from skprune.datasets.source import RowSource
 from skprune.network.batches import is_short_of_memory
 from skprune.network.content import module_content
@@ -170,16 +171,28 @@ class NetworkProblem:
         rounding = min(100 * torch.finfo(bend.dtype).eps, 1e-3)
         return float(bend) <= rounding * float(change + a.norm())
 
-    def content(self) -> str | None:
-        """A digest of all that F depends on; None if rows, loss or module do not tell it."""
+    def content(self) -> str:
+        """A digest of all that F depends on.
+
+        Raises
+        ------
+        UnknownContentError
+            If rows, loss or module do not tell it.
+        """
         if self._content is None:
             rows, loss = self.rows.fingerprint(), self._given_loss.content()
-            module = module_content(self.model.module)
-            if rows is None or loss is None or module is None:
-                return None
+            if rows is None:
+                raise UnknownContentError("the dataset computes its rows")
+            if loss is None:
+                raise UnknownContentError("the loss is your own")
+            module = module_content(self.model.module, len(self), self._outputs_of)
             numbers = (self.targets, self.weights, self.penalty, str(self.theta.device))
             self._content = digest(rows, loss, module, tuple(self.slices), *numbers)
         return self._content
+
+    def _outputs_of(self, indices: NDArray[np.int64]) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([self.outputs(batch.inputs) for batch in self.batches(indices)])
 
     @property
     def n_outputs(self) -> int:

@@ -24,7 +24,7 @@ from skprune.network.reading import read_rows, read_validation_rows
 from skprune.prior import Prior
 from skprune.reading import Table, hold_out, read_table, read_validation
 from skprune.regimes.base import Outcome, Settings
-from skprune.regimes.head import prune_head
+from skprune.regimes.known import prune_head_once
 from skprune.regimes.network import prune_network
 from skprune.regimes.outcome import class_counts
 from skprune.retraining import Data, make_retraining
@@ -121,7 +121,7 @@ def prune(
             found = prune_network(settings, table, subject, pruner.layers, validation)
         else:
             encoder = _encoder(pruner, subject, table, seed)
-            found = prune_head(settings, table, encoder, validation)
+            found = prune_head_once(settings, table, encoder, validation)
     return _as_the_caller(found, whole, counted), whole, counted
 
 
@@ -149,6 +149,8 @@ def _data(X: Any, y: Any, table: Table, rows: Rows, retrained: Any) -> Data:
     estimator = hasattr(retrained, "fit") and not is_network(retrained)
     if isinstance(table.X, SourceRows) and not (estimator and not is_dataset(X)):
         return Data(table.X.take_rows(rows), weights=table.given_weights(rows))
+    if np.array_equal(rows, np.arange(len(table))):  # all of them: no copy
+        return Data(X, y, table.given_weights(rows))
     return Data(take_rows(X, rows), take_rows(y, rows), table.given_weights(rows))
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from skprune.cache import ContentCache, digest
+from skprune.content import UnknownContentError
+from skprune.exceptions import warn_user
+from skprune.files import UnwritableError, make_folder, remove, write_whole
 from skprune.network.problem import NetworkProblem
 from skprune.version import __version__
 
@@ -46,39 +46,63 @@ class FactorCache:
         ValueError
             If there is a directory, and rows whose content nobody can tell.
         """
-        content = problem.content()
-        if content is None:
+        try:
+            content = problem.content()
+        except UnknownContentError as error:
             if self.directory is not None:
                 raise ValueError(
                     "cache_dir keeps curvatures by the content of rows, network and loss, which "
-                    "one of these does not tell; leave cache_dir=None, or give arrays, a "
-                    "TensorDataset or a Hugging Face dataset, one of torch's losses, and a module "
-                    "that can be pickled."
-                )
+                    f"nobody can know here: {error}. Leave cache_dir=None, or change that: arrays, "
+                    "a TensorDataset or a Hugging Face dataset and torch's losses tell their "
+                    "content, and so do tensors, plain values and code that reaches no open files, "
+                    "locks or the like."
+                ) from error
             return fit()
         key = digest(__version__, about, content)
         if self.directory is None:
             found: State = FACTORS.get(key, fit, _nbytes)
             return found
-        return self._from_disk(self.directory / key, problem.theta.device, fit)
+        return self._from_disk(self.directory, key, problem.theta.device, fit)
 
-    def _from_disk(self, folder: Path, device: torch.device, fit: Callable[[], State]) -> State:
-        for path in sorted(folder.glob("factors-*.pt")):
-            # A file that is damaged, or gone meanwhile, is as none.
-            with suppress(OSError, RuntimeError, ValueError, EOFError, UnpicklingError):
-                state: State = torch.load(path, map_location=device, weights_only=True)
-                if path.stem == _name(state):
-                    return state
-            path.unlink(missing_ok=True)
-        state = fit()
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"{uuid.uuid4().hex}.tmp"
+    def _from_disk(
+        self, directory: Path, key: str, device: torch.device, fit: Callable[[], State]
+    ) -> State:
+        state: State | None = None
         try:
-            torch.save(state, temporary)
-            os.replace(temporary, folder / f"{_name(state)}.pt")
-        finally:
-            temporary.unlink(missing_ok=True)
-        return state
+            folder = make_folder(directory, key)
+            for path in sorted(folder.glob("factors-*.pt")):
+                state = _load(path, device)
+                if state is not None:
+                    return state
+                remove(path)
+            state = fit()
+            _write(folder, state)
+        except UnwritableError as error:
+            warn_user(
+                f"{directory} does not take the factors of the curvature ({error}), so that "
+                "another process finds them again; make room there, or give another cache_dir."
+            )
+        return fit() if state is None else state
+
+
+def _write(folder: Path, state: State) -> None:
+    def write(file: BinaryIO) -> str:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # how torch words a disk that is full
+            raise OSError(str(error)) from error
+        return f"{_name(state)}.pt"
+
+    write_whole(folder, write)
+
+
+def _load(path: Path, device: torch.device) -> State | None:
+    """What a file holds; None if it does not agree with its name, in whatever way."""
+    try:
+        state: State = torch.load(path, map_location=device, weights_only=True)
+        return state if path.stem == _name(state) else None
+    except Exception:  # gone meanwhile, or damaged
+        return None
 
 
 def _name(state: State) -> str:
