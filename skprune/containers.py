@@ -6,6 +6,9 @@ another form, so that index, dtypes and categories stay as they are.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -67,6 +70,26 @@ def take_rows(data: Any, indices: NDArray[np.int64]) -> Any:
     if not hasattr(data, "__getitem__"):  # all it offers is __array__
         data = np.asarray(data)
     return _safe_indexing(data, indices)
+
+
+def refilled(mapping: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
+    """A mapping of the same kind with other values; ``values`` itself if none can be made."""
+
+    def in_a_copy() -> Any:
+        if not isinstance(mapping, dict):  # a copy of another may share what it holds
+            return values
+        copied = copy.copy(mapping)
+        copied.clear()
+        copied.update(values)
+        return copied
+
+    kind: Any = type(mapping)
+    for build in (in_a_copy, lambda: kind(values), lambda: kind(**values)):
+        with suppress(Exception):  # whatever a class says to arguments that it does not take
+            built = build()
+            if set(built) == set(values) and all(built[key] is values[key] for key in values):
+                return built
+    return values
 
 
 def is_row_wise(value: Any, n: int) -> bool:

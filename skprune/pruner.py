@@ -410,11 +410,12 @@ class InfluencePruner(BasePruner):
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
     ) -> tuple[Table, Table | None, Network]:
         network = Network(self.model, self.loss, self.weight_decay)
-        table = read_rows(X, y, sample_weight, network.loss)
+        table = read_rows(X, y, sample_weight, network.loss, network.model)
         self._dataset = X if is_dataset(X) else None
         if X_val is None and y_val is None:
             return table, None, network
-        return table, read_validation_rows(X_val, y_val, table, network.loss), network
+        held_out = read_validation_rows(X_val, y_val, table, network.loss, network.model)
+        return table, held_out, network
 
     def _encoder(self, subject: HeadSpec | Network, table: Table, seed: int) -> HeadEncoder:
         if isinstance(subject, Network):

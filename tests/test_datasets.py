@@ -280,7 +280,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("items", "message"),
         [
-            ([(X[0], 0), (X[1], X[1], 0)], "2 inputs / (ndarray|Tensor)"),
+            ([(X[0], 0), (X[1], X[1], 0)], "2 entries / 3 entries"),
             ([({"a": X[0]}, 0), ({"b": X[0]}, 0)], "a dict of 'a' / a dict of 'b'"),
             ([(X[0], 0), (X[0, :2], 0)], r"do not make a batch.*collate_fn that pads"),
             ([(object(), 0)], "do not make a batch.*transform that makes tensors"),

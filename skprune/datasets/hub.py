@@ -14,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from skprune.cache import digest
+from skprune.datasets.signature import UNKNOWN, Signature
 from skprune.datasets.source import RowSource, no_targets, spans
 
 _TEXT = ("string", "large_string", "string_view", "binary", "large_binary", "null")
@@ -77,11 +78,12 @@ def hub_fingerprint(dataset: Any) -> str | None:
 class HubSource(RowSource):
     """Rows of a Hugging Face dataset as dicts of tensors, by its own torch format.
 
-    The columns are those of the dataset's format, without the label column and without columns of
-    strings. Floating columns come as float32, as the torch format makes them.
+    The columns are those of the dataset's format, without the label column, without columns of
+    strings and without those that the network does not name. Floating columns come as float32, as
+    the torch format makes them.
     """
 
-    def __init__(self, dataset: Any, y: Any, label: str | None) -> None:
+    def __init__(self, dataset: Any, y: Any, label: str | None, takes: Signature = UNKNOWN) -> None:
         self._label = label
         formatted = dataset.format
         columns = [
@@ -96,6 +98,7 @@ class HubSource(RowSource):
                 "dataset.map(lambda row: tokenizer(row['text'], padding='max_length', "
                 "truncation=True))."
             )
+        columns = takes.choose(columns, [c for c in columns if _numbers_rows(dataset, c)])
         options = formatted["format_kwargs"] if formatted["type"] == "torch" else {}
         self._view = dataset.with_format("torch", columns=columns, **options)
         super().__init__(dataset, len(dataset), y)
@@ -127,6 +130,14 @@ class HubSource(RowSource):
                     "DataLoader(dataset, collate_fn=DataCollatorWithPadding(tokenizer))."
                 )
             yield inputs, positions
+
+
+def _numbers_rows(dataset: Any, column: str) -> bool:
+    """Whether a column holds the numbers of the rows, such as the ``idx`` of GLUE."""
+    if getattr(dataset.features[column], "dtype", "") not in ("int32", "int64"):
+        return False
+    found = dataset.with_format("numpy", columns=[column])[:][column]
+    return len(found) > 2 and bool(np.array_equal(found, np.arange(len(found))))
 
 
 def _is_text(feature: Any) -> bool:
