@@ -52,6 +52,8 @@ def stored_targets(dataset: Any) -> NDArray[Any] | None:
 
 def tensor_targets(dataset: Any, place: Any) -> NDArray[Any] | None:
     """The targets that are entry ``place`` of the items of TensorDatasets; None for others."""
+    if not isinstance(place, int):
+        return None
     # Subclasses may make their items of something else.
     return _throughout(
         dataset, lambda d: as_numpy(d.tensors[place]) if type(d) is TensorDataset else None

@@ -22,7 +22,7 @@ LOOKED_AT, ENOUGH = 8, 5
 
 WRAP = """\
 Give the targets as y or as the dataset's .targets, or wrap the dataset so that its items are
-(inputs, target), with the entries that are meant:
+(inputs, target), several inputs as a tuple, of the entries that are meant:
 
     class Pairs(torch.utils.data.Dataset):
         def __init__(self, dataset): self.dataset = dataset
@@ -84,17 +84,20 @@ class Sample:
     items : list of items, or a batch that a ``collate_fn`` made of them
     collated : bool
         Whether it is such a batch.
+    rows : ndarray of int
+        Their numbers.
     numbers : list of sets of int
         By which numbers the rows go, in the dataset and in those that it is made of.
     given : ndarray or None
-        Targets of these rows that the user gave.
+        Targets of all rows that the user gave.
     stored : ndarray or None
-        Targets of these rows that the dataset holds beside its items.
+        Targets of all rows that the dataset holds beside its items.
     """
 
     name: str
     items: Any
     collated: bool
+    rows: NDArray[np.int64]
     numbers: list[set[int]]
     given: NDArray[Any] | None
     stored: NDArray[Any] | None
@@ -161,11 +164,16 @@ class Sample:
 
     def agrees(self, path: Path) -> bool:
         """Whether it is the target, by what the user or the dataset says of these rows."""
-        return any(
-            (found := self._array(path, truth.shape[1:])) is not None and _equal(found, truth)
-            for truth in (self.given, self.stored)
-            if truth is not None
-        )
+        return self.equals(path, self.given) or self.equals(path, self.stored)
+
+    def equals(self, path: Path, targets: NDArray[Any] | None) -> bool:
+        """Whether the part is what ``targets`` of all rows hold for these."""
+        if targets is None or (found := self._array(path, targets.shape[1:])) is None:
+            return False
+        expected = targets[self.rows]
+        if found.dtype.kind in "biuf" and expected.dtype.kind in "biuf":
+            return bool(np.allclose(found, expected, equal_nan=True))
+        return bool(np.array_equal(found, expected))
 
     def _array(self, path: Path, shape: tuple[int, ...]) -> NDArray[Any] | None:
         """The part of every item, if it is of this shape."""
@@ -181,6 +189,8 @@ class Sample:
         if self.is_row_number(path):
             return "the number of the row"
         value, shape = self.first(path), self.shape(path)
+        if isinstance(value, Mapping):
+            return form(value)
         return f"{type(value).__name__} of shape {shape}" if shape else type(value).__name__
 
 
@@ -283,7 +293,9 @@ def _known_target(
         for left_out in (numbers, [], list(scalars)):
             inputs = _without(rest, left_out)
             if _fits(sample, inputs, takes):
-                return inputs, outside[-1] if outside else None
+                # Where nothing is known of the network, it says itself that this is too much.
+                doubt = takes.low > 0 and _doubtful(sample, inputs, takes)
+                return None if doubt else (inputs, outside[-1] if outside else None)
     return None
 
 
@@ -299,15 +311,17 @@ def _last_target(
         return next((way for way in ways if _fits(sample, way[0], takes)), None)
     found = []
     for target in [*arrays[-1:], *(p for p in text if p > arrays[-1])] if arrays else []:
+        if is_tuple(sample.first(target)) and sample.shape(target) is None:
+            continue
         before = [p for p in entries if p < target and p not in text]
         ways = [(_without(before, _without(entries, proper)), target), (before, target)]
         found += [way for way in ways if _fits(sample, way[0], takes)][:1]
-    if len(found) != 1:
-        return None
-    inputs, _ = found[0]
-    # A single number in a place that may stay empty might as well be the target.
-    spare = len(inputs) > max(1, takes.low)
-    return None if spare and any(map(sample.is_scalar, inputs)) else found[0]
+    return None if len(found) != 1 or _doubtful(sample, found[0][0], takes) else found[0]
+
+
+def _doubtful(sample: Sample, inputs: list[Path], takes: Signature) -> bool:
+    """Whether a place that may stay empty gets a single number: an id or the target, maybe."""
+    return len(inputs) > max(1, takes.low) and any(map(sample.is_scalar, inputs))
 
 
 def _fits(sample: Sample, inputs: list[Path], takes: Signature) -> bool:
@@ -323,14 +337,6 @@ def _fits(sample: Sample, inputs: list[Path], takes: Signature) -> bool:
 def _without(paths: Sequence[Path], *left_out: Any) -> list[Path]:
     every = {path for some in left_out for path in some}
     return [path for path in paths if path not in every]
-
-
-def _equal(found: NDArray[Any], truth: NDArray[Any]) -> bool:
-    if found.shape != truth.shape:
-        return False
-    if found.dtype.kind in "biuf" and truth.dtype.kind in "biuf":
-        return bool(np.allclose(found, truth, equal_nan=True))
-    return bool(np.array_equal(found, truth))
 
 
 def follow(item: Any, path: Path) -> Any:

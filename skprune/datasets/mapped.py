@@ -101,19 +101,23 @@ class DatasetSource(RowSource):
         return None if stored is None or len(stored) != len(self) else stored
 
     @functools.cached_property
-    def _layout(self) -> Layout:
-        """Where in the items the inputs and the target are, by a look at a few."""
+    def _sample(self) -> Sample:
+        """A few items from all over the dataset, as a loader hands them out."""
         rows = np.unique(np.linspace(0, len(self) - 1, LOOKED_AT).astype(np.int64))
         items, _ = next(self._stream(len(rows), rows, self._collate or list))
-        sample = Sample(
+        return Sample(
             name=type(self._dataset).__name__,
             items=items,
             collated=self._collate is not None,
+            rows=rows,
             numbers=[row_numbers(self._dataset, int(row)) for row in rows],
-            given=None if self._given is None else self._given[rows],
-            stored=None if self._stored is None else self._stored[rows],
+            given=self._given,
+            stored=self._stored,
         )
-        return find_layout(sample, self._takes)
+
+    @functools.cached_property
+    def _layout(self) -> Layout:
+        return find_layout(self._sample, self._takes)
 
     def _find_targets(self) -> NDArray[Any]:
         target = self._layout.target
@@ -121,8 +125,11 @@ class DatasetSource(RowSource):
             return self._stored
         if target is None:
             raise no_targets(self.original)
-        stored = tensor_targets(self._dataset, target[0]) if len(target) == 1 else None
-        return self._collect() if stored is None or self._collate is not None else stored
+        tensor = tensor_targets(self._dataset, *target) if len(target) == 1 else None
+        # A Subset of a class of its own may make other items of them.
+        if tensor is None or not self._sample.equals(target, tensor):
+            return self._collect()
+        return tensor
 
     def _collect(self) -> NDArray[Any]:
         """The targets that the items carry."""
