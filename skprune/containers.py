@@ -7,7 +7,7 @@ another form, so that index, dtypes and categories stay as they are.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
@@ -54,6 +54,7 @@ class PrunedData(NamedTuple):
 
 def n_rows(data: Any) -> int:
     """Number of rows of an array, frame, sparse matrix, tensor or sequence."""
+    refuse_lazy(data)
     return int(_num_samples(data))
 
 
@@ -74,17 +75,18 @@ def take_rows(data: Any, indices: NDArray[np.int64]) -> Any:
 
 def refilled(mapping: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
     """A mapping of the same kind with other values; ``values`` itself if none can be made."""
+    kind: Any = type(mapping)
 
     def in_a_copy() -> Any:
-        if not isinstance(mapping, dict):  # a copy of another may share what it holds
-            return values
-        copied = copy.copy(mapping)
+        copied: Any = copy.copy(mapping)
         copied.clear()
         copied.update(values)
         return copied
 
-    kind: Any = type(mapping)
-    for build in (in_a_copy, lambda: kind(values), lambda: kind(**values)):
+    ways: list[Callable[[], Any]] = [lambda: kind(values), lambda: kind(**values)]
+    if isinstance(mapping, dict):  # a copy of another mapping may share what it holds
+        ways.insert(0, in_a_copy)
+    for build in ways:
         with suppress(Exception):  # whatever a class says to arguments that it does not take
             built = build()
             if set(built) == set(values) and all(built[key] is values[key] for key in values):
@@ -102,6 +104,7 @@ def is_row_wise(value: Any, n: int) -> bool:
 
 def plain(data: Any) -> Any:
     """Tensors as arrays and blocks of rows (images, sequences) as flat rows; else unchanged."""
+    refuse_lazy(data)
     if isinstance(data, torch.Tensor):
         # numpy has no bfloat16.
         data = (data.float() if data.dtype == torch.bfloat16 else data).detach().cpu().numpy()
@@ -115,8 +118,18 @@ def is_frame(data: Any) -> bool:
     return hasattr(data, "columns") and hasattr(data, "dtypes")
 
 
+def refuse_lazy(data: Any) -> None:
+    """Raise a ValueError for a query that has no rows yet, such as a LazyFrame of polars."""
+    if hasattr(data, "collect") and not hasattr(data, "__len__"):
+        raise ValueError(
+            f"A {type(data).__name__} is a query that has not run, so there are no rows to choose "
+            "from. Run it first, with .collect(), and pass the frame that it makes."
+        )
+
+
 def refuse_text(data: Any) -> None:
     """Raise a ValueError that shows the cure if a frame has columns that are not numbers."""
+    refuse_lazy(data)
     if not is_frame(data):
         return
     dtypes = data.dtypes.tolist() if hasattr(data.dtypes, "tolist") else list(data.dtypes)

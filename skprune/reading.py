@@ -170,6 +170,12 @@ def hold_out(
     rng = np.random.default_rng([seed, 2])
     if groups is not None:
         check_consistent_length(table.y, groups)
+        unnamed = sum(_is_missing(name) for name in np.asarray(groups))
+        if unnamed:
+            raise ValueError(
+                f"groups holds None or NaN in {unnamed} rows; name the group of every row, or "
+                "give a row that belongs to none a group of its own."
+            )
         if len(np.unique(groups)) < 2:
             raise ValueError(
                 "groups has 1 group, and whole groups are held out; pass at least 2, or X_val and "

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skprune.cache import digest
 from skprune.datasets.signature import UNKNOWN, Signature
-from skprune.datasets.source import RowSource, no_targets, spans
+from skprune.datasets.source import ENOUGH, RowSource, a_few, no_targets, spans
 
 _TEXT = ("string", "large_string", "string_view", "binary", "large_binary", "null")
 
@@ -98,7 +98,7 @@ class HubSource(RowSource):
                 "dataset.map(lambda row: tokenizer(row['text'], padding='max_length', "
                 "truncation=True))."
             )
-        columns = takes.choose(columns, [c for c in columns if _numbers_rows(dataset, c)])
+        columns = takes.choose(columns, [c for c in columns if _holds_row_numbers(dataset, c)])
         options = formatted["format_kwargs"] if formatted["type"] == "torch" else {}
         self._view = dataset.with_format("torch", columns=columns, **options)
         super().__init__(dataset, len(dataset), y)
@@ -132,12 +132,13 @@ class HubSource(RowSource):
             yield inputs, positions
 
 
-def _numbers_rows(dataset: Any, column: str) -> bool:
-    """Whether a column holds the numbers of the rows, such as the ``idx`` of GLUE."""
-    if getattr(dataset.features[column], "dtype", "") not in ("int32", "int64"):
+def _holds_row_numbers(dataset: Any, column: str) -> bool:
+    """Whether a column is the number of the row, such as the ``idx`` of GLUE."""
+    if "int" not in getattr(dataset.features[column], "dtype", ""):
         return False
-    found = dataset.with_format("numpy", columns=[column])[:][column]
-    return len(found) > 2 and bool(np.array_equal(found, np.arange(len(found))))
+    rows = a_few(len(dataset))
+    found = dataset.with_format("numpy", columns=[column])[rows][column]
+    return len(rows) >= ENOUGH and bool(np.array_equal(found, rows))
 
 
 def _is_text(feature: Any) -> bool:

@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 
 from skprune.datasets.items import form, is_text, label_key
 from skprune.datasets.signature import Signature
-from skprune.datasets.source import as_numpy
+from skprune.datasets.source import ENOUGH, as_numpy
 
 #: Keys that lead from an item to one of its parts.
 Path = tuple[Any, ...]
-
-#: Items that are looked at, and how many it takes to tell row numbers from other numbers.
-LOOKED_AT, ENOUGH = 8, 5
 
 WRAP = """\
 Give the targets as y or as the dataset's .targets, or wrap the dataset so that its items are

@@ -25,9 +25,9 @@ from skprune.cache import digest
 from skprune.datasets.arrays import Rows
 from skprune.datasets.hub import hub_fingerprint, is_hub, refuse_hub
 from skprune.datasets.items import form, row_numbers, stored_targets, tensor_targets
-from skprune.datasets.layout import LOOKED_AT, Layout, Sample, find_layout, mixed
+from skprune.datasets.layout import Layout, Sample, find_layout, mixed
 from skprune.datasets.signature import UNKNOWN, Signature
-from skprune.datasets.source import RowSource, as_numpy, no_targets, spans
+from skprune.datasets.source import RowSource, a_few, as_numpy, no_targets, spans
 from skprune.datasets.subset import PrunedSubset, flatten
 
 #: Rows a batch of a pass that looks for targets only.
@@ -103,7 +103,7 @@ class DatasetSource(RowSource):
     @functools.cached_property
     def _sample(self) -> Sample:
         """A few items from all over the dataset, as a loader hands them out."""
-        rows = np.unique(np.linspace(0, len(self) - 1, LOOKED_AT).astype(np.int64))
+        rows = a_few(len(self))
         items, _ = next(self._stream(len(rows), rows, self._collate or list))
         return Sample(
             name=type(self._dataset).__name__,

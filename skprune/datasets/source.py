@@ -21,6 +21,9 @@ Targets are taken from the first of these that exists:
   3. its items: (inputs, target), (inputs, ..., target), or a dict with one of the keys "labels",
      "label", "target", "targets", "y". The number of the row is never a target."""
 
+#: Rows that are looked at, and how many it takes to tell row numbers from other numbers.
+LOOKED_AT, ENOUGH = 8, 5
+
 
 class RowSource(ABC):
     """Rows of anything, in batches on the CPU or where the user's tensors are.
@@ -150,6 +153,11 @@ class RowSource(ABC):
                 f"rows, numbered from 0 to {len(self) - 1}."
             )
         return found.astype(np.int64)
+
+
+def a_few(n: int) -> NDArray[np.int64]:
+    """Some rows from all over n."""
+    return np.unique(np.linspace(0, n - 1, LOOKED_AT).astype(np.int64))
 
 
 def spans(
