@@ -14,7 +14,7 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from skprune.containers import encode_hint, plain, refuse_text, take_rows, text_columns
+from skprune.containers import encode_hint, plain, refuse_lazy, refuse_text, take_rows, text_columns
 from skprune.models.adapters import HeadSpec, read_model
 from skprune.models.encoding import FLOATS, MatrixRows
 from skprune.subset.start import group_minima, stratified_quotas
@@ -250,6 +250,7 @@ def is_continuous(y: NDArray[Any], model: Any) -> bool:
 
 def _read_features(estimator: BaseEstimator, X: Any, spec: HeadSpec, *, reset: bool) -> Any:
     """Numbers (n, d) in their own precision, or the caller's object that a Pipeline encodes."""
+    refuse_lazy(X)
     if spec.transformer is not None and not isinstance(spec.transformer, str):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return X

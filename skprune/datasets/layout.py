@@ -277,14 +277,17 @@ def _known_target(
     sample: Sample, entries: list[Path], takes: Signature
 ) -> tuple[list[Path], Path | None] | None:
     """Inputs and target where the values of the targets are known."""
+    text = list(filter(sample.is_text, entries))
     targets = [p for p in entries if sample.agrees(p)]
-    ways = [targets, targets[-1:], []]  # the target may be the input as well
-    # Labels that the user replaced look like the new ones, or like single numbers.
-    looks = () if sample.given is None else ((), sample.given.shape[1:])
-    if not targets and len(entries) > 1 and sample.shape(entries[-1]) in looks:
-        ways = [entries[-1:], []]
+    # Of a single entry the target is the input as well, and of equal ones all but the last may be.
+    ways = [targets, targets[-1:]] if len(entries) > 1 else [[]]
+    if not targets and sample.given is not None:
+        # Labels that the user replaced look like the new ones, or like single numbers.
+        last = _without(entries, text, filter(sample.is_row_number, entries))[-1:]
+        replaced = last and sample.shape(last[0]) in ((), sample.given.shape[1:])
+        ways = [last, []] if replaced and len(entries) > 1 else [[]]
     for outside in ways:
-        rest = _without(entries, outside, filter(sample.is_text, entries))
+        rest = _without(entries, outside, text)
         numbers = list(filter(sample.is_row_number, rest))
         scalars = filter(sample.is_scalar, rest)
         for left_out in (numbers, [], list(scalars)):
