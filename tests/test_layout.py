@@ -152,6 +152,16 @@ class TestFound:
         loader = DataLoader(dataset, 4, shuffle=True, collate_fn=collate)
         check(as_source(loader, takes=ONE), X)
 
+    @pytest.mark.parametrize("takes", [UNKNOWN, ONE])
+    def test_what_is_to_be_restored(self, takes):
+        for make in (
+            lambda i: T[i],
+            lambda i: (T[i],),
+            lambda i: (T[i], T[i]),
+            lambda i: {"x": T[i], "label": 0},
+        ):
+            check(as_source(items(make), X, takes), X, targets=X)
+
     def test_names_that_are_needed_are_kept(self):
         """A row number is an input where forward names it."""
         dataset = items(lambda i: {"x": T[i], "z": i, "label": int(Y[i])})

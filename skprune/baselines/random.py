@@ -86,6 +86,7 @@ class RandomPruner(BasePruner):
         source = as_source(X, y) if is_dataset(X) or is_columns(X, y) else None
         if y is None and source is not None:
             y = source.targets()
+            y = y[:, 0] if y.shape[1:] == (1,) else y  # as losses of numbers have it
         target = read_target(y, self)
         n = n_rows(X) if source is None else len(source)
         if source is None:

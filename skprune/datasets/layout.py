@@ -249,11 +249,10 @@ def _unwrap(sample: Sample) -> Path:
 def _by_name(sample: Sample, path: Path, takes: Signature, target: Path | None) -> Layout:
     """Inputs and target of a mapping; ``target`` is that beside it."""
     keys = sample.keys(path)
+    by_name = label_key(keys) if target is None else None
     agreed = [key for key in keys if sample.agrees((*path, key))]
-    label = label_key(agreed) or next(iter(agreed), None)
-    if label is None and target is None:
-        label = label_key(keys)
-    outside = {label} | set(agreed) - set(takes.required)
+    label = by_name if by_name in agreed or not agreed else agreed[0]
+    outside = {by_name} | set(agreed) - set(takes.required)
     names = [key for key in keys if key not in outside and not sample.is_text((*path, key))]
     names = names or agreed  # what is to be restored
     numbers = [key for key in names if sample.is_row_number((*path, key))]
