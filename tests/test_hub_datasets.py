@@ -84,10 +84,11 @@ class TestRows:
     )
     def test_columns_that_forward_names(self, forward, expected):
         """The number of the row, as GLUE has it, is an input to those only who name it."""
-        takes = read_signature(forward)
-        source = as_source(make(idx=list(range(N))), takes=takes)
-        assert list(gather(source)[0]) == expected
-        assert "idx" in source.take([1]).column_names
+        dataset = make(idx=list(range(N)))
+        for rows in (dataset, dataset.shuffle(seed=0)):
+            source = as_source(rows, takes=read_signature(forward))
+            assert list(gather(source)[0]) == expected
+            assert "idx" in source.take([1]).column_names
 
     def test_columns_that_forward_lacks(self):
         message = r"named \['input_ids', 'embedding'\], and forward takes \(x\).*remove_columns"

@@ -133,12 +133,14 @@ class HubSource(RowSource):
 
 
 def _holds_row_numbers(dataset: Any, column: str) -> bool:
-    """Whether a column is the number of the row, such as the ``idx`` of GLUE."""
+    """Whether a column is the number of the row, here or in the table below (GLUE's ``idx``)."""
     if "int" not in getattr(dataset.features[column], "dtype", ""):
         return False
     rows = a_few(len(dataset))
     found = dataset.with_format("numpy", columns=[column])[rows][column]
-    return len(rows) >= ENOUGH and bool(np.array_equal(found, rows))
+    below = dataset._indices  # of what was shuffled or selected
+    numbers = [rows] if below is None else [rows, below.column(0).to_numpy()[rows]]
+    return len(rows) >= ENOUGH and any(np.array_equal(found, known) for known in numbers)
 
 
 def _is_text(feature: Any) -> bool:
