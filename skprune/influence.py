@@ -115,6 +115,7 @@ class SparseInfluence(InfluenceOperator):
         self.vectors = vectors
         self.n_rows, self.dim = vectors.shape
         self.offset = torch.zeros(self.dim, dtype=torch.float64)
+        self._squared_norms = torch.from_numpy(vectors.multiply(vectors).sum(axis=1))
 
     def scores(self, direction: Tensor) -> Tensor:
         return torch.from_numpy(self.vectors @ direction.numpy().astype(self.vectors.dtype))
@@ -130,7 +131,7 @@ class SparseInfluence(InfluenceOperator):
         return torch.from_numpy(self.vectors[indices.numpy()].toarray())
 
     def squared_norms(self) -> Tensor:
-        return torch.from_numpy(self.vectors.multiply(self.vectors).sum(axis=1))
+        return self._squared_norms
 
 
 class RestrictedInfluence(InfluenceOperator):
