@@ -31,9 +31,11 @@ class Signature:
 
     def __str__(self) -> str:
         if self.names is not None:
-            return f"forward takes ({', '.join(self.names)})"
+            return f"the network is called as forward({', '.join(self.names)})"
         needed = "".join(f"{name}, " for name in self.required)
-        return f"forward takes ({needed}...)" if needed else "what forward takes is not known"
+        if not needed:
+            return "what forward takes is not known"
+        return f"the network is called as forward({needed}...)"
 
     def choose(self, names: Sequence[Any], numbers: Collection[Any] = ()) -> list[Any]:
         """Of inputs by name those that are taken; ``numbers`` are the names of row numbers.
