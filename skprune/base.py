@@ -99,13 +99,11 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
         Returns
         -------
         PrunedData
-            The named pair ``(X, y)`` in the containers that came in; of a dataset without y the
-            dataset of the kept rows.
+            The named pair ``(X, y)`` in the containers that came in; of a dataset (or a dict) that
+            holds its targets, without y, one of the kept rows.
         """
-        from skprune.datasets import is_dataset
-
         self.fit(X, y, **fit_params)
-        return self.take(X) if y is None and is_dataset(X) else self._take_pair(X, y)
+        return self.take(X) if y is None and self._source(X) is not None else self._take_pair(X, y)
 
     def transform(self, X: Any, y: Any = None) -> Any:
         """Take the kept rows out of the rows the pruner was fitted on.
@@ -158,7 +156,8 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
 
     def _check_features(self, X: Any) -> None:
         """Refuse columns that ``fit`` would refuse; a hook, for pruners that look at them."""
-        validate_data(self, X, reset=False, skip_check_array=True)
+        if self._source(X) is None:
+            validate_data(self, X, reset=False, skip_check_array=True)
 
     def _check_rows(self, data: Any, name: str) -> None:
         # A loader is as long as its batches are many, a dict as its arrays.

@@ -122,13 +122,14 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         self.estimator = estimator
         self.pruner = pruner
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, **fit_params: Any) -> Any:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **fit_params: Any) -> Any:
         """Prune the rows and fit the estimator on those that are kept.
 
         Parameters
         ----------
-        X : array-like, DataFrame, sparse matrix or tensor with n rows
+        X : array-like, DataFrame, sparse matrix or tensor with n rows, or what a skorch net takes
         y : array-like of shape (n,)
+            Not needed with a dataset that holds its targets.
         sample_weight : array-like of shape (n,), optional
             For the pruner, if its ``fit`` takes weights, and cut to the kept rows for the
             estimator.
@@ -155,13 +156,14 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         else:
             for_pruner, for_estimator = _share_out(fit_params, pruner, estimator)
         self.pruner_ = pruner.fit(X, y, **for_pruner)
-        n = n_rows(X)
+        n = n_rows(X if y is None else y)
         kept = {
             name: self.pruner_.take(value) if is_row_wise(value, n) else value
             for name, value in for_estimator.items()
         }
+        kept_y = None if y is None else self.pruner_.take(y)
         with advised_of_sampler(estimator):
-            self.estimator_ = estimator.fit(*self.pruner_.take(X, y), **kept)
+            self.estimator_ = estimator.fit(self.pruner_.take(X), kept_y, **kept)
         return self
 
     predict = _delegate("predict", "Predictions, shape (n,)")

@@ -6,8 +6,11 @@ another form, so that index, dtypes and categories stay as they are.
 
 from __future__ import annotations
 
+import copy
 import numbers
 import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date, time, timedelta
 from typing import Any, NamedTuple, NoReturn
 
@@ -62,6 +65,7 @@ class PrunedData(NamedTuple):
 
 def n_rows(data: Any) -> int:
     """Number of rows of an array, frame, sparse matrix, tensor or sequence."""
+    refuse_lazy(data)
     return int(_num_samples(data))
 
 
@@ -88,6 +92,27 @@ def is_tensor(data: Any) -> bool:
     return torch is not None and isinstance(data, torch.Tensor)
 
 
+def refilled(mapping: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
+    """A mapping of the same kind with other values; ``values`` itself if none can be made."""
+    kind: Any = type(mapping)
+
+    def in_a_copy() -> Any:
+        copied: Any = copy.copy(mapping)
+        copied.clear()
+        copied.update(values)
+        return copied
+
+    ways: list[Callable[[], Any]] = [lambda: kind(values), lambda: kind(**values)]
+    if isinstance(mapping, dict):  # a copy of another mapping may share what it holds
+        ways.insert(0, in_a_copy)
+    for build in ways:
+        with suppress(Exception):  # whatever a class says to arguments that it does not take
+            built = build()
+            if set(built) == set(values) and all(built[key] is values[key] for key in values):
+                return built
+    return values
+
+
 def is_row_wise(value: Any, n: int) -> bool:
     """Whether ``value`` holds one entry for each of n rows."""
     sized = any(hasattr(value, name) for name in ("shape", "__len__", "__array__"))
@@ -98,6 +123,7 @@ def is_row_wise(value: Any, n: int) -> bool:
 
 def plain(data: Any) -> Any:
     """Tensors as arrays and blocks of rows (images, sequences) as flat rows; else unchanged."""
+    refuse_lazy(data)
     if is_tensor(data):
         import torch
 
@@ -113,8 +139,18 @@ def is_frame(data: Any) -> bool:
     return hasattr(data, "columns") and hasattr(data, "dtypes")
 
 
+def refuse_lazy(data: Any) -> None:
+    """Raise a ValueError for a query that has no rows yet, such as a LazyFrame of polars."""
+    if hasattr(data, "collect") and not hasattr(data, "__len__"):
+        raise ValueError(
+            f"A {type(data).__name__} is a query that has not run, so there are no rows to choose "
+            "from. Run it first, with .collect(), and pass the frame that it makes."
+        )
+
+
 def refuse_text(data: Any) -> None:
     """Raise a ValueError that shows the cure if a table has columns that are not numbers."""
+    refuse_lazy(data)
     if getattr(getattr(data, "dtype", None), "kind", "") in ("m", "M"):  # numpy would take NaT
         raise ValueError(f"X holds dates or durations ({data.dtype}). {DATES_HINT}")
     if not is_frame(data):

@@ -46,7 +46,7 @@ def estimate_cost(pruner: Any, X: Any, y: Any) -> CostEstimate:
             "estimate_cost runs a few rows through the network, but this model is trained by "
             "fit; give a trained module or net."
         )
-    table = read_rows(X, y, None, network.loss)
+    table = read_rows(X, y, None, network.loss, network.model)
     about = (table.X.source, table.X.positions, 0)
     with threads(pruner.n_jobs, len(table) * network.n_parameters):
         if not named:

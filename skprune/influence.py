@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -101,6 +102,35 @@ class DenseInfluence(InfluenceOperator):
                 for p in row_chunks(self.n_rows, self.dim)
             ]
             self._squared_norms = torch.cat(norms).square_()
+        return self._squared_norms
+
+
+class SparseInfluence(InfluenceOperator):
+    """Influence vectors that are given as a scipy sparse matrix (n, dim) of floats.
+
+    Only what ``rows`` is asked for becomes dense. Sums are accumulated in float64.
+    """
+
+    def __init__(self, vectors: sp.csr_array) -> None:
+        self.vectors = vectors
+        self.n_rows, self.dim = vectors.shape
+        self.offset = torch.zeros(self.dim, dtype=torch.float64)
+        self._squared_norms = torch.from_numpy(vectors.multiply(vectors).sum(axis=1))
+
+    def scores(self, direction: Tensor) -> Tensor:
+        return torch.from_numpy(self.vectors @ direction.numpy().astype(self.vectors.dtype))
+
+    def sum(self, indices: Tensor) -> Tensor:
+        # scipy's own sum stays in float32.
+        return torch.from_numpy(self.vectors[indices.numpy()].T @ np.ones(len(indices)))
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        return torch.from_numpy(self.vectors.T @ weights.double().numpy())
+
+    def rows(self, indices: Tensor) -> Tensor:
+        return torch.from_numpy(self.vectors[indices.numpy()].toarray())
+
+    def squared_norms(self) -> Tensor:
         return self._squared_norms
 
 

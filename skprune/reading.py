@@ -19,6 +19,7 @@ from skprune.containers import (
     is_missing,
     natural,
     plain,
+    refuse_lazy,
     refuse_text,
     take_rows,
 )
@@ -223,6 +224,12 @@ def hold_out(
     rng = np.random.default_rng([seed, 2])
     if groups is not None:
         check_consistent_length(table.y, groups)
+        unnamed = sum(is_missing(name) for name in np.asarray(groups))
+        if unnamed:
+            raise ValueError(
+                f"groups holds None or NaN in {unnamed} rows; name the group of every row, or "
+                "give a row that belongs to none a group of its own."
+            )
         if len(np.unique(groups)) < 2:
             raise ValueError(
                 "groups has 1 group, and whole groups are held out; pass at least 2, or X_val and "
@@ -297,6 +304,7 @@ def _read_features(
 
     NaN is taken where ``missing`` values are expected and the head is the package's own.
     """
+    refuse_lazy(X)
     if spec.transformer is not None and not isinstance(spec.transformer, str):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return X

@@ -7,6 +7,8 @@ import re
 import imblearn.pipeline
 import numpy as np
 import pytest
+import skorch
+import torch
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from sklearn import config_context
 from sklearn.base import clone
@@ -21,6 +23,9 @@ from sklearn.model_selection import GridSearchCV, KFold, train_test_split
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.helper import SliceDict
+from torch import nn
+from torch.utils.data import TensorDataset
 
 import skprune.regimes.head
 from skprune import (
@@ -172,6 +177,53 @@ class TestRoutes:
     def test_a_pruner_is_something_that_takes_rows(self, wrap, iris):
         with pytest.raises(ValueError, match=r"'pruner' parameter of Prun.* 'fit' and 'take'"):
             wrap(StandardScaler()).fit(*iris)
+
+
+class Both(nn.Module):
+    """A network of two inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(4, 3)
+
+    def forward(self, x, z):
+        return self.out(x + z)
+
+
+class TestAroundANet:
+    """What a skorch net is fitted on goes through the pruner as well."""
+
+    def net(self, module, kind="NeuralNetClassifier", **options):
+        options = {"max_epochs": 1, "verbose": 0, "train_split": None, **options}
+        return getattr(skorch, kind)(module, **options)
+
+    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), RandomPruner(0.4)])
+    @pytest.mark.parametrize("given", [True, False])
+    def test_dataset(self, pruner, given, iris):
+        X, y = torch.from_numpy(iris[0]).float(), torch.from_numpy(iris[1])
+        rows = TensorDataset(X, y)
+        net = self.net(nn.Linear(4, 3), criterion=nn.CrossEntropyLoss, classes=[0, 1, 2])
+        pruned = PrunedClassifier(net, pruner).fit(rows, *([y.numpy()] if given else []))
+        assert len(pruned.sample_indices_) == 60
+        assert pruned.predict(rows).shape == (150,)
+
+    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), RandomPruner(0.4)])
+    def test_dataset_of_numbers(self, pruner, diabetes):
+        rows = TensorDataset(*(torch.from_numpy(a).float() for a in diabetes))
+        rows.tensors = (rows.tensors[0], rows.tensors[1][:, None])
+        net = self.net(nn.Linear(10, 1), "NeuralNetRegressor")
+        assert PrunedRegressor(net, pruner).fit(rows, None).predict(rows).shape == (442, 1)
+
+    @pytest.mark.parametrize("kind", [dict, SliceDict])
+    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), RandomPruner(0.4)])
+    def test_mapping(self, pruner, kind, iris):
+        half = (iris[0] / 2).astype(np.float32)
+        rows = kind(x=half, z=half)
+        net = self.net(Both, criterion=nn.CrossEntropyLoss)
+        pruned = PrunedClassifier(net, pruner).fit(rows, iris[1])
+        assert len(pruned.sample_indices_) == 60
+        assert pruned.predict(rows).shape == (150,)
+        assert type(pruned.pruner_.transform(rows)) is kind
 
 
 class TestSampler:

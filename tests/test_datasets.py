@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections import OrderedDict, UserDict, defaultdict
+from collections.abc import MutableMapping
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -25,6 +28,7 @@ from rowcases import (
     check_rows,
     gather,
 )
+from skorch.helper import SliceDict
 from torch.utils.data import (
     DataLoader,
     Dataset,
@@ -32,6 +36,7 @@ from torch.utils.data import (
 )
 
 from skprune.datasets import as_source, is_dataset, to_device
+from skprune.datasets.signature import read_signature
 
 
 def strided(array):
@@ -183,6 +188,57 @@ class TestColumns:
         data["path"] = pd.Series(["c"] * N)
         assert list(gather(as_source(data, Y))[0]) == ["ids"]
 
+    @pytest.mark.parametrize(
+        "data",
+        [
+            OrderedDict(ids=IDS, mask=MASK),
+            defaultdict(list, ids=IDS, mask=MASK),
+            UserDict(ids=IDS, mask=MASK),
+            MappingProxyType({"ids": IDS, "mask": MASK}),
+            SliceDict(ids=IDS, mask=MASK),
+        ],
+        ids=lambda data: type(data).__name__,
+    )
+    def test_kinds_of_mappings(self, data):
+        taken = as_source(data, Y).take([1, 2])
+        assert type(taken) is type(data)
+        assert_array_equal(taken["ids"], self.IDS[1:3])
+        assert_array_equal(taken["mask"], self.MASK[1:3])
+        assert_array_equal(data["ids"], self.IDS)
+        if isinstance(data, defaultdict):
+            assert taken.default_factory is list
+
+    def test_mappings_that_cannot_be_made(self, tmp_path):
+        """Another view of the same storage is not touched, and a file cannot be made of arrays."""
+
+        class View(MutableMapping):
+            def __init__(self, store, _):
+                self.store = store
+
+            __getitem__ = property(lambda self: self.store.__getitem__)
+            __setitem__ = property(lambda self: self.store.__setitem__)
+            __delitem__ = property(lambda self: self.store.__delitem__)
+            __iter__ = property(lambda self: self.store.__iter__)
+            __len__ = property(lambda self: self.store.__len__)
+
+        store = {"ids": self.IDS, "mask": self.MASK}
+        np.savez(tmp_path / "rows.npz", **store)
+        with np.load(tmp_path / "rows.npz") as file:
+            for data in (file, View(store, None)):
+                taken = as_source(data, Y).take([1, 2])
+                assert type(taken) is dict
+                assert_array_equal(taken["ids"], self.IDS[1:3])
+                assert len(data["ids"]) == N
+
+    def test_arrays_that_forward_does_not_name(self):
+        data = {"ids": self.IDS, "idx": np.arange(N), "label": Y}
+        takes = read_signature(lambda ids, mask=None: None)
+        source = as_source(data, takes=takes)
+        assert list(gather(source)[0]) == ["ids"]
+        assert list(source.take([1])) == list(data)
+        with pytest.raises(ValueError, match=r"named \['ids', 'idx'\], and .* forward\(x\)"):
+            as_source(data, takes=read_signature(lambda x: None))
+
     def test_tuple_as_long_as_y_is_rows(self):
         rows = tuple(X)
         assert_array_equal(gather(as_source(rows, Y))[0], X)
@@ -280,7 +336,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("items", "message"),
         [
-            ([(X[0], 0), (X[1], X[1], 0)], "2 inputs / (ndarray|Tensor)"),
+            ([(X[0], 0), (X[1], X[1], 0)], "2 entries / 3 entries"),
             ([({"a": X[0]}, 0), ({"b": X[0]}, 0)], "a dict of 'a' / a dict of 'b'"),
             ([(X[0], 0), (X[0, :2], 0)], r"do not make a batch.*collate_fn that pads"),
             ([(object(), 0)], "do not make a batch.*transform that makes tensors"),

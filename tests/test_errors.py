@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
+import torch
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
@@ -198,6 +199,11 @@ METADATA = {
     "fewer groups": (fit(X, Y, groups=np.arange(3)), ValueError, [r"\[150, 3\]"]),
     "one group": (
         fit(X, Y, groups=0 * Y), ValueError, ["groups has 1 group", "at least 2", "X_val"]),
+    "groups without a name": (
+        fit(X, Y, groups=np.array([None, "a", "b"], dtype=object)[Y]), ValueError,
+        ["groups holds None or NaN in 50 rows", "name the group of every row"]),
+    "groups that are NaN": (
+        fit(X, Y, groups=[np.nan] + [0.0, 1.0] * 74 + [1.0]), ValueError, ["NaN in 1 rows"]),
     "groups are the classes": (
         fit(X, Y, groups=Y), ValueError, ["No validation rows", "losing a class", "X_val"]),
     "X_val alone": (fit(X, Y, X_val=X), ValueError, ["X_val and y_val go together"]),
@@ -324,6 +330,27 @@ EMPTY = sp.csr_matrix((150, 2_000_000))
 def test_memory_that_runs_out(call, words):
     words = ["^Memory ran out .*(allocate|memory)", "Give float32, fewer columns", *words]
     refusal(call, MemoryError, words)
+
+
+PIPELINE = make_pipeline(StandardScaler(), LogisticRegression())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda lazy: InfluencePruner().fit(lazy, Y),
+        lambda lazy: InfluencePruner().fit(X, lazy.select(pl.first())),
+        lambda lazy: InfluencePruner().fit(X, Y, X_val=lazy, y_val=Y),
+        lambda lazy: InfluencePruner(model=PIPELINE).fit(lazy, Y),
+        lambda lazy: InfluencePruner(model=torch.nn.Linear(4, 3)).fit(lazy, Y),
+        lambda lazy: RandomPruner().fit(lazy, Y),
+        lambda lazy: RandomPruner().fit(X, Y).take(lazy),
+        lambda lazy: PrunedClassifier(LogisticRegression()).fit(lazy, Y),
+    ],
+)
+def test_a_query_that_has_not_run(call):
+    lazy = pl.DataFrame(X).lazy()
+    refusal(lambda: call(lazy), ValueError, ["A LazyFrame", "has not run", r"\.collect\(\)"])
 
 
 def test_minimum_per_class_above_the_budget():

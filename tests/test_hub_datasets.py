@@ -14,6 +14,7 @@ from rowcases import ORDER, N, X, Y, gather
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from skprune.datasets import PrunedSubset, as_source, is_dataset
+from skprune.datasets.signature import read_signature
 
 datasets = pytest.importorskip("datasets")
 
@@ -70,6 +71,29 @@ class TestRows:
         assert list(inputs) == ["embedding"]
         assert inputs["embedding"].dtype == torch.float64
         assert_array_equal(as_source(dataset).targets(), Y)
+
+    @pytest.mark.parametrize(
+        ("forward", "expected"),
+        [
+            (lambda input_ids: None, ["input_ids"]),
+            (lambda embedding, input_ids=None, mask=None: None, ["input_ids", "embedding"]),
+            (lambda input_ids, **more: None, ["input_ids", "embedding"]),
+            (lambda idx, **more: None, ["input_ids", "embedding", "idx"]),
+            (None, ["input_ids", "embedding"]),
+        ],
+    )
+    def test_columns_that_forward_names(self, forward, expected):
+        """The number of the row, as GLUE has it, is an input to those only who name it."""
+        dataset = make(idx=list(range(N)))
+        for rows in (dataset, dataset.shuffle(seed=0)):
+            source = as_source(rows, takes=read_signature(forward))
+            assert list(gather(source)[0]) == expected
+            assert "idx" in source.take([1]).column_names
+
+    def test_columns_that_forward_lacks(self):
+        message = r"named \['input_ids', 'embedding'\], and .* forward\(x\).*remove_columns"
+        with pytest.raises(ValueError, match=message):
+            as_source(make(), takes=read_signature(lambda x: None))
 
     def test_images(self):
         pixels = np.arange(3 * 2 * 2 * 3, dtype=np.uint8).reshape(3, 2, 2, 3)

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -243,6 +244,34 @@ def test_float32_and_tensors_and_operators(solver, tmp_path):
         assert len(other.indices) == 200
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "bool"])
+@pytest.mark.parametrize(
+    "form", ["csr_matrix", "csr_array", "csc_matrix", "coo_array", "lil_array"]
+)
+def test_sparse_vectors_are_those_of_the_dense_matrix(form, dtype):
+    drawn = sp.random(300, 20, 0.2, format="csr", random_state=0)
+    S = (10 * drawn).astype(dtype)
+    dense = S.toarray()
+    for options in ({"size": 50}, {"max_norm": 0.5}, {"size": 50, "solver": "balance"}):
+        found = solve_subset(getattr(sp, form)(S), random_state=0, **options)
+        expected = solve_subset(dense, random_state=0, **options)
+        np.testing.assert_array_equal(found.indices, expected.indices)
+        out = np.delete(dense.astype(float), found.indices, axis=0)
+        assert found.norm == pytest.approx(np.linalg.norm(out.sum(0)), rel=1e-9, abs=1e-12)
+        assert found.lower_bound == pytest.approx(expected.lower_bound, rel=1e-4)
+
+
+def test_sparse_vectors_stay_sparse(monkeypatch):
+    S, rows = sp.random(5000, 50, 0.1, format="csr", random_state=0), []
+    toarray = sp.csr_array.toarray
+    monkeypatch.setattr(
+        sp.csr_array, "toarray", lambda self: rows.append(self.shape[0]) or toarray(self)
+    )
+    small, large = solve_path(S, [500, 1000], random_state=0)
+    assert set(small.indices) <= set(large.indices)
+    assert 0 < max(rows) <= 1024  # what the search polishes at once
+
+
 def test_balance_keeps_the_shares_of_a_prior():
     rng = np.random.default_rng(6)
     n = 40_000
@@ -321,6 +350,11 @@ S12 = np.random.default_rng(9).normal(size=(12, 2))
         (S12[0], {"size": 3}, "matrix of shape"),
         (np.where(S12 > 1, np.nan, S12), {"size": 3}, "must be finite"),
         (S12.astype(complex), {"size": 3}, "real numbers"),
+        (sp.csr_matrix(S12.astype(complex)), {"size": 3}, "real numbers"),
+        (sp.csr_matrix(np.where(S12 > 1, np.nan, S12)), {"size": 3}, "must be finite"),
+        (sp.csr_matrix((3, 0)), {"size": 3}, "matrix of shape"),
+        (sp.csr_matrix(S12 * 1e-170), {"size": 3}, "Rescale S and offset"),
+        (torch.eye(12).to_sparse(), {"size": 3}, "scipy.sparse matrix"),
     ],
 )
 def test_bad_input(S, options, words):

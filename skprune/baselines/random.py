@@ -63,28 +63,36 @@ class RandomPruner(BasePruner):
         self.min_per_class = min_per_class
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> RandomPruner:
+    def fit(self, X: Any, y: Any = None) -> RandomPruner:
         """Draw the subset.
 
         Parameters
         ----------
-        X : container with n rows
+        X : container with n rows, mapping or tuple of such, or a dataset
             Its content is not looked at.
         y : array-like of shape (n,)
+            Not needed with a dataset that holds its targets.
 
         Returns
         -------
         RandomPruner
             self
         """
+        from skprune.datasets import as_source, is_dataset
+        from skprune.datasets.arrays import is_columns
         from skprune.reading import is_continuous, read_target
         from skprune.subset.start import group_minima, starting_subset
 
         self._validate_params()
+        source = as_source(X, y) if is_dataset(X) or is_columns(X, y) else None
+        if y is None and source is not None:
+            y = source.targets()
+            y = y[:, 0] if y.shape[1:] == (1,) else y  # as losses of numbers have it
         target = read_target(y, self)
-        validate_data(self, X, skip_check_array=True)
-        check_consistent_length(X, target)
-        n = n_rows(X)
+        n = n_rows(X) if source is None else len(source)
+        if source is None:
+            validate_data(self, X, skip_check_array=True)
+            check_consistent_length(X, target)
         codes = np.zeros(n, dtype=np.int64)
         if self.stratify and not is_continuous(target, None):
             codes = np.unique(target, return_inverse=True)[1].astype(np.int64)

@@ -10,6 +10,7 @@ from skprune.datasets.arrays import ArraySource, ColumnsSource, is_columns
 from skprune.datasets.hub import HubSource, has_transform, is_hub, label_column, refuse_hub
 from skprune.datasets.items import LABEL_KEYS
 from skprune.datasets.mapped import DatasetSource
+from skprune.datasets.signature import UNKNOWN, Signature
 from skprune.datasets.source import RowSource, to_device
 from skprune.datasets.subset import PrunedSubset
 
@@ -26,7 +27,7 @@ def is_dataset(obj: Any) -> bool:
     return isinstance(obj, (Dataset, DataLoader)) or is_hub(obj, *_HUB)
 
 
-def as_source(X: Any, y: Any = None) -> RowSource:
+def as_source(X: Any, y: Any = None, takes: Signature = UNKNOWN) -> RowSource:
     """Rows of anything, by number.
 
     Parameters
@@ -36,13 +37,17 @@ def as_source(X: Any, y: Any = None) -> RowSource:
         - A dict or tuple of such, equally long: several inputs of each row. A tuple that is as long
           as y, with entries that are not, is a sequence of rows.
         - A map-style torch Dataset. Its items are (inputs, target), (inputs, ..., target), a dict
-          with a label key, or, with y, bare inputs. If y is given, the last entry of a tuple is
-          taken for a target, and left out, if it is one number or has the shape of a row of y.
+          with a label key, or, with y, bare inputs. More may be in them, and within one another:
+          row numbers, paths, and what is not taken. The target is then known by the values in y or
+          in the dataset's ``.targets`` or ``.labels``. If the last entry of a tuple is another
+          target than y, it is left out if it is one number or has the shape of a row of y.
         - A DataLoader: its dataset, in the dataset's order, with its ``collate_fn``, workers and
           pinned memory. Loaders that draw rows more than once or not at all are refused.
         - A Hugging Face ``datasets.Dataset``. Rows are dicts of its columns of numbers.
     y : array-like of shape (n,) or (n, L), default=None
         Targets. They go before those that X carries.
+    takes : Signature, optional
+        What the network takes, for which the rows are: how many inputs, by which names.
 
     Returns
     -------
@@ -51,8 +56,9 @@ def as_source(X: Any, y: Any = None) -> RowSource:
     Raises
     ------
     ValueError
-        If there are no rows, y has another number of rows, rows cannot be taken by number, or a
-        loader draws other rows than those of its dataset.
+        If there are no rows, y has another number of rows, rows cannot be taken by number, a
+        loader draws other rows than those of its dataset, or, once rows are asked for, it cannot
+        be told which parts of the items are inputs.
 
     Examples
     --------
@@ -72,6 +78,6 @@ def as_source(X: Any, y: Any = None) -> RowSource:
     if is_dataset(X):
         refuse_hub(X)
         if is_hub(X) and not has_transform(X):
-            return HubSource(X, y, label_column(X, LABEL_KEYS))
-        return DatasetSource(X, y)
-    return ColumnsSource(X, y) if is_columns(X, y) else ArraySource(X, y)
+            return HubSource(X, y, label_column(X, LABEL_KEYS), takes)
+        return DatasetSource(X, y, takes)
+    return ColumnsSource(X, y, takes) if is_columns(X, y) else ArraySource(X, y)

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from skprune.cache import digest
-from skprune.containers import n_rows, refuse_text, take_rows
+from skprune.containers import n_rows, refilled, refuse_text, take_rows
 from skprune.datasets.items import is_text, label_key
+from skprune.datasets.signature import UNKNOWN, Signature
 from skprune.datasets.source import RowSource, as_numpy, spans
 
 #: A digest reads this many bytes at a time, so that a memory map is never held whole.
@@ -108,10 +109,11 @@ class ColumnsSource(RowSource):
     """Rows of several equally long arrays: a dict of them by name, or a tuple.
 
     The label entry of a dict ("labels", "label", "target", "targets" or "y") is never an input,
-    and it is the target where y is not given. Entries of strings are not inputs either.
+    and it is the target where y is not given. Entries of strings are not inputs either, nor are
+    those that the network does not name.
     """
 
-    def __init__(self, data: Any, y: Any = None) -> None:
+    def __init__(self, data: Any, y: Any = None, takes: Signature = UNKNOWN) -> None:
         named = isinstance(data, Mapping)
         columns = dict(data) if named else dict(enumerate(data))
         lengths = {key: n_rows(value) for key, value in columns.items()}
@@ -123,12 +125,14 @@ class ColumnsSource(RowSource):
             )
         key = label_key(columns) if named else None
         labels = None if key is None else columns.pop(key)
-        self._columns = {k: Rows(v) for k, v in columns.items() if not is_text(v)}
-        if not self._columns:
+        inputs = [k for k, v in columns.items() if not is_text(v)]
+        if not inputs:
             raise ValueError(
                 f"The {type(data).__name__} has no arrays of numbers beside the target. "
                 "Give at least one array of inputs."
             )
+        inputs = takes.choose(inputs) if named else inputs
+        self._columns = {k: Rows(columns[k]) for k in inputs}
         self._named = named
         super().__init__(data, next(iter(lengths.values())), labels if y is None else y)
 
@@ -141,7 +145,7 @@ class ColumnsSource(RowSource):
         rows = self._check_indices(indices)
         data = self.original
         if self._named:
-            return type(data)({key: take_rows(value, rows) for key, value in data.items()})
+            return refilled(data, {key: take_rows(value, rows) for key, value in data.items()})
         taken = (take_rows(value, rows) for value in data)
         return type(data)(*taken) if hasattr(data, "_fields") else tuple(taken)
 

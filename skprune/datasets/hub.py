@@ -14,7 +14,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from skprune.cache import digest
-from skprune.datasets.source import RowSource, no_targets, spans
+from skprune.datasets.signature import UNKNOWN, Signature
+from skprune.datasets.source import ENOUGH, RowSource, a_few, no_targets, spans
 
 _TEXT = ("string", "large_string", "string_view", "binary", "large_binary", "null")
 
@@ -77,11 +78,12 @@ def hub_fingerprint(dataset: Any) -> str | None:
 class HubSource(RowSource):
     """Rows of a Hugging Face dataset as dicts of tensors, by its own torch format.
 
-    The columns are those of the dataset's format, without the label column and without columns of
-    strings. Floating columns come as float32, as the torch format makes them.
+    The columns are those of the dataset's format, without the label column, without columns of
+    strings and without those that the network does not name. Floating columns come as float32, as
+    the torch format makes them.
     """
 
-    def __init__(self, dataset: Any, y: Any, label: str | None) -> None:
+    def __init__(self, dataset: Any, y: Any, label: str | None, takes: Signature = UNKNOWN) -> None:
         self._label = label
         formatted = dataset.format
         columns = [
@@ -96,6 +98,7 @@ class HubSource(RowSource):
                 "dataset.map(lambda row: tokenizer(row['text'], padding='max_length', "
                 "truncation=True))."
             )
+        columns = takes.choose(columns, [c for c in columns if _holds_row_numbers(dataset, c)])
         options = formatted["format_kwargs"] if formatted["type"] == "torch" else {}
         self._view = dataset.with_format("torch", columns=columns, **options)
         super().__init__(dataset, len(dataset), y)
@@ -127,6 +130,17 @@ class HubSource(RowSource):
                     "DataLoader(dataset, collate_fn=DataCollatorWithPadding(tokenizer))."
                 )
             yield inputs, positions
+
+
+def _holds_row_numbers(dataset: Any, column: str) -> bool:
+    """Whether a column is the number of the row, here or in the table below (GLUE's ``idx``)."""
+    if "int" not in getattr(dataset.features[column], "dtype", ""):
+        return False
+    rows = a_few(len(dataset))
+    found = dataset.with_format("numpy", columns=[column])[rows][column]
+    below = dataset._indices  # of what was shuffled or selected
+    numbers = [rows] if below is None else [rows, below.column(0).to_numpy()[rows]]
+    return len(rows) >= ENOUGH and any(np.array_equal(found, known) for known in numbers)
 
 
 def _is_text(feature: Any) -> bool:

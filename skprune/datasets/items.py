@@ -1,13 +1,12 @@
-"""Which part of an item is the target, and where a dataset stores the targets of all items."""
+"""Names and kinds of the parts of items, and what a dataset holds for all of its items."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from numbers import Number
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
@@ -37,52 +36,31 @@ def is_text(value: Any) -> bool:
     return isinstance(value, (str, bytes))
 
 
-def split(item: Any, row_shape: tuple[int, ...] | None, *, batch: bool = False) -> tuple[Any, Any]:
-    """The inputs and the target of an item, or of a collated batch of items.
-
-    Parameters
-    ----------
-    item : object
-        (inputs, target), (inputs, ..., target), a mapping with a label key, or bare inputs.
-    row_shape : tuple of int, or None
-        The shape of one of the targets that the user gave as y. The last entry of a tuple is then
-        a target only if it is one number or has that shape, since y allows items without any.
-    batch : bool, default=False
-        Whether ``item`` is a batch, so that the first axis of its parts is the rows.
-
-    Returns
-    -------
-    inputs : object
-        One input as it is, several as a tuple, entries of a mapping as a dict without its label
-        and its strings.
-    target : object
-        None if there is none.
-    """
-    target = None
-    if isinstance(item, Mapping):
-        key = label_key(item)
-        target = None if key is None else item[key]
-        item = {name: value for name, value in item.items() if name != key}
-    elif _is_tuple(item):
-        if len(item) > 1 and (row_shape is None or _shape(item[-1], batch) in ((), row_shape)):
-            target, item = item[-1], item[:-1]
-        item = item[0] if len(item) == 1 else tuple(item)
-    if isinstance(item, Mapping):
-        item = {name: value for name, value in item.items() if not is_text(value)}
-    return item, target
-
-
 def form(inputs: Any) -> str:
-    """The structure of an item's inputs in words, to compare and to print."""
+    """The structure of an item or of its inputs in words, to compare and to print."""
     if isinstance(inputs, Mapping):
         return "a dict of " + ", ".join(sorted(map(repr, inputs)))
     if isinstance(inputs, (tuple, list)):
-        return f"{len(inputs)} inputs"
+        return f"{len(inputs)} entries"
     return type(inputs).__name__
 
 
 def stored_targets(dataset: Any) -> NDArray[Any] | None:
     """The targets that a dataset holds beside its items, or None; see TARGET_RULES."""
+    return _throughout(dataset, _attribute)
+
+
+def tensor_targets(dataset: Any, place: Any) -> NDArray[Any] | None:
+    """The targets that are entry ``place`` of the items of TensorDatasets; None for others."""
+    if not isinstance(place, int):
+        return None
+    # Subclasses may make their items of something else.
+    return _throughout(
+        dataset, lambda d: as_numpy(d.tensors[place]) if type(d) is TensorDataset else None
+    )
+
+
+def _attribute(dataset: Any) -> NDArray[Any] | None:
     if is_hub(dataset):
         return stored_labels(dataset, label_column(dataset, LABEL_KEYS))
     if getattr(dataset, "target_transform", None) is not None:
@@ -91,16 +69,31 @@ def stored_targets(dataset: Any) -> NDArray[Any] | None:
         found = getattr(dataset, name, None)
         if found is not None and is_row_wise(found, len(dataset)):
             return _array(found)
-    if isinstance(dataset, TensorDataset):
-        return as_numpy(dataset.tensors[-1]) if len(dataset.tensors) > 1 else None
-    if isinstance(dataset, Subset):
-        found = stored_targets(dataset.dataset)
-        return None if found is None else found[np.asarray(dataset.indices, dtype=np.int64)]
-    if isinstance(dataset, ConcatDataset):
-        parts = [stored_targets(part) for part in dataset.datasets]
-        found_parts = [part for part in parts if part is not None]
-        return np.concatenate(found_parts) if len(found_parts) == len(parts) else None
     return None
+
+
+def _throughout(dataset: Any, find: Callable[[Any], NDArray[Any] | None]) -> NDArray[Any] | None:
+    """What is found for all rows in a dataset, or in those that it is made of."""
+    found = find(dataset)
+    if found is None and isinstance(dataset, Subset):
+        whole = _throughout(dataset.dataset, find)
+        return None if whole is None else whole[np.asarray(dataset.indices, dtype=np.int64)]
+    if found is None and isinstance(dataset, ConcatDataset):
+        parts = [_throughout(part, find) for part in dataset.datasets]
+        known = [part for part in parts if part is not None]
+        return np.concatenate(known) if len(known) == len(parts) else None
+    return found
+
+
+def row_numbers(dataset: Any, row: int) -> set[int]:
+    """The numbers that a row goes by, in the dataset and in those that it is made of."""
+    if isinstance(dataset, Subset):
+        return {row} | row_numbers(dataset.dataset, int(dataset.indices[row]))
+    if isinstance(dataset, ConcatDataset):
+        part = bisect_right(dataset.cumulative_sizes, row)
+        before = dataset.cumulative_sizes[part - 1] if part else 0
+        return {row} | row_numbers(dataset.datasets[part], row - before)
+    return {row}
 
 
 def _array(values: Any) -> NDArray[Any] | None:
@@ -109,15 +102,3 @@ def _array(values: Any) -> NDArray[Any] | None:
     except ValueError:  # ragged
         return None
     return None if found.dtype == object and not is_text(found) else found
-
-
-def _is_tuple(item: Any) -> bool:
-    """A list of numbers is one input; any other list is a tuple."""
-    if isinstance(item, list):
-        return any(not isinstance(entry, (Number, str)) for entry in item)
-    return isinstance(item, tuple)
-
-
-def _shape(value: Any, batch: bool) -> tuple[int, ...]:
-    shape = tuple(value.shape if isinstance(value, torch.Tensor) else np.shape(value))
-    return shape[1:] if batch else shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,8 +24,10 @@ from torch.utils.data import (
 from skprune.cache import digest
 from skprune.datasets.arrays import Rows
 from skprune.datasets.hub import hub_fingerprint, is_hub, refuse_hub
-from skprune.datasets.items import form, split, stored_targets
-from skprune.datasets.source import RowSource, as_numpy, no_targets, spans
+from skprune.datasets.items import form, row_numbers, stored_targets, tensor_targets
+from skprune.datasets.layout import Layout, Sample, find_layout, mixed
+from skprune.datasets.signature import UNKNOWN, Signature
+from skprune.datasets.source import RowSource, a_few, as_numpy, no_targets, spans
 from skprune.datasets.subset import PrunedSubset, flatten
 
 #: Rows a batch of a pass that looks for targets only.
@@ -40,12 +43,15 @@ class DatasetSource(RowSource):
     Parameters
     ----------
     data : Dataset or DataLoader
-        Items are (inputs, target), (inputs, ..., target), dicts with a label key, or bare inputs.
+        Items are (inputs, target), (inputs, ..., target), dicts with a label key, or bare inputs;
+        more may be in them, see ``find_layout``.
     y : array-like of shape (n,) or (n, L), default=None
         Targets that go before those of the dataset.
+    takes : Signature
+        The inputs that are wanted.
     """
 
-    def __init__(self, data: Any, y: Any = None) -> None:
+    def __init__(self, data: Any, y: Any = None, takes: Signature = UNKNOWN) -> None:
         self._dataset, self._collate, self._options = data, None, {}
         if isinstance(data, DataLoader):
             _check_sampling(data)
@@ -54,7 +60,7 @@ class DatasetSource(RowSource):
                 self._collate = data.collate_fn
         _check_map_style(self._dataset)
         super().__init__(data, _length(self._dataset), y)
-        self._row_shape = None if y is None else self.targets().shape[1:]
+        self._takes, self._given = takes, self._targets
 
     def fingerprint(self) -> str | None:
         """A digest of the tensors of TensorDatasets and of Hugging Face tables; else None."""
@@ -79,40 +85,59 @@ class DatasetSource(RowSource):
             keys = (key for key, _ in spans(len(self), size, rows))
             for key, (_, where) in zip(keys, spans(len(self), size, indices), strict=True):
                 batch = tuple(column[key] for column in columns)
-                yield split(batch, self._row_shape, batch=True)[0], where
+                yield self._layout.split(batch)[0], where
             return
         shape = ""
-        for (inputs, _), where in self._stream(size, indices, "inputs"):
+        collate = _Collate(self._collate, self._layout, "inputs")
+        for (inputs, _), where in self._stream(size, indices, collate):
             if form(inputs) != (shape := shape or form(inputs)):
-                raise _mixed({shape, form(inputs)})
+                raise mixed({shape, form(inputs)})
             yield inputs, where
 
-    def _find_targets(self) -> NDArray[Any]:
+    @functools.cached_property
+    def _stored(self) -> NDArray[Any] | None:
+        """The targets beside the items, if there is one for each."""
         stored = stored_targets(self._dataset)
-        if stored is not None and (len(stored) != len(self) or not self._agrees(stored)):
-            stored = None
-        return self._collect(None) if stored is None else stored
+        return None if stored is None or len(stored) != len(self) else stored
 
-    def _agrees(self, stored: NDArray[Any]) -> bool:
-        """Whether the first and the last item carry the targets that are stored, or none."""
-        ends = np.unique([0, len(self) - 1])
-        try:
-            carried = self._collect(ends)
-        except NoTargetError:
-            return True
-        kept = stored[ends]
-        if carried.shape != kept.shape:
-            return False
-        if carried.dtype.kind == "f" and kept.dtype.kind in "biuf":
-            return bool(np.allclose(carried, kept, equal_nan=True))
-        return bool(np.array_equal(carried, kept))
+    @functools.cached_property
+    def _sample(self) -> Sample:
+        """A few items from all over the dataset, as a loader hands them out."""
+        rows = a_few(len(self))
+        items, _ = next(self._stream(len(rows), rows, self._collate or list))
+        return Sample(
+            name=type(self._dataset).__name__,
+            items=items,
+            collated=self._collate is not None,
+            rows=rows,
+            numbers=[row_numbers(self._dataset, int(row)) for row in rows],
+            given=self._given,
+            stored=self._stored,
+        )
 
-    def _collect(self, indices: NDArray[np.int64] | None) -> NDArray[Any]:
-        """The targets that the items at ``indices`` carry."""
+    @functools.cached_property
+    def _layout(self) -> Layout:
+        return find_layout(self._sample, self._takes)
+
+    def _find_targets(self) -> NDArray[Any]:
+        target = self._layout.target
+        if self._stored is not None and (target is None or self._layout.agreed):
+            return self._stored
+        if target is None:
+            raise no_targets(self.original)
+        tensor = tensor_targets(self._dataset, *target) if len(target) == 1 else None
+        # A Subset of a class of its own may make other items of them.
+        if tensor is None or not self._sample.equals(target, tensor):
+            return self._collect()
+        return tensor
+
+    def _collect(self) -> NDArray[Any]:
+        """The targets that the items carry."""
         parts = []
-        for (_, targets), where in self._stream(TARGET_BATCH, indices, "targets"):
+        collate = _Collate(self._collate, self._layout, "targets")
+        for (_, targets), where in self._stream(TARGET_BATCH, None, collate):
             if targets is None:
-                raise NoTargetError(str(no_targets(self.original)))
+                raise no_targets(self.original)
             try:
                 part = as_numpy(targets)
             except ValueError:
@@ -131,23 +156,19 @@ class DatasetSource(RowSource):
         return np.concatenate(parts)
 
     def _stream(
-        self, size: int, indices: NDArray[np.int64] | None, part: str
-    ) -> Iterator[tuple[tuple[Any, Any], NDArray[np.int64]]]:
+        self, size: int, indices: NDArray[np.int64] | None, collate: Callable[[list[Any]], Any]
+    ) -> Iterator[tuple[Any, NDArray[np.int64]]]:
         order = np.arange(len(self)) if indices is None else indices
         loader: DataLoader[Any] = DataLoader(
             self._dataset,
             batch_sampler=_Batches(order, size),
-            collate_fn=_Collate(self._collate, self._row_shape, part),
+            collate_fn=collate,
             # A loader draws the seed of its workers: not from the user's generator.
             generator=torch.Generator().manual_seed(0),
             **self._options,
         )
         for batch, (_, positions) in zip(loader, spans(len(order), size, order), strict=True):
             yield batch, positions
-
-
-class NoTargetError(ValueError):
-    """Items that carry no target."""
 
 
 class _Batches(Sampler[list[int]]):
@@ -170,22 +191,22 @@ class _Collate:
     def __init__(
         self,
         collate: Callable[[list[Any]], Any] | None,
-        row_shape: tuple[int, ...] | None,
+        layout: Layout,
         part: str,
     ) -> None:
-        self.collate, self.row_shape, self.part = collate, row_shape, part
+        self.collate, self.layout, self.part = collate, layout, part
 
     def __call__(self, items: list[Any]) -> tuple[Any, Any]:
         if self.collate is not None:
-            inputs, targets = split(self.collate(items), self.row_shape, batch=True)
+            inputs, targets = self.layout.split(self.collate(items))
             _check_rows(inputs, targets, len(items))
             return inputs, targets
-        inputs, targets = zip(*(split(item, self.row_shape) for item in items), strict=True)
+        inputs, targets = zip(*map(self.layout.split, items), strict=True)
         if self.part == "targets":
             return None, None if any(t is None for t in targets) else list(targets)
         forms = {form(row) for row in inputs}
         if len(forms) > 1:
-            raise _mixed(forms)
+            raise mixed(forms)
         try:
             batch = default_collate(list(inputs))
         except (TypeError, RuntimeError, ValueError, KeyError) as exc:
@@ -211,13 +232,6 @@ def _check_rows(inputs: Any, targets: Any, n: int) -> None:
             f"The loader's collate_fn made a batch of {sorted(lengths)} rows from {n} items. "
             "Remove such items from the dataset instead (torch.utils.data.Subset)."
         )
-
-
-def _mixed(forms: set[str]) -> ValueError:
-    return ValueError(
-        f"Items differ in structure: {' / '.join(sorted(forms))}. Let every item of the dataset "
-        "have the same inputs."
-    )
 
 
 def _check_map_style(dataset: Any) -> None:

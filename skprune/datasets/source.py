@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,10 +16,13 @@ from skprune.containers import n_rows
 TARGET_RULES = """\
 Targets are taken from the first of these that exists:
   1. y, if it is given;
-  2. the dataset's .targets or .labels, the last tensor of a TensorDataset, the label column of a
-     Hugging Face dataset (through Subset and ConcatDataset as well);
+  2. the dataset's .targets or .labels, or the label column of a Hugging Face dataset (through
+     Subset and ConcatDataset as well), unless its items carry others;
   3. its items: (inputs, target), (inputs, ..., target), or a dict with one of the keys "labels",
-     "label", "target", "targets", "y"."""
+     "label", "target", "targets", "y". The number of the row is never a target."""
+
+#: Rows that are looked at, and how many it takes to tell row numbers from other numbers.
+LOOKED_AT, ENOUGH = 8, 5
 
 
 class RowSource(ABC):
@@ -109,6 +113,12 @@ class RowSource(ABC):
             self._targets = found
         return self._targets
 
+    def with_targets(self, y: ArrayLike) -> RowSource:
+        """The same rows with other targets, such as numbers for words."""
+        other = copy.copy(self)
+        other._targets = as_numpy(y)
+        return other
+
     @abstractmethod
     def fingerprint(self) -> str | None:
         """A digest of the inputs' content (the targets may or may not be part of it), or None.
@@ -143,6 +153,11 @@ class RowSource(ABC):
                 f"rows, numbered from 0 to {len(self) - 1}."
             )
         return found.astype(np.int64)
+
+
+def a_few(n: int) -> NDArray[np.int64]:
+    """Some rows from all over n."""
+    return np.unique(np.linspace(0, n - 1, LOOKED_AT).astype(np.int64))
 
 
 def spans(

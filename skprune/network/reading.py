@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from skprune.datasets import RowSource, as_source, is_dataset
+from skprune.datasets.signature import UNKNOWN, Signature, read_signature
+from skprune.network.adapters import is_skorch
 from skprune.network.encoding import SourceRows
 from skprune.reading import MANY_VALUES, Table, number_classes, read_weights
 
@@ -16,7 +18,7 @@ from skprune.reading import MANY_VALUES, Table, number_classes, read_weights
 CLASS_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.BCELoss, nn.BCEWithLogitsLoss)
 
 
-def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any) -> Table:
+def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any, model: Any = None) -> Table:
     """Rows for a torch model.
 
     Parameters
@@ -27,6 +29,8 @@ def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any) -> Table:
     sample_weight : array-like of shape (n,), or None
     loss : object or None
         What the model was trained with, as far as it is known.
+    model : nn.Module, skorch net, callable or None
+        Whose forward tells which of the inputs are meant.
 
     Returns
     -------
@@ -38,7 +42,7 @@ def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any) -> Table:
     ValueError
         For targets that are missing, not finite, or of one class only.
     """
-    source = as_source(X, y)
+    source = as_source(X, y, signature_of(model))
     if len(source) < 2:
         raise ValueError(f"Found {len(source)} row(s), while at least 2 are required.")
     weights, unit = read_weights(sample_weight, np.empty((len(source), 0)))
@@ -49,11 +53,11 @@ def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any) -> Table:
         return Table(_rows(source), y, np.zeros(len(y), dtype=np.int64), None, weights, unit)
     classes, codes = number_classes(y, weights)
     if y.dtype.kind in "OUST":  # whoever trains on these rows gets numbers as well
-        source, y = as_source(X, codes), codes
+        source, y = source.with_targets(codes), codes
     return Table(_rows(source), y, codes, classes, weights, unit)
 
 
-def read_validation_rows(X: Any, y: Any, table: Table, loss: Any) -> Table:
+def read_validation_rows(X: Any, y: Any, table: Table, loss: Any, model: Any = None) -> Table:
     """Held-out rows that the user brings.
 
     Raises
@@ -65,20 +69,32 @@ def read_validation_rows(X: Any, y: Any, table: Table, loss: Any) -> Table:
         raise ValueError("X_val and y_val go together; pass both or neither.")
     if y is None and not is_dataset(X):
         raise ValueError("X_val is given without y_val; pass both, or a dataset as X_val.")
-    source = as_source(X, y)
+    source = as_source(X, y, signature_of(model))
     y = _read_targets(source, "y_val", loss)
     if table.classes is not None and table.classes.dtype.kind in "OUST":
         unknown = np.setdiff1d(y, table.classes)
         if len(unknown):
             raise ValueError(f"y_val has labels that y lacks: {unknown.tolist()[:10]}.")
         y = np.searchsorted(table.classes, y)
-        source = as_source(X, y)
+        source = source.with_targets(y)
     if y.shape[1:] != table.y.shape[1:]:
         raise ValueError(
             f"y_val has rows of shape {y.shape[1:]}, and y of shape {table.y.shape[1:]}."
         )
     n = len(source)
     return Table(_rows(source), y, np.zeros(n, dtype=np.int64), table.classes, np.ones(n))
+
+
+def signature_of(model: Any) -> Signature:
+    """What the forward of a model takes; of one that a callable trains, nobody knows."""
+    module = (
+        getattr(model, "module_", getattr(model, "module", None)) if is_skorch(model) else model
+    )
+    if isinstance(module, nn.Module):
+        return read_signature(module.forward)
+    if isinstance(module, type) and issubclass(module, nn.Module):
+        return read_signature(module.forward, bound=False)
+    return UNKNOWN
 
 
 def _rows(source: RowSource) -> SourceRows:

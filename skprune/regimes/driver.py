@@ -167,10 +167,11 @@ def _read_network(
     pruner: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
 ) -> tuple[Table, Table | None, Network]:
     network = Network(pruner.model, pruner.loss, pruner.weight_decay)
-    table = read_rows(X, y, sample_weight, network.loss)
+    table = read_rows(X, y, sample_weight, network.loss, network.model)
     if X_val is None and y_val is None:
         return table, None, network
-    return table, read_validation_rows(X_val, y_val, table, network.loss), network
+    held_out = read_validation_rows(X_val, y_val, table, network.loss, network.model)
+    return table, held_out, network
 
 
 def _encoder(pruner: Any, subject: HeadSpec | Network, table: Table, seed: int) -> HeadEncoder:

@@ -9,12 +9,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from skprune.influence import DenseInfluence, InfluenceOperator, RestrictedInfluence
+from skprune.influence import (
+    DenseInfluence,
+    InfluenceOperator,
+    RestrictedInfluence,
+    SparseInfluence,
+)
 from skprune.subset.start import Rows, group_minima
 
 
@@ -105,23 +111,23 @@ def _operator(
         if offset is not None:
             raise ValueError("An InfluenceOperator brings its own offset; leave offset=None.")
         return S
-    vectors = _tensor(S, "S")
+    vectors = _floats(S) if sp.issparse(S) else _tensor(S, "S")
     if vectors.ndim != 2 or 0 in vectors.shape:
         raise ValueError(
             f"S must be a matrix of shape (n, d), one vector a row, neither of them 0; got shape "
             f"{tuple(vectors.shape)}."
         )
-    operator = DenseInfluence(vectors)
+    operator = SparseInfluence(vectors) if sp.issparse(S) else DenseInfluence(vectors)
     squares = operator.squared_norms()
     if not bool(torch.isfinite(squares).all()):
         row = int(torch.nonzero(~torch.isfinite(squares))[0])
         raise ValueError(
-            f"S must be finite and its squares representable in {vectors.dtype}; row {row} is "
+            f"S must be finite and its squares representable in {squares.dtype}; row {row} is "
             "the first that is not. Remove it or rescale all rows."
         )
     if offset is None:
         # The same sum as that of a subset of all rows, which then has norm 0 exactly.
-        operator.offset = -operator.sum(torch.arange(len(vectors), device=vectors.device))
+        operator.offset = -operator.sum(torch.arange(operator.n_rows, device=squares.device))
     else:
         given = _tensor(offset, "offset").to(operator.offset)
         if given.shape != (operator.dim,):
@@ -132,11 +138,11 @@ def _operator(
         if not bool(torch.isfinite(given).all()):
             raise ValueError("offset must be finite; it holds NaN or infinity.")
         operator.offset = given
-    _check_range(operator, vectors.dtype)
+    _check_range(operator, squares.dtype)
     return operator
 
 
-def _check_range(operator: DenseInfluence, dtype: torch.dtype) -> None:
+def _check_range(operator: DenseInfluence | SparseInfluence, dtype: torch.dtype) -> None:
     """Refuse vectors whose products leave the range of their type."""
     limits, longest = torch.finfo(dtype), math.sqrt(float(operator.squared_norms().max()))
     largest = max(float(operator.offset.norm()), operator.n_rows * longest)
@@ -150,13 +156,20 @@ def _check_range(operator: DenseInfluence, dtype: torch.dtype) -> None:
         )
 
 
+def _floats(S: Any) -> sp.csr_array:
+    """A scipy sparse matrix as rows of float32 or float64."""
+    rows = sp.csr_array(S)
+    return sp.csr_array((_tensor(rows.data, "S").numpy(), rows.indices, rows.indptr), rows.shape)
+
+
 def _tensor(data: ArrayLike | Tensor, name: str) -> Tensor:
     """Real numbers as a tensor of float32 or float64, without a copy if they are that already."""
     if isinstance(data, Tensor):
         given = data.detach()
         if given.is_complex() or given.layout != torch.strided:
             raise ValueError(
-                f"{name} must be a dense tensor of real numbers; got {given.dtype}, {given.layout}."
+                f"{name} must be a dense tensor of real numbers; got {given.dtype}, "
+                f"{given.layout}. Sparse ones go in as a scipy.sparse matrix."
             )
     else:
         array = np.asarray(data)

@@ -61,9 +61,10 @@ def solve_subset(
 
     Parameters
     ----------
-    S : array-like or Tensor of shape (n, d), or InfluenceOperator
+    S : array-like, scipy sparse matrix or Tensor of shape (n, d), or InfluenceOperator
         One vector a row. float32 and float64 are used as they are, on their device; a read-only
-        memory map is not copied. An operator brings its own offset.
+        memory map is not copied, and of a sparse matrix only a few rows at a time become dense. An
+        operator brings its own offset.
     size : int, optional
         Rows to *keep*, from 0 to n.
     max_norm : float, optional
@@ -174,7 +175,7 @@ def solve_path(
 
     Parameters
     ----------
-    S : array-like or Tensor of shape (n, d), or InfluenceOperator
+    S : array-like, scipy sparse matrix or Tensor of shape (n, d), or InfluenceOperator
     sizes : sequence of int
         Rows to keep, all different, in any order.
     solver, offset, prior, start, groups, min_per_group, random_state, callback
