@@ -291,8 +291,8 @@ class NetworkEncoder(HeadEncoder):
     def _extract(self, source: RowSource, start: int, stop: int) -> Tensor:
         """The inputs of the layer for the rows from ``start`` to ``stop``."""
         dtype = torch.float64 if self.model.dtype == torch.float64 else torch.float32
-        features = torch.empty(stop - start, self.head.layer.in_features, dtype=dtype)
         with self.model.frozen(), torch.no_grad():
+            features = torch.empty(stop - start, self.head.layer.in_features, dtype=dtype)
             self.model.check(next(iter(source.batches(1)))[0])
             with linear_calls([(self.head.name, self.head.layer)]) as calls:
 

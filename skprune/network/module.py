@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from skprune.devices import check_device
 from skprune.network.batches import is_short_of_memory
-from skprune.network.operations import PlainFunctions, not_compiled
+from skprune.network.operations import PlainFunctions, not_compiled, own_precision
 
 #: What a last activation makes of the outputs of the linear layer before it.
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -176,8 +176,7 @@ class TorchModel:
             if moved:
                 self.module.to(self.device)
             self._evaluate()
-            # Whatever the caller is in.
-            with not_compiled(), torch.inference_mode(False), torch.enable_grad():
+            with self._by_itself():
                 yield self
         finally:
             for mode_module, training in modes:
@@ -193,6 +192,13 @@ class TorchModel:
                 if parameter.requires_grad != requires_grad:
                     parameter.requires_grad_(requires_grad)
                 parameter.grad = grad
+
+    @contextmanager
+    def _by_itself(self) -> Iterator[None]:
+        """With gradients, in its own precision and as it was written, whatever the caller is in."""
+        grad, own = torch.enable_grad(), own_precision(self.device.type)
+        with torch.inference_mode(False), grad, own, not_compiled():
+            yield
 
     def _evaluate(self) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -93,17 +93,17 @@ class PlainFunctions(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        func = REPLACED.get(func, func)
-        casts = _autocasts(self._device_type)
-        with torch.autocast(self._device_type, enabled=False) if casts else nullcontext():
-            return func(*args, **(kwargs or {}))
+        with own_precision(self._device_type):
+            return REPLACED.get(func, func)(*args, **(kwargs or {}))
 
 
-def _autocasts(device_type: str) -> bool:
+def own_precision(device_type: str) -> AbstractContextManager[Any]:
+    """Without autocast, if there is any."""
     try:
-        return torch.is_autocast_enabled(device_type)
+        casts = torch.is_autocast_enabled(device_type)
     except TypeError:  # before torch 2.4
-        return torch.is_autocast_enabled() or torch.is_autocast_cpu_enabled()
+        casts = torch.is_autocast_enabled() or torch.is_autocast_cpu_enabled()
+    return torch.autocast(device_type, enabled=False) if casts else nullcontext()
 
 
 @contextmanager
