@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skprune.network.losses import RowLoss, read_loss
-from skprune.network.module import TorchModel, find_link
+from skprune.network.module import TorchModel, find_link, watched
 
 
 class Logits(nn.Module):
@@ -24,9 +24,8 @@ class Logits(nn.Module):
         self._model, self._loss = model, loss
 
     def forward(self, inputs: Any) -> Tensor:
-        outputs = self._model.forward(
-            map_tensors(torch.clone, inputs)
-        )  # some networks work in place
+        own = map_tensors(torch.clone, inputs)  # some networks work in place
+        outputs = self._model.forward(own)
         return outputs if self._loss.kind == "own" else self._loss.logits(outputs)
 
 
@@ -54,25 +53,12 @@ def read_model_loss(
 
 def first_not_finite(module: nn.Module, run: Callable[[], object]) -> str | None:
     """The name of the layer that first makes numbers that are not finite in ``run()``."""
-    culprit: list[str] = []
-
-    def watch(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            finite = not isinstance(output, Tensor) or bool(torch.isfinite(output).all())
-            if not finite and not culprit:
-                culprit.append(name)
-
-        return hook
-
-    named = [(n, m) for n, m in module.named_modules() if n]
-    hooks = [m.register_forward_hook(watch(n)) for n, m in named]
-    try:
-        with torch.no_grad():
-            run()
-    finally:
-        for handle in hooks:
-            handle.remove()
-    return culprit[0] if culprit else None
+    with watched(module) as (_, ended), torch.no_grad():
+        run()
+    for name, made in ended:
+        if name and isinstance(made, Tensor) and not bool(torch.isfinite(made).all()):
+            return name
+    return None
 
 
 @contextmanager

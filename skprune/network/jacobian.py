@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import jvp, vjp, vmap
-from torch.utils.hooks import RemovableHandle
 
 from skprune.network.batches import is_short_of_memory
 from skprune.network.forward import no_batching_advice
-from skprune.network.module import written
+from skprune.network.module import watched, written
 
 #: Directions that are pushed through a network side by side.
 DIRECTIONS = 16
@@ -137,18 +134,19 @@ def no_derivatives(module: nn.Module, f: Function, theta: Tensor, said: str) -> 
     return ValueError(
         f"No derivatives, row by row, are to be had of {where} ({kind}): {reason}. Leave out what "
         "has none (activation checkpointing is of use in training only), name layers that come "
-        "after this one, layers=[...], or take layers='head', which needs none."
+        "after this one, layers=[...], or take layers='head', which needs none but a last layer "
+        "that is linear."
     )
 
 
 def _first_without(module: nn.Module, f: Function, theta: Tensor) -> str:
     """The name of the layer at which f has no derivatives."""
-    with _watched(module) as (running, _):
+    with watched(module) as (running, _):
         try:
             vjp(f, theta)
         except Exception:
             return running[-1] if running else ""
-    with _watched(module) as (_, ended), torch.no_grad():
+    with watched(module) as (_, ended), torch.no_grad():
         f(theta)
     for name, _ in ended:
         try:
@@ -160,35 +158,12 @@ def _first_without(module: nn.Module, f: Function, theta: Tensor) -> str:
 
 def _made_by(module: nn.Module, name: str, f: Function, theta: Tensor) -> Tensor:
     """What a layer makes when f runs, as (b, K)."""
-    with _watched(module) as (_, ended):
+    with watched(module) as (_, ended):
         f(theta)
     for called, made in ended:
         if called == name and isinstance(made, Tensor) and made.is_floating_point() and made.ndim:
             return made.reshape(len(made), -1)
     return theta.new_zeros(1, 1)
-
-
-@contextmanager
-def _watched(module: nn.Module) -> Iterator[tuple[list[str], list[tuple[str, Any]]]]:
-    """Names of the layers that are running, and what those that have ended made."""
-    running: list[str] = []
-    ended: list[tuple[str, Any]] = []
-
-    def begin(name: str, m: nn.Module, args: Any) -> None:
-        running.append(name)
-
-    def end(m: nn.Module, args: Any, made: Any) -> None:
-        ended.append((running.pop(), made))
-
-    hooks: list[RemovableHandle] = []
-    for name, m in module.named_modules():
-        hooks.append(m.register_forward_pre_hook(functools.partial(begin, name)))
-        hooks.append(m.register_forward_hook(end))
-    try:
-        yield running, ended
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @functools.cache

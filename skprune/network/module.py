@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
 
 from skprune.devices import check_device
 from skprune.network.batches import is_short_of_memory
-from skprune.network.operations import PlainFunctions, not_compiled, own_precision
+from skprune.network.operations import Untouched, not_compiled, own_precision
 
 #: What a last activation makes of the outputs of the linear layer before it.
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -142,7 +144,6 @@ class TorchModel:
         self.device = self._choose(device)
         self.dtype = next((p.dtype for p in parameters if p.is_floating_point()), torch.float32)
         self._embeds = any(isinstance(m, (nn.Embedding, nn.EmbeddingBag)) for m in module.modules())
-        self._renorms = any(getattr(m, "max_norm", None) is not None for m in module.modules())
 
     def _choose(self, device: str | torch.device) -> torch.device:
         home = next(iter(self._homes))
@@ -248,20 +249,21 @@ class TorchModel:
         """
         prepared, name = self.prepare(inputs), type(self.module).__name__
         try:
-            with torch.no_grad():
+            with watched(self.module) as (running, _), torch.no_grad():
                 self.call(prepared)
         except Exception as error:
             if is_short_of_memory(error):
                 raise
+            layer = f", in its layer {written(running[-1])!r}" if running and running[-1] else ""
             raise ValueError(
-                f"{name} fails on rows like these, {_in_words(prepared)} in a batch: "
+                f"{name} fails on rows like these, {_in_words(prepared)} in a batch{layer}: "
                 f"{type(error).__name__}: {error}. Give rows of the shape and type that it was "
                 f"trained on{_signature(self.module)}."
             ) from error
 
     def call(self, inputs: Any) -> Any:
         """Whatever the module returns for prepared inputs."""
-        with PlainFunctions(self.device.type) if self._renorms else nullcontext():
+        with Untouched():
             if isinstance(inputs, dict):
                 return self.module(**inputs)
             return self.module(*inputs) if isinstance(inputs, tuple) else self.module(inputs)
@@ -328,6 +330,30 @@ def linear_calls(layers: Iterable[tuple[str, nn.Linear]]) -> Iterator[list[Linea
     finally:
         for handle in hooks:
             handle.remove()
+
+
+@contextmanager
+def watched(module: nn.Module) -> Iterator[tuple[list[str], list[tuple[str, Any]]]]:
+    """Names of the layers that are running, and what those that have ended made."""
+    running: list[str] = []
+    ended: list[tuple[str, Any]] = []
+
+    def begin(name: str, m: nn.Module, args: Any) -> None:
+        running.append(name)
+
+    def end(m: nn.Module, args: Any, made: Any) -> None:
+        ended.append((running.pop(), made))
+
+    hooks: list[RemovableHandle] = []
+    for name, m in module.named_modules():
+        if not isinstance(m, torch.jit.ScriptModule):  # whose layers call no hooks
+            hooks.append(m.register_forward_pre_hook(functools.partial(begin, name)))
+            hooks.append(m.register_forward_hook(end))
+    try:
+        yield running, ended
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _is_plain(layer: nn.Linear, given: Tensor, made: Tensor) -> bool:

@@ -78,8 +78,20 @@ REPLACED: dict[Any, Callable[..., Tensor]] = {
 }
 
 
+class Untouched(TorchFunctionMode):
+    """Embeddings whose vectors torch would shorten in their table are shortened outside of it."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if kwargs.get("max_norm") is not None:
+            func = REPLACED.get(func, func)
+        return func(*args, **kwargs)
+
+
 class PlainFunctions(TorchFunctionMode):
-    """Embeddings as above, and no autocast within: a network in the precision of its weights.
+    """All embeddings as above, and no autocast: a network in the precision of its weights.
 
     Parameters
     ----------
