@@ -471,6 +471,26 @@ def test_embeddings_that_forward_shortens_come_back_as_they_were(make, layers):
     assert_same(odd, twin, IDS, layers)
 
 
+class Normalising(nn.Linear):
+    """Writes to its weights."""
+
+    def forward(self, x):
+        with torch.no_grad():
+            self.weight.copy_(functional.normalize(self.weight))
+        return super().forward(x)
+
+
+def test_weights_that_forward_writes_to():
+    torch.manual_seed(0)
+    odd, twin = Body().double(), Body().double()
+    odd.a = Normalising(6, 8).double()
+    twin.load_state_dict(odd.state_dict())
+    with torch.no_grad():
+        twin.a.weight.copy_(functional.normalize(twin.a.weight))
+    found, expected = (prune(net, X, "all", curvature="cg").scores_ for net in (odd, twin))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def inference():
     with torch.inference_mode():
         return mlp()

@@ -27,8 +27,9 @@ DISAGREEMENT = 10.0
 DEPENDENT = (
     "The outputs of a row depend on the other rows of its batch, or change from one time to the "
     "next, so that no row has a gradient of its own: look for normalisation by batch statistics "
-    "(track_running_stats=False), operations across the first dimension, dropout that evaluation "
-    "mode does not switch off, and random augmentation in the dataset."
+    "(track_running_stats=False), operations across the first dimension, quantisation by the range "
+    "of a batch, dropout that evaluation mode does not switch off, and random augmentation in the "
+    "dataset."
 )
 
 

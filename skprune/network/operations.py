@@ -115,6 +115,8 @@ def own_precision(device_type: str) -> AbstractContextManager[Any]:
         casts = torch.is_autocast_enabled(device_type)
     except TypeError:  # before torch 2.4
         casts = torch.is_autocast_enabled() or torch.is_autocast_cpu_enabled()
+    except RuntimeError:  # devices that have none
+        casts = False
     return torch.autocast(device_type, enabled=False) if casts else nullcontext()
 
 

@@ -233,18 +233,18 @@ class NetworkProblem:
     def call(self, inputs: Any, parameters: dict[str, Tensor]) -> Tensor:
         """Logits (b, K) with some parameters replaced; no other one takes part in gradients."""
         with self._plainly():
-            # Ties are told by the names: torch's own would not undo those of a module that
-            # has two.
+            # Torch's own way to keep ties would not put back a layer that has two names.
             return functional_call(self.net, self._state(parameters), (inputs,), tie_weights=False)
 
     def _state(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Every parameter and buffer by all its names, buffers as copies to write to."""
+        """All that the module holds, by name; copies of what its forward may write to."""
         module, state = self.model.module, {}
-        named = {p: parameters.get(n, p.detach()) for n, p in module.named_parameters()}
-        copies = {b: b.clone() for b in module.buffers()}
+        given = {b: b.clone() for b in module.buffers()}
+        given.update({p: p.detach() for p in module.parameters()})
+        given.update({self.parameters[n]: value.clone() for n, value in parameters.items()})
         for prefix, m in module.named_modules(prefix="module"):
-            for own, given in ((m._parameters, named), (m._buffers, copies)):
-                state.update({f"{prefix}.{n}": given[t] for n, t in own.items() if t is not None})
+            own = (*m._parameters.items(), *m._buffers.items())
+            state.update({f"{prefix}.{n}": given[t] for n, t in own if t is not None})
         return state
 
     def _plainly(self) -> AbstractContextManager[None]:
