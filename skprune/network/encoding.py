@@ -24,7 +24,7 @@ from skprune.network.content import module_content
 from skprune.network.layers import DEPENDENT, agree
 from skprune.network.losses import RowLoss, read_loss
 from skprune.network.module import LinearHead, TorchModel, linear_calls
-from skprune.network.problem import check_finite
+from skprune.network.parameters import check_finite
 from skprune.store import FeatureStore
 
 #: Features kept in memory, shared by all pruners of this process.
