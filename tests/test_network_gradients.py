@@ -21,7 +21,7 @@ from torch import nn
 
 from skprune.network.losses import RowLoss
 from skprune.network.output_hessian import OutputHessian
-from skprune.network.problem import choose_parameters
+from skprune.network.parameters import choose_parameters
 
 NAMES = list(NETWORKS)
 

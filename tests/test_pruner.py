@@ -709,3 +709,12 @@ def test_warnings_are_at_the_users_line(way, rng):
     with pytest.warns(PruningWarning, match="did not reach its optimum") as caught:
         ways[way]()
     assert {w.filename for w in caught if w.category is PruningWarning} == {__file__}
+
+
+def test_autocast_around_fit_is_not_that_of_the_head():
+    X, y = load_wine(return_X_y=True)
+    plain = InfluencePruner(keep=0.3, random_state=0).fit(X, y)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        around = InfluencePruner(keep=0.3, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(around.sample_indices_, plain.sample_indices_)
+    np.testing.assert_array_equal(around.scores_, plain.scores_)

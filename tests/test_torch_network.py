@@ -29,7 +29,7 @@ from torchcases import (
 )
 
 from skprune import InfluencePruner, PruningWarning, pruner
-from skprune.network import layers, problem, trace
+from skprune.network import jacobian, layers, trace
 from skprune.network.adapters import Network
 from skprune.network.losses import read_loss
 from skprune.network.module import TorchModel, find_link
@@ -452,7 +452,7 @@ def test_memory_that_runs_out_is_not_taken_for_something_else(where, monkeypatch
     owner, name = {
         "factored form": (trace.Layer, "inputs"),
         "vectorised map": (layers, "vmap"),
-        "forward mode": (problem, "jvp"),
+        "forward mode": (jacobian, "jvp"),
     }[where]
     original, calls = getattr(owner, name), []
 

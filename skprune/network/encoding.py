@@ -24,8 +24,8 @@ from skprune.network.batches import for_batches
 from skprune.network.content import module_content
 from skprune.network.layers import DEPENDENT, agree
 from skprune.network.losses import RowLoss, read_loss
-from skprune.network.module import LinearHead, TorchModel, first_input
-from skprune.network.problem import check_finite
+from skprune.network.module import LinearHead, TorchModel, linear_calls
+from skprune.network.parameters import check_finite
 from skprune.store import FeatureStore
 
 #: Features kept in memory, shared by all pruners of this process.
@@ -115,6 +115,7 @@ class NetworkEncoder(HeadEncoder):
             self.model.check(inputs)
             self._check_independence(X)
             self.head = self.model.find_head(inputs)
+            given = self.head.theta()  # of parametrised weights another one in training mode
         n_outputs = self.head.layer.out_features
         self.row_loss = read_loss(self.network.loss, self.head.link, y, n_outputs)
         loss = self.row_loss.head_loss
@@ -148,7 +149,7 @@ class NetworkEncoder(HeadEncoder):
             fit_intercept=self.head.layer.bias is not None,
             penalise_intercept=self.network.weight_decay is not None,
         )
-        self.given = self.head.theta() / self.target_scale
+        self.given = given / self.target_scale
         return self
 
     def _check_independence(self, X: SourceRows) -> None:
@@ -316,22 +317,17 @@ class NetworkEncoder(HeadEncoder):
     def _extract(self, source: RowSource, rows: NDArray[np.int64]) -> Tensor:
         """The inputs of the layer for some rows."""
         dtype = torch.float64 if self.model.dtype == torch.float64 else torch.float32
-        features = torch.empty(len(rows), self.head.layer.in_features, dtype=dtype)
-        seen: list[Tensor] = []
-
-        def keep(layer: nn.Module, args: Any, kwargs: Any) -> None:
-            seen.append(first_input(args, kwargs).detach())
-
-        def work(inputs: Any, places: NDArray[np.int64]) -> None:
-            seen.clear()
-            self.model.call(self.model.prepare(inputs))
-            features[torch.from_numpy(places)] = seen[-1].to("cpu", dtype)
-
         with self.model.frozen(), torch.no_grad():
+            features = torch.empty(len(rows), self.head.layer.in_features, dtype=dtype)
             self.model.check(next(iter(source.batches(1)))[0])
-            hook = self.head.layer.register_forward_pre_hook(keep, with_kwargs=True)
-            try:
+            with linear_calls([(self.head.name, self.head.layer)]) as calls:
+
+                def work(inputs: Any, places: NDArray[np.int64]) -> None:
+                    calls.clear()
+                    prepared = self.model.prepare(inputs)
+                    outputs = self.model.read(self.model.call(prepared), prepared)
+                    self.head.check(calls[-1], outputs)
+                    features[torch.from_numpy(places)] = calls[-1].given.to("cpu", dtype)
+
                 for_batches(source, rows, self.batch_size, work, self.model.device)
-            finally:
-                hook.remove()
         return features

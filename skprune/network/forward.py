@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,13 +10,9 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import jvp, vmap
 
 from skprune.network.losses import RowLoss, read_loss
-from skprune.network.module import TorchModel, find_link
-
-#: Directions that are pushed through a network side by side.
-DIRECTIONS = 16
+from skprune.network.module import TorchModel, find_link, watched
 
 
 class Logits(nn.Module):
@@ -29,7 +24,8 @@ class Logits(nn.Module):
         self._model, self._loss = model, loss
 
     def forward(self, inputs: Any) -> Tensor:
-        outputs = self._model.forward(copy_inputs(inputs))  # some networks work in place
+        own = map_tensors(torch.clone, inputs)  # some networks work in place
+        outputs = self._model.forward(own)
         return outputs if self._loss.kind == "own" else self._loss.logits(outputs)
 
 
@@ -55,65 +51,14 @@ def read_model_loss(
     return read_loss(loss, link, y, outputs.shape[1]), outputs.shape[1]
 
 
-@contextmanager
-def plain_operations(module: nn.Module) -> Iterator[None]:
-    """Attention and recurrence by ordinary operations.
-
-    Fused kernels of attention call no hooks and lack forward mode; cuDNN's recurrent layers have
-    derivatives in training mode only.
-    """
-    sdp = torch.backends.cuda
-    flags: list[tuple[Callable[[bool], Any], bool]] = [
-        (sdp.enable_flash_sdp, sdp.flash_sdp_enabled()),
-        (sdp.enable_mem_efficient_sdp, sdp.mem_efficient_sdp_enabled()),
-        (sdp.enable_math_sdp, sdp.math_sdp_enabled()),
-    ]
-    if hasattr(torch.backends, "mha"):  # not in the oldest supported torch
-        mha = torch.backends.mha
-        flags.append((mha.set_fastpath_enabled, mha.get_fastpath_enabled()))
-    if hasattr(sdp, "enable_cudnn_sdp"):
-        flags.append((sdp.enable_cudnn_sdp, sdp.cudnn_sdp_enabled()))
-    if any(isinstance(m, nn.RNNBase) for m in module.modules()):
-        cudnn = torch.backends.cudnn
-        flags.append((functools.partial(setattr, cudnn, "enabled"), bool(cudnn.enabled)))
-    for switch, _ in flags:
-        switch(switch is sdp.enable_math_sdp)
-    try:
-        yield
-    finally:
-        for switch, before in flags:
-            switch(before)
-
-
 def first_not_finite(module: nn.Module, run: Callable[[], object]) -> str | None:
     """The name of the layer that first makes numbers that are not finite in ``run()``."""
-    culprit: list[str] = []
-
-    def watch(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            finite = not isinstance(output, Tensor) or bool(torch.isfinite(output).all())
-            if not finite and not culprit:
-                culprit.append(name)
-
-        return hook
-
-    named = [(n, m) for n, m in module.named_modules() if n]
-    hooks = [m.register_forward_hook(watch(n)) for n, m in named]
-    try:
-        with torch.no_grad():
-            run()
-    finally:
-        for handle in hooks:
-            handle.remove()
-    return culprit[0] if culprit else None
-
-
-@functools.cache
-def load_forward_mode() -> None:
-    """Let torch load its forward mode, which warns of a deprecation of its own."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        jvp(torch.sin, (torch.zeros(1),), (torch.zeros(1),))
+    with watched(module) as (_, ended), torch.no_grad():
+        run()
+    for name, made in ended:
+        if name and isinstance(made, Tensor) and not bool(torch.isfinite(made).all()):
+            return name
+    return None
 
 
 @contextmanager
@@ -124,22 +69,15 @@ def no_batching_advice() -> Iterator[None]:
         yield
 
 
-def each_row(product: Callable[[Tensor], Tensor], V: Tensor) -> Tensor:
-    """``product`` of every row of V, some side by side."""
-    with torch.no_grad():
-        if len(V) == 1:
-            return product(V[0])[None]
-        with no_batching_advice():
-            return vmap(product, chunk_size=DIRECTIONS)(V)
-
-
-def copy_inputs(inputs: Any) -> Any:
-    """Nested tensors in memory of their own."""
+def map_tensors(function: Callable[[Tensor], Tensor], inputs: Any) -> Any:
+    """Nested inputs with ``function`` of every tensor in its place."""
     if isinstance(inputs, Tensor):
-        return inputs.clone()
+        return function(inputs)
     if isinstance(inputs, dict):
-        return {name: copy_inputs(value) for name, value in inputs.items()}
-    return tuple(copy_inputs(v) for v in inputs) if isinstance(inputs, (tuple, list)) else inputs
+        return {name: map_tensors(function, value) for name, value in inputs.items()}
+    if isinstance(inputs, (tuple, list)):
+        return tuple(map_tensors(function, value) for value in inputs)
+    return inputs
 
 
 def nbytes(inputs: Any) -> int:

@@ -12,7 +12,8 @@ from torch.func import grad, vmap
 
 from skprune.network.batches import is_short_of_memory
 from skprune.network.factors import Block, Factor, RowFactor, row_gradients
-from skprune.network.forward import no_batching_advice
+from skprune.network.forward import map_tensors, no_batching_advice
+from skprune.network.module import written
 from skprune.network.problem import Batch, NetworkProblem
 from skprune.network.trace import NotByRowError, Trace, read_layers
 
@@ -26,8 +27,9 @@ DISAGREEMENT = 10.0
 DEPENDENT = (
     "The outputs of a row depend on the other rows of its batch, or change from one time to the "
     "next, so that no row has a gradient of its own: look for normalisation by batch statistics "
-    "(track_running_stats=False), operations across the first dimension, dropout that evaluation "
-    "mode does not switch off, and random augmentation in the dataset."
+    "(track_running_stats=False), operations across the first dimension, quantisation by the range "
+    "of a batch, dropout that evaluation mode does not switch off, and random augmentation in the "
+    "dataset."
 )
 
 
@@ -73,7 +75,8 @@ class RowGradients:
         self._cached_numbers = cached_numbers
         self._layers = read_layers(problem)
         self._by_loop = False
-        self._examine()
+        with problem.explained():
+            self._examine()
         self._cache: list[tuple[Tensor, list[Factor]]] | None = None
         self._too_large = False
 
@@ -124,9 +127,9 @@ class RowGradients:
                     self._by_loop = True
                 else:
                     raise ValueError(
-                        f"The gradient of parameter {block.name!r} cannot be computed row by row: "
-                        "the module does not use its current value when it is called. Name the "
-                        "layers to be studied without it."
+                        f"The gradient of parameter {written(block.name)!r} cannot be computed "
+                        "row by row: the module does not use its current value when it is called. "
+                        "Name the layers to be studied without it."
                     )
                 bad = True
 
@@ -176,8 +179,8 @@ class RowGradients:
             return Trace(self.problem, self._layers, batch)
         except NotByRowError as error:
             raise ValueError(
-                f"Layer {error.layer.block.name!r} is called on other shapes in some batches than "
-                "on the first rows; make the module treat all batches alike."
+                f"Layer {written(error.layer.block.name)!r} is called on other shapes in some "
+                "batches than on the first rows; make the module treat all batches alike."
             ) from error
 
     def _factors(self, trace: Trace, batch: Batch, C: Tensor, *, last: bool) -> list[Factor]:
@@ -195,7 +198,8 @@ class RowGradients:
         if not self._by_loop:
 
             def along(parameters: dict[str, Tensor], x: Any, c: Tensor) -> Tensor:
-                outputs = problem.call(_one_row(x), {**every, **parameters})
+                one = map_tensors(lambda value: value.unsqueeze(0), x)
+                outputs = problem.call(one, {**every, **parameters})
                 return (outputs[0] * c).sum()
 
             try:
@@ -209,16 +213,19 @@ class RowGradients:
         leaves = {name: value.detach().requires_grad_() for name, value in others.items()}
         with torch.enable_grad():
             along_all = (problem.call(batch.inputs, {**every, **leaves}) * C).sum(1)
+        if not along_all.requires_grad:  # as where the network detaches what they make
+            return {name: v.new_zeros(len(C), v.numel()) for name, v in others.items()}
         found = [
-            torch.autograd.grad(one, list(leaves.values()), retain_graph=True, allow_unused=True)
+            torch.autograd.grad(
+                one,
+                list(leaves.values()),
+                retain_graph=True,
+                allow_unused=True,
+                materialize_grads=True,
+            )
             for one in along_all
         ]
-        return {
-            name: torch.stack(
-                [(torch.zeros_like(v) if f[k] is None else f[k]).flatten() for f in found]
-            )
-            for k, (name, v) in enumerate(leaves.items())
-        }
+        return {name: torch.stack([f[k].flatten() for f in found]) for k, name in enumerate(leaves)}
 
     # Products with all rows ---------------------------------------------------------------------
 
@@ -269,9 +276,9 @@ class RowGradients:
             return self.weighted_sum(counts * problem.weights)
         total = problem.theta.new_zeros(problem.dim)
         for batch in problem.batches(indices):
-            outputs, _, pull = problem.linearise(batch)
-            c = problem.cotangents(batch, outputs)
-            total += pull((batch.weights[:, None] * c)[None])[0]
+            linear = problem.linearise(batch)
+            c = problem.cotangents(batch, linear.outputs)
+            total += linear.pull((batch.weights[:, None] * c)[None])[0]
         return total
 
     def rows(self, indices: Tensor) -> Tensor:
@@ -312,11 +319,24 @@ def _one_by_one(problem: NetworkProblem, batch: Batch) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     wanted = [(p, p.requires_grad) for p in problem.model.module.parameters()]
     chosen = list(problem.parameters.values())
+    numbers: list[Tensor] = []
+
+    def follow(value: Tensor) -> Tensor:
+        if value.is_floating_point():
+            numbers.append(value.detach().requires_grad_())
+            return numbers[-1]
+        return value
+
     try:
         for p in chosen:
             p.requires_grad_()
         with torch.enable_grad():
-            outputs = problem.direct(batch.inputs)
+            outputs = problem.direct(map_tensors(follow, batch.inputs))
+        if not outputs.requires_grad:
+            raise RuntimeError(
+                "its outputs have no graph, as in torch.no_grad() or torch.inference_mode(), or "
+                "after detach()"
+            )
         C = torch.randn(outputs.shape, generator=generator).to(outputs)
         rows = []
         for z, c in zip(outputs, C, strict=True):
@@ -325,7 +345,12 @@ def _one_by_one(problem: NetworkProblem, batch: Batch) -> tuple[Tensor, Tensor]:
                 (z * c).sum(), chosen, retain_graph=True, allow_unused=True, materialize_grads=True
             )
             rows.append(torch.cat([part.reshape(-1) for part in parts]))
-        return torch.stack(rows).detach(), C
+        truth = torch.stack(rows).detach()
+        if numbers and not all(bool(truth[:, s].any()) for s in problem.slices.values()):
+            # Reentrant checkpoints hide the parameters that they use from this way of asking for
+            # gradients; that says so only on the way to the inputs.
+            torch.autograd.grad(outputs.sum(), numbers, allow_unused=True)
+        return truth, C
     finally:
         for p, requires_grad in wanted:
             p.requires_grad_(requires_grad)
@@ -333,14 +358,7 @@ def _one_by_one(problem: NetworkProblem, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def agree(found: Tensor, truth: Tensor) -> bool:
     """Whether two tensors are equal up to the rounding of several steps."""
+    if found.shape != truth.shape:
+        return False
     tolerance = DISAGREEMENT * torch.finfo(truth.dtype).eps ** 0.5
     return float((found - truth).norm()) <= tolerance * float(truth.norm()) + 1e-10
-
-
-def _one_row(x: Any) -> Any:
-    """One row as a batch of one."""
-    if isinstance(x, Tensor):
-        return x.unsqueeze(0)
-    if isinstance(x, dict):
-        return {name: _one_row(value) for name, value in x.items()}
-    return tuple(_one_row(v) for v in x) if isinstance(x, (tuple, list)) else x

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
 
 from skprune.devices import check_device
 from skprune.network.batches import is_short_of_memory
+from skprune.network.operations import Untouched, not_compiled, own_precision
 from skprune.threads import ALONE
 
 #: What a last activation makes of the outputs of the linear layer before it.
@@ -52,6 +56,57 @@ class LinearHead:
         if self.layer.bias is not None:
             rows.append(self.layer.bias.detach()[None])
         return torch.cat(rows).to("cpu", torch.float64)
+
+    def check(self, call: LinearCall, outputs: Tensor) -> None:
+        """Refuse rows of which the module's outputs are not the link of x W' + b.
+
+        Raises
+        ------
+        ValueError
+            If the layer, a hook or what follows does to them what it did not to the first rows.
+        """
+        if not (call.is_plain and call.makes(outputs, self.link)):
+            raise not_linear(self.name, self.layer)
+
+
+@dataclass(frozen=True)
+class LinearCall:
+    """What a linear layer was given, and what it made of that, hooks included.
+
+    Attributes
+    ----------
+    name : str
+    layer : nn.Linear
+    given, made : Tensor
+    is_plain : bool
+        Whether it made x W' + b; those that derive from nn.Linear may make anything.
+    """
+
+    name: str
+    layer: nn.Linear
+    given: Tensor
+    made: Tensor
+    is_plain: bool
+
+    def makes(self, outputs: Tensor, link: str) -> bool:
+        """Whether the module's outputs are the link of what the layer made."""
+        if self.made.numel() != outputs.numel():
+            return False
+        return _equal(LINKS[link](self.made.reshape(outputs.shape).to(outputs.dtype)), outputs)
+
+
+def not_linear(name: str, layer: nn.Linear) -> ValueError:
+    """The refusal of a last layer that makes something else than x W' + b."""
+    return ValueError(
+        f"The last layer {name!r} ({type(layer).__name__}) is an nn.Linear whose outputs, as the "
+        "network has them, are not x W' + b for all rows: its own forward, a hook or what follows "
+        'it changes them. It is no linear head; use layers="all" or name the layers.'
+    )
+
+
+def written(name: str) -> str:
+    """The name of a layer or parameter without what ``torch.compile`` adds to it."""
+    return name.replace("_orig_mod.", "").removesuffix("_orig_mod")
 
 
 class TorchModel:
@@ -128,8 +183,8 @@ class TorchModel:
                 parameter.grad = None  # or it would move as well
             if moved:
                 self.module.to(self.device)
-            self.module.eval()
-            with torch.enable_grad():  # whatever the caller is in
+            self._evaluate()
+            with self._by_itself():
                 yield self
         finally:
             for mode_module, training in modes:
@@ -145,6 +200,22 @@ class TorchModel:
                 if parameter.requires_grad != requires_grad:
                     parameter.requires_grad_(requires_grad)
                 parameter.grad = grad
+
+    @contextmanager
+    def _by_itself(self) -> Iterator[None]:
+        """With gradients, in its own precision and as it was written, whatever the caller is in."""
+        grad, own = torch.enable_grad(), own_precision(self.device.type)
+        with torch.inference_mode(False), grad, own, not_compiled():
+            yield
+
+    def _evaluate(self) -> None:
+        try:
+            self.module.eval()
+        except NotImplementedError as error:
+            raise ValueError(
+                f"A {type(self.module).__name__} has no evaluation mode: {error} Pass the module "
+                "that it was exported from."
+            ) from error
 
     def prepare(self, inputs: Any) -> Any:
         """Inputs of one batch on the device, numbers in the module's own precision.
@@ -168,7 +239,12 @@ class TorchModel:
 
     def forward(self, inputs: Any) -> Tensor:
         """Outputs (b, K) of a batch of inputs, on the device."""
-        return as_outputs(self.call(self.prepare(inputs)), type(self.module).__name__)
+        inputs = self.prepare(inputs)
+        return self.read(self.call(inputs), inputs)
+
+    def read(self, returned: Any, inputs: Any) -> Tensor:
+        """Outputs (b, K) in what the module returned for prepared inputs."""
+        return as_outputs(returned, type(self.module).__name__, single=_first_length(inputs) == 1)
 
     def check(self, inputs: Any) -> None:
         """Run a few rows, so that rows which the module does not take are refused in words.
@@ -180,22 +256,24 @@ class TorchModel:
         """
         prepared, name = self.prepare(inputs), type(self.module).__name__
         try:
-            with torch.no_grad():
+            with watched(self.module) as (running, _), torch.no_grad():
                 self.call(prepared)
         except Exception as error:
             if is_short_of_memory(error):
                 raise
+            layer = f", in its layer {written(running[-1])!r}" if running and running[-1] else ""
             raise ValueError(
-                f"{name} fails on rows like these, {_in_words(prepared)} in a batch: "
+                f"{name} fails on rows like these, {_in_words(prepared)} in a batch{layer}: "
                 f"{type(error).__name__}: {error}. Give rows of the shape and type that it was "
                 f"trained on{_signature(self.module)}."
             ) from error
 
     def call(self, inputs: Any) -> Any:
         """Whatever the module returns for prepared inputs."""
-        if isinstance(inputs, dict):
-            return self.module(**inputs)
-        return self.module(*inputs) if isinstance(inputs, tuple) else self.module(inputs)
+        with Untouched():
+            if isinstance(inputs, dict):
+                return self.module(**inputs)
+            return self.module(*inputs) if isinstance(inputs, tuple) else self.module(inputs)
 
     def find_head(self, inputs: Any) -> LinearHead:
         """The linear layer whose outputs are the module's, found by running it on a batch.
@@ -207,35 +285,110 @@ class TorchModel:
         ValueError
             If the outputs are not those of one linear layer that sees every row once.
         """
-        calls: list[tuple[str, nn.Linear, Tensor, Tensor]] = []
-
-        def record(name: str) -> Callable[..., None]:
-            def hook(layer: nn.Linear, args: Any, kwargs: Any, output: Tensor) -> None:
-                given = first_input(args, kwargs)
-                calls.append((name, layer, given.detach(), output.detach()))
-
-            return hook
-
         layers = [(n, m) for n, m in self.module.named_modules() if isinstance(m, nn.Linear)]
-        hooks = [layer.register_forward_hook(record(n), with_kwargs=True) for n, layer in layers]
-        try:
-            with torch.no_grad():
-                outputs = self.forward(inputs)
-        finally:
-            for handle in hooks:
-                handle.remove()
-        for name, layer, given, made in reversed(calls):
-            link = _link(made, outputs)
+        with linear_calls(layers) as calls, torch.no_grad():
+            outputs = self.forward(inputs)
+        odd: LinearCall | None = None
+        for call in reversed(calls):
+            link = next((name for name in LINKS if call.makes(outputs, name)), None)
             if link is None:
                 continue
-            if given.ndim != 2 or sum(called is layer for _, called, _, _ in calls) > 1:
+            if not call.is_plain:
+                odd = odd or call
+                continue
+            if call.given.ndim != 2 or sum(other.layer is call.layer for other in calls) > 1:
                 break
-            return LinearHead(name, layer, link)
+            return LinearHead(call.name, call.layer, link)
+        if odd is not None:
+            raise not_linear(odd.name, odd.layer)
+        name = type(self.module).__name__
+        if any(isinstance(m, torch.jit.ScriptModule) for m in self.module.modules()):
+            raise ValueError(
+                f"{name} is scripted, or part of it is, which hides its layers, and none of those "
+                "that are left makes its outputs; pass the module that was scripted or traced, or "
+                'use layers="all".'
+            )
         raise ValueError(
-            f"The outputs of {type(self.module).__name__} are not those of one linear layer (or "
+            f"The outputs of {name} are not those of one linear layer (or "
             "its softmax, log-softmax or sigmoid) that sees every row once, so there is no head "
             'to examine; use layers="all" or name the layers.'
         )
+
+
+@contextmanager
+def linear_calls(layers: Iterable[tuple[str, nn.Linear]]) -> Iterator[list[LinearCall]]:
+    """The calls of some layers, by name, in their order."""
+    calls: list[LinearCall] = []
+
+    def record(name: str) -> Callable[..., None]:
+        def hook(layer: nn.Linear, args: Any, kwargs: Any, made: Any) -> None:
+            given = first_input(args, kwargs)
+            if isinstance(given, Tensor) and isinstance(made, Tensor):
+                given, made = given.detach(), made.detach()
+                calls.append(
+                    LinearCall(written(name), layer, given, made, _is_plain(layer, given, made))
+                )
+
+        return hook
+
+    hooks = [layer.register_forward_hook(record(n), with_kwargs=True) for n, layer in layers]
+    try:
+        yield calls
+    finally:
+        for handle in hooks:
+            handle.remove()
+
+
+@contextmanager
+def watched(module: nn.Module) -> Iterator[tuple[list[str], list[tuple[str, Any]]]]:
+    """Names of the layers that are running, and what those that have ended made."""
+    running: list[str] = []
+    ended: list[tuple[str, Any]] = []
+
+    def begin(name: str, m: nn.Module, args: Any) -> None:
+        running.append(name)
+
+    def end(m: nn.Module, args: Any, made: Any) -> None:
+        ended.append((running.pop(), made))
+
+    hooks: list[RemovableHandle] = []
+    for name, m in module.named_modules():
+        if not isinstance(m, torch.jit.ScriptModule):  # whose layers call no hooks
+            hooks.append(m.register_forward_pre_hook(functools.partial(begin, name)))
+            hooks.append(m.register_forward_hook(end))
+    try:
+        yield running, ended
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _is_plain(layer: nn.Linear, given: Tensor, made: Tensor) -> bool:
+    """Whether a layer made x W' + b, in the precision in which it runs."""
+    try:
+        return _equal(functional.linear(given, layer.weight, layer.bias), made)
+    except (RuntimeError, TypeError) as error:  # such as weights that are packed or of bytes
+        if is_short_of_memory(error):
+            raise
+        return False
+
+
+def _equal(found: Tensor, truth: Tensor) -> bool:
+    """Whether two tensors are equal up to rounding.
+
+    A row that holds NaN makes NaN, which is for the caller to say.
+    """
+    if found.shape != truth.shape or not truth.is_floating_point():
+        return False
+    tolerance = max(1e-5, 2 * torch.finfo(truth.dtype).eps)
+    largest = truth.abs().nan_to_num(0.0, posinf=0.0).amax() if truth.numel() else 0.0
+    return torch.allclose(
+        found.to(truth.dtype),
+        truth,
+        rtol=tolerance,
+        atol=tolerance * float(largest),
+        equal_nan=True,
+    )
 
 
 def _signature(module: nn.Module) -> str:
@@ -255,6 +408,15 @@ def _in_words(inputs: Any) -> str:
     if isinstance(inputs, tuple):
         return ", ".join(map(_in_words, inputs))
     return type(inputs).__name__
+
+
+def _first_length(inputs: Any) -> int | None:
+    """Length of the first tensor among the inputs of a batch."""
+    if isinstance(inputs, Tensor):
+        return len(inputs) if inputs.ndim else None
+    parts = inputs.values() if isinstance(inputs, dict) else inputs
+    found = map(_first_length, parts if isinstance(inputs, (dict, tuple)) else ())
+    return next((length for length in found if length is not None), None)
 
 
 def first_input(args: Any, kwargs: Any) -> Any:
@@ -293,8 +455,8 @@ def _are_of_any_size(outputs: Tensor) -> bool:
     return node is not None and node.name().startswith(PRODUCTS)
 
 
-def as_outputs(returned: Any, name: str) -> Tensor:
-    """The (b, K) tensor in what a module returned.
+def as_outputs(returned: Any, name: str, *, single: bool = False) -> Tensor:
+    """The (b, K) tensor in what a module returned, of a ``single`` row or several.
 
     Raises
     ------
@@ -313,6 +475,8 @@ def as_outputs(returned: Any, name: str) -> Tensor:
             f"{name} returned a {type(returned).__name__}; its forward must return a tensor of "
             "outputs, a tuple that begins with one, or an object or dict with `logits`."
         )
+    if returned.ndim < 2 and single:  # modules that squeeze lose the axis of the rows
+        returned = returned.reshape(1, -1)
     if returned.ndim == 1:
         returned = returned[:, None]
     if returned.ndim != 2:
@@ -321,15 +485,3 @@ def as_outputs(returned: Any, name: str) -> Tensor:
             "(rows, outputs), is needed. Wrap the module in one that pools or selects."
         )
     return returned
-
-
-def _link(made: Tensor, outputs: Tensor) -> str | None:
-    """Which of ``LINKS`` turns what a layer made into the module's outputs."""
-    if made.shape != outputs.shape and made.reshape(-1).shape != outputs.reshape(-1).shape:
-        return None
-    made = made.reshape(outputs.shape).to(outputs.dtype)
-    for name, link in LINKS.items():
-        # A row that holds NaN makes NaN, which is for the caller to say.
-        if torch.allclose(link(made), outputs, rtol=1e-5, atol=1e-6, equal_nan=True):
-            return name
-    return None

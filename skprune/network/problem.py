@@ -10,7 +10,8 @@ Row i contributes a_i = w_i (g_i + lam theta), its gradient with its share of th
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,24 +19,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call, jvp, vjp
+from torch.func import functional_call
 
 from skprune.cache import digest
 from skprune.content import UnknownContentError
 from skprune.datasets.source import RowSource
 from skprune.network.batches import is_short_of_memory
 from skprune.network.content import module_content
-from skprune.network.forward import (
-    Logits,
-    each_row,
-    first_not_finite,
-    load_forward_mode,
-    nbytes,
-    plain_operations,
-)
+from skprune.network.forward import Logits, first_not_finite, nbytes
+from skprune.network.jacobian import Linearised, Way, choose_way, no_derivatives
 from skprune.network.losses import RowLoss
-from skprune.network.module import TorchModel
+from skprune.network.module import TorchModel, written
+from skprune.network.operations import plain_operations
 from skprune.network.output_hessian import OutputHessian
+from skprune.network.parameters import check_finite, choose_parameters
 
 #: Inputs are kept on the device between passes up to this many bytes.
 CACHED_BYTES = 1 << 30
@@ -118,7 +115,7 @@ class NetworkProblem:
             flat = [p.detach().reshape(-1).to(model.device) for p in self.parameters.values()]
             self.theta = torch.cat(flat)
         self.net = Logits(model, loss)
-        self._forward_mode: bool | None = None
+        self._way: Way | None = None
         self._n_outputs: int | None = None
         self._set_rows(rows, targets, weights)
 
@@ -155,7 +152,11 @@ class NetworkProblem:
         """Norm of all parameters of the modules that have one under study; never 0."""
         owners = {name.rpartition(".")[0] for name in self.parameters}
         named = self.model.module.named_parameters()
-        parts = [p.detach().norm() for name, p in named if name.rpartition(".")[0] in owners]
+        parts = [
+            p.detach().norm()
+            for name, p in named
+            if p.is_floating_point() and name.rpartition(".")[0] in owners
+        ]
         return float(torch.stack(parts).norm()) or 1.0
 
     @property
@@ -245,63 +246,78 @@ class NetworkProblem:
 
     def call(self, inputs: Any, parameters: dict[str, Tensor]) -> Tensor:
         """Logits (b, K) with some parameters replaced; no other one takes part in gradients."""
-        state = {f"module.{n}": p.detach() for n, p in self.model.module.named_parameters()}
-        state.update({f"module.{n}": p for n, p in parameters.items()})
-        with plain_operations(self.model.module):
-            return functional_call(self.net, state, (inputs,))
+        with self._plainly():
+            # Torch's own way to keep ties would not put back a layer that has two names.
+            return functional_call(self.net, self._state(parameters), (inputs,), tie_weights=False)
+
+    def _state(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        """All that the module holds, by name; copies of what its forward may write to."""
+        module, state = self.model.module, {}
+        given = {b: b.clone() for b in module.buffers()}
+        given.update({p: p.detach() for p in module.parameters()})
+        given.update({self.parameters[n]: value.clone() for n, value in parameters.items()})
+        for prefix, m in module.named_modules(prefix="module"):
+            own = (*m._parameters.items(), *m._buffers.items())
+            state.update({f"{prefix}.{n}": given[t] for n, t in own if t is not None})
+        return state
+
+    def _plainly(self) -> AbstractContextManager[None]:
+        return plain_operations(self.model.module, self.theta.device.type)
 
     def direct(self, inputs: Any) -> Tensor:
         """Logits (b, K) of prepared inputs by the module with its own parameters."""
-        with plain_operations(self.model.module):
+        with self._plainly():
             return self.net(inputs)
 
     def losses(self, theta: Tensor | None = None) -> Tensor:
         """l_i of all rows, shape (n,)."""
+        values = []
         with torch.no_grad():
-            values = [
-                self.loss.value(self.outputs(batch.inputs, theta), batch.targets)
-                for batch in self.batches()
-            ]
+            for batch in self.batches():
+                with self.explained():
+                    outputs = self.outputs(batch.inputs, theta)
+                if len(outputs) != len(batch):
+                    raise ValueError(
+                        f"{type(self.model.module).__name__} returned outputs of shape "
+                        f"{tuple(outputs.shape)} for {len(batch)} rows; one vector a row is needed."
+                    )
+                values.append(self.loss.value(outputs, batch.targets))
         losses = torch.cat(values)
         if not bool(torch.isfinite(losses).all()) and theta is None:
             raise FloatingPointError(self._blame(losses))
         return losses
 
-    def linearise(
-        self, batch: Batch
-    ) -> tuple[Tensor, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-        """Outputs of a batch and the two products with its Jacobian.
-
-        Returns
-        -------
-        outputs : Tensor of shape (b, K)
-        push : callable
-            V (B, p) -> J_i v of every row, shape (B, b, K).
-        pull : callable
-            C (B, b, K) -> sum_i J_i' c_i, shape (B, p).
-        """
+    def linearise(self, batch: Batch) -> Linearised:
+        """Outputs of a batch, and the two products with its Jacobian."""
 
         def f(theta: Tensor) -> Tensor:
             return self.outputs(batch.inputs, theta)
 
-        outputs, adjoint = vjp(f, self.theta)[:2]
+        if self._way is None:
+            with self.explained():
+                self._way = choose_way(f, self.theta, forward_mode=not self._pads())
+        return self._way(f, self.theta)
 
-        def push(V: Tensor) -> Tensor:
-            return each_row(lambda v: jvp(f, (self.theta,), (v,))[1], V)
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Torch's errors about derivatives become a sentence that names the layer.
 
-        def push_by_reverse(V: Tensor) -> Tensor:
-            # J' c is linear in c, and the derivative of that map, transposed, is J.
-            zeros = torch.zeros_like(outputs)
-            transposed = vjp(lambda c: vjp(f, self.theta)[1](c)[0], zeros)[1]
-            return each_row(lambda v: transposed(v)[0], V)
-
-        def pull(C: Tensor) -> Tensor:
-            return each_row(lambda c: adjoint(c)[0], C)
-
-        if self._forward_mode is None:
-            load_forward_mode()
-            self._forward_mode = not self._pads() and self._adjoint(outputs, push, pull)
-        return outputs, push if self._forward_mode else push_by_reverse, pull
+        Raises
+        ------
+        ValueError
+        """
+        try:
+            yield
+        except (RuntimeError, TypeError) as error:
+            if is_short_of_memory(error):
+                raise
+            batch = next(iter(self.batches(np.arange(min(len(self), 2)))))
+            raise no_derivatives(
+                self.model.module,
+                lambda theta: self.outputs(batch.inputs, theta),
+                self.theta,
+                str(error),
+            ) from error
 
     def _pads(self) -> bool:
         """Whether a padded embedding is under study: only reverse mode leaves the padding out."""
@@ -312,29 +328,12 @@ class NetworkProblem:
             if isinstance(m, (nn.Embedding, nn.EmbeddingBag))
         )
 
-    def _adjoint(
-        self, outputs: Tensor, push: Callable[[Tensor], Tensor], pull: Callable[[Tensor], Tensor]
-    ) -> bool:
-        """Whether forward mode exists for all that the network does, and agrees with reverse."""
-        generator = torch.Generator().manual_seed(0)
-        V = torch.randn(2, self.dim, generator=generator).to(self.theta)
-        c = torch.randn(outputs.shape, generator=generator).to(outputs)
-        try:
-            forward = (push(V) * c).sum((1, 2))
-        except (RuntimeError, NotImplementedError) as error:
-            if is_short_of_memory(error):
-                raise
-            return False
-        pulled = pull(c[None])[0]
-        tolerance = 10.0 * torch.finfo(V.dtype).eps ** 0.5 * float(pulled.norm())
-        return float((forward - V @ pulled).abs().max()) <= tolerance + 1e-10
-
     def outputs_after(self, steps: Tensor) -> Tensor:
         """Logits z_i + J_i d of all rows for steps d (G, p), shape (G, n, K)."""
         parts = []
         for batch in self.batches():
-            outputs, push, _ = self.linearise(batch)
-            parts.append(outputs.detach() + push(steps))
+            linear = self.linearise(batch)
+            parts.append(linear.outputs.detach() + linear.push(steps))
         return torch.cat(parts, dim=1)
 
     def losses_at(self, outputs: Tensor) -> Tensor:
@@ -367,9 +366,9 @@ class NetworkProblem:
         every = self.weights[None] if weights is None else weights
         total = self.theta.new_zeros(len(every), self.dim)
         for batch in self.batches():
-            outputs, _, pull = self.linearise(batch)
-            c = self.cotangents(batch, outputs)
-            total += pull(every[:, batch.positions, None] * c)
+            linear = self.linearise(batch)
+            c = self.cotangents(batch, linear.outputs)
+            total += linear.pull(every[:, batch.positions, None] * c)
         self._check_gradient(total)
         return total[0] if weights is None else total
 
@@ -377,9 +376,9 @@ class NetworkProblem:
         """<g_i, u> of all rows for U (B, p), shape (B, n)."""
         scores = U.new_empty(len(U), len(self))
         for batch in self.batches():
-            outputs, push, _ = self.linearise(batch)
-            c = self.cotangents(batch, outputs)
-            scores[:, batch.positions] = (push(U) * c).sum(2)
+            linear = self.linearise(batch)
+            c = self.cotangents(batch, linear.outputs)
+            scores[:, batch.positions] = (linear.push(U) * c).sum(2)
         return scores
 
     def gauss_newton(self, V: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -405,9 +404,9 @@ class NetworkProblem:
 
     def gauss_newton_of(self, batch: Batch, V: Tensor, weights: Tensor) -> Tensor:
         """The part of one batch in ``gauss_newton``, for weights (1 or B, b)."""
-        outputs, push, pull = self.linearise(batch)
-        bent = self.hessian_of(batch, outputs).product(push(V))
-        return pull(weights[:, :, None] * bent)
+        linear = self.linearise(batch)
+        bent = self.hessian_of(batch, linear.outputs).product(linear.push(V))
+        return linear.pull(weights[:, :, None] * bent)
 
     def hessian(self, V: Tensor) -> Tensor:
         """sum_i w_i d^2 l_i v for V (B, p), exact, without the penalty, shape (B, p).
@@ -418,12 +417,12 @@ class NetworkProblem:
         total = torch.zeros_like(V)
         for batch in self.batches():
             theta = self.theta.clone().requires_grad_()
-            with torch.enable_grad():
+            with self.explained(), torch.enable_grad():
                 losses = self.loss.value(self.outputs(batch.inputs, theta), batch.targets)
                 objective = batch.weights @ losses
                 (first,) = torch.autograd.grad(objective, theta, create_graph=True)
-            for v, out in zip(V, total, strict=True):
-                out += torch.autograd.grad(first, theta, v, retain_graph=True)[0]
+                for v, out in zip(V, total, strict=True):
+                    out += torch.autograd.grad(first, theta, v, retain_graph=True)[0]
         return total
 
     def _check_gradient(self, gradient: Tensor) -> None:
@@ -432,8 +431,8 @@ class NetworkProblem:
         for name, where in self.slices.items():
             if not bool(torch.isfinite(gradient[..., where]).all()):
                 raise FloatingPointError(
-                    f"The gradient in parameter {name!r} is not finite. Look for overflow in the "
-                    "network on these rows, or run the module in float32 or float64."
+                    f"The gradient in parameter {written(name)!r} is not finite. Look for overflow "
+                    "in the network on these rows, or run the module in float32 or float64."
                 )
 
     def _blame(self, losses: Tensor) -> str:
@@ -441,60 +440,10 @@ class NetworkProblem:
         row = int((~torch.isfinite(losses)).nonzero()[0])
         batch = next(iter(self.batches(np.array([row]))))
         name = first_not_finite(self.model.module, lambda: self.outputs(batch.inputs))
-        where = "the loss makes them" if name is None else f"layer {name!r} makes them"
+        where = "the loss makes them" if name is None else f"layer {written(name)!r} makes them"
         # Rows that are some of the user's are named as the user counts them.
         row = int(getattr(self.rows, "positions", np.arange(len(self)))[row])
         return (
             f"The loss of row {row} is not finite: {where}. Look for missing or huge values in the "
             "row, or run the module in float32 or float64."
         )
-
-
-def choose_parameters(
-    module: nn.Module, layers: str | Sequence[str | nn.Module]
-) -> dict[str, nn.Parameter]:
-    """The parameters under study by name, in the module's order.
-
-    Raises
-    ------
-    ValueError
-        If a name is that of no module and no parameter, or nothing is left to study.
-    """
-    every = {n: p for n, p in module.named_parameters() if p.is_floating_point()}
-    if isinstance(layers, str):
-        if layers != "all":
-            raise ValueError(f"layers must be 'all' or a list of names or modules; got {layers!r}.")
-        trained = {n: p for n, p in every.items() if p.requires_grad}
-        return trained or every
-    wanted: set[int] = set()
-    modules = dict(module.named_modules())
-    for layer in layers:
-        if isinstance(layer, nn.Module):
-            found = list(layer.parameters())
-        elif layer in modules:
-            found = list(modules[layer].parameters())
-        elif layer in every:
-            found = [every[layer]]
-        else:
-            names = ", ".join(repr(n) for n in list(modules)[1:9])
-            raise ValueError(f"The model has no layer named {layer!r}; it has {names}, ...")
-        if not found:
-            raise ValueError(f"The layer {layer!r} has no parameters.")
-        wanted |= {id(p) for p in found}
-    chosen = {n: p for n, p in every.items() if id(p) in wanted}
-    if len(chosen) < len(wanted):
-        raise ValueError(
-            "A given layer is not part of the model (clone, and so every search, copies modules); "
-            "give the names of layers."
-        )
-    return chosen
-
-
-def check_finite(parameters: dict[str, nn.Parameter]) -> None:
-    """Refuse parameters that are not finite, by name."""
-    for name, parameter in parameters.items():
-        if not bool(torch.isfinite(parameter.detach()).all()):
-            raise FloatingPointError(
-                f"Parameter {name!r} holds values that are not finite: the training diverged. "
-                "Train the network again with a smaller learning rate."
-            )

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from skprune.network.batches import is_short_of_memory
 from skprune.network.factors import Block, Factor, LookupFactor, MatrixFactor, RowFactor
+from skprune.network.module import first_input
 from skprune.network.problem import Batch, NetworkProblem
 
 
@@ -132,6 +133,25 @@ class LookupLayer(Layer):
         return LookupFactor(ids, like.new_zeros(b, 0, module.embedding_dim), module.num_embeddings)
 
 
+class BagLayer(LookupLayer):
+    """Bags of embeddings, one line of ids each: every id has its share of the bag's gradient."""
+
+    def inputs(self, x: Tensor) -> Tensor:
+        if x.ndim != 2:
+            raise ValueError("The bags are not one a line.")
+        return super().inputs(x)
+
+    def factor(self, X: Tensor, E: Tensor) -> Factor:
+        module: Any = self.module
+        ids = X.reshape(*E.shape[:2], -1)
+        share = torch.ones_like(ids, dtype=E.dtype)
+        if module.padding_idx is not None:
+            share = (module.padding_idx != ids).to(E.dtype)
+        if module.mode == "mean":
+            share = share / share.sum(-1, keepdim=True).clamp_min(1.0)
+        return super().factor(X, (share.unsqueeze(-1) * E.unsqueeze(2)).flatten(1, 2))
+
+
 class AffineLayer(Layer):
     """Scale and shift of a normalisation: the gradient of a row is as small as the layer."""
 
@@ -177,6 +197,7 @@ KINDS: tuple[tuple[tuple[type[nn.Module], ...], type[Layer]], ...] = (
     ((nn.Linear,), Layer),
     ((nn.Conv1d, nn.Conv2d), ConvLayer),
     ((nn.Embedding,), LookupLayer),
+    ((nn.EmbeddingBag,), BagLayer),
     (
         (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
         AffineLayer,
@@ -281,9 +302,17 @@ def _together(parts: list[Tensor]) -> Tensor:
 @contextmanager
 def _hooked(trace: Trace, layers: list[Layer]) -> Iterator[None]:
     def hook(k: int) -> Callable[..., Any]:
-        return lambda module, args, made: trace.record(k, args[0] if args else None, made)
+        def record(module: nn.Module, args: Any, kwargs: Any, made: Any) -> Any:
+            # What else a layer is given may play a part that its factored form does not know.
+            alone = len(args) + len(kwargs) == 1
+            return trace.record(k, first_input(args, kwargs) if alone else None, made)
 
-    handles = [layer.module.register_forward_hook(hook(k)) for k, layer in enumerate(layers)]
+        return record
+
+    handles = [
+        layer.module.register_forward_hook(hook(k), with_kwargs=True)
+        for k, layer in enumerate(layers)
+    ]
     try:
         yield
     finally:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numbers
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils import check_consistent_length, check_random_state
 
 from skprune.base import resolve_size
@@ -116,7 +118,12 @@ def prune(
         verbose=pruner.verbose,
         begin=begin,
     )
-    with threads(pruner.n_jobs, _numbers(pruner, subject, table)):
+    # The precision of the arithmetic here is not that of the model around which fit is called.
+    kinds = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    with ExitStack() as stack:
+        for kind in kinds:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(threads(pruner.n_jobs, _numbers(pruner, subject, table)))
         if isinstance(subject, Network) and not head_only:
             found = prune_network(settings, table, subject, pruner.layers, validation)
         else:
