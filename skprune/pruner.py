@@ -393,9 +393,10 @@ class InfluencePruner(BasePruner):
         """Some rows as an estimator takes them; those of a network as positions."""
         retrained = what_is_retrained(self)
         estimator = hasattr(retrained, "fit") and not is_network(retrained)
+        units = table.take(rows).units()
         if isinstance(table.X, SourceRows) and not (estimator and not is_dataset(X)):
-            return Data(table.X.take_rows(rows), weights=table.weights[rows])
-        return Data(take_rows(X, rows), take_rows(y, rows), table.weights[rows])
+            return Data(table.X.take_rows(rows), weights=table.weights[rows], units=units)
+        return Data(take_rows(X, rows), take_rows(y, rows), table.weights[rows], units)
 
     def _read_table(
         self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
@@ -434,8 +435,10 @@ class InfluencePruner(BasePruner):
             del self.classes_
         self.gap_ = found.gap
         self.path_: dict[str, NDArray[Any]] = found.path
+        copies = () if whole.copies is None else (whole.copies.note(),)
         self.report_ = replace(
             found.report,
+            notes=found.report.notes + copies,
             n_rows=len(whole),
             n_kept=len(kept),
             classes=class_counts(whole, self.sample_indices_),

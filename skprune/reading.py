@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from skprune.containers import encode_hint, plain, refuse_text, take_rows, text_columns
+from skprune.copies import Copies, find_copies, numbered
 from skprune.models.adapters import HeadSpec, read_model
 from skprune.models.encoding import FLOATS, MatrixRows
 from skprune.subset.start import group_minima, stratified_quotas
@@ -38,6 +39,8 @@ class Table:
         Class of every row as 0 .. C - 1; zeros for regression.
     classes : ndarray (C,) or None
     weights : ndarray (n,), float64
+    copies : Copies or None
+        Rows with the same columns; None if no two have.
     """
 
     X: Any
@@ -45,9 +48,14 @@ class Table:
     codes: NDArray[np.int64]
     classes: NDArray[Any] | None
     weights: NDArray[np.float64]
+    copies: Copies | None = None
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def units(self) -> NDArray[np.int64] | None:
+        """0, 1, 2 ..., equal for rows that are held out together; None if none are."""
+        return None if self.copies is None else numbered(self.copies.units)
 
     def minima(self, min_per_class: int) -> NDArray[np.int64]:
         """What every class must keep; numbers have no classes."""
@@ -61,6 +69,7 @@ class Table:
             y=self.y[indices],
             codes=self.codes[indices],
             weights=self.weights[indices],
+            copies=None if self.copies is None else self.copies.take(indices),
         )
 
 
@@ -82,10 +91,10 @@ def read_table(
     check_consistent_length(X, y)
     if len(y) < 2:
         raise ValueError(f"Found array with {len(y)} sample(s) while a minimum of 2 is required.")
-    weights = check_weights(sample_weight, X)
+    weights, copies = check_weights(sample_weight, X), find_copies(X)
     if spec.task == "regression":
         y = _read_numbers(y, "y")
-        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights), spec
+        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights, copies), spec
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
@@ -93,7 +102,7 @@ def read_table(
             f"Pruning a classification table needs at least 2 classes in y; got 1 class: "
             f"{classes[0]}."
         )
-    return Table(X, y, codes.astype(np.int64), classes, weights), spec
+    return Table(X, y, codes.astype(np.int64), classes, weights, copies), spec
 
 
 def check_weights(sample_weight: Any, X: Any) -> NDArray[np.float64]:
@@ -144,14 +153,14 @@ def read_validation(
     y = read_target(y, estimator)
     X = _read_features(estimator, X, spec, reset=False)
     check_consistent_length(X, y)
-    weights = np.ones(len(y))
+    weights, copies = np.ones(len(y)), find_copies(X)
     if table.classes is None:
         y = _read_numbers(y, "y_val")
-        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights)
+        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights, copies)
     unknown = np.setdiff1d(y, table.classes)
     if len(unknown):
         raise ValueError(f"y_val has labels that y lacks: {unknown.tolist()[:10]}.")
-    return Table(X, y, np.searchsorted(table.classes, y), table.classes, weights)
+    return Table(X, y, np.searchsorted(table.classes, y), table.classes, weights, copies)
 
 
 def hold_out(
@@ -159,7 +168,10 @@ def hold_out(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split rows into (examined, held out), stratified by class, or along whole groups.
 
-    Every class keeps at least one row on the examined side.
+    Every class keeps at least one row on the examined side. Without groups, copies of a row are
+    held out together (``skprune.copies`` says which are), and the classes keep their shares as well
+    as whole sets of copies allow. A row that two groups have in common is one that new groups will
+    have as well.
 
     Raises
     ------
@@ -168,6 +180,7 @@ def hold_out(
     """
     n = len(table)
     rng = np.random.default_rng([seed, 2])
+    units = np.arange(n) if table.copies is None else table.copies.units
     if groups is not None:
         check_consistent_length(table.y, groups)
         if len(np.unique(groups)) < 2:
@@ -175,22 +188,28 @@ def hold_out(
                 "groups has 1 group, and whole groups are held out; pass at least 2, or X_val and "
                 "y_val."
             )
+        names = np.unique(groups, return_inverse=True)[1]
         splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed % 2**32)
-        train, test = next(splitter.split(np.zeros(n), table.y, groups))
-        missing = np.setdiff1d(table.codes, table.codes[train])
-        names = np.asarray(groups)[test]
-        back = np.isin(names, names[np.isin(table.codes[test], missing)])
-        held = np.zeros(n, dtype=bool)
-        held[test[~back]] = True
+        _, test = next(splitter.split(np.zeros(n), table.y, names))
+        out = names[test]
     else:
+        names = units
         counts = np.bincount(table.codes)
         size = max(1, round(fraction * n))
         quotas = stratified_quotas(table.codes, np.zeros(len(counts), dtype=np.int64), size)
         quotas = np.minimum(quotas, np.maximum(counts - 1, 0))
         order = rng.permutation(n)
-        held = np.zeros(n, dtype=bool)
+        leaders = order[np.sort(np.unique(units[order], return_index=True)[1])]
+        n_copies = np.bincount(units)
+        chosen = []
         for code, quota in enumerate(quotas):
-            held[order[table.codes[order] == code][:quota]] = True
+            sets = units[leaders[table.codes[leaders] == code]]
+            middle = np.cumsum(n_copies[sets]) - n_copies[sets] / 2
+            chosen.append(sets[middle <= quota])
+        out = np.concatenate(chosen)
+    held = np.isin(names, out)
+    missing = np.setdiff1d(table.codes, table.codes[~held])
+    held &= ~np.isin(names, names[np.isin(table.codes, missing)])
     if not held.any():
         raise ValueError(
             f"No validation rows can be held out of {n} rows with a weight without losing a class; "

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from skprune.copies import find_copies
 from skprune.datasets import RowSource, as_source, is_dataset
 from skprune.network.encoding import SourceRows
 from skprune.reading import MANY_VALUES, Table, check_weights
@@ -38,7 +39,7 @@ def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any) -> Table:
     ValueError
         For targets that are missing, not finite, or of one class only.
     """
-    source = as_source(X, y)
+    source, copies = as_source(X, y), find_copies(X)
     if len(source) < 2:
         raise ValueError(f"Found {len(source)} row(s), while at least 2 are required.")
     weights = check_weights(sample_weight, np.empty((len(source), 0)))
@@ -46,7 +47,7 @@ def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any) -> Table:
     if not _are_classes(y, loss):
         if y.dtype.kind in "OUST":
             raise ValueError(f"The targets are words such as {y.flat[0]!r}; give numbers.")
-        return Table(_rows(source), y, np.zeros(len(y), dtype=np.int64), None, weights)
+        return Table(_rows(source), y, np.zeros(len(y), dtype=np.int64), None, weights, copies)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
@@ -55,7 +56,7 @@ def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any) -> Table:
     codes = codes.reshape(len(y)).astype(np.int64)
     if y.dtype.kind in "OUST":  # whoever trains on these rows gets numbers as well
         source, y = as_source(X, codes), codes
-    return Table(_rows(source), y, codes, classes, weights)
+    return Table(_rows(source), y, codes, classes, weights, copies)
 
 
 def read_validation_rows(X: Any, y: Any, table: Table, loss: Any) -> Table:
@@ -83,7 +84,8 @@ def read_validation_rows(X: Any, y: Any, table: Table, loss: Any) -> Table:
             f"y_val has rows of shape {y.shape[1:]}, and y of shape {table.y.shape[1:]}."
         )
     n = len(source)
-    return Table(_rows(source), y, np.zeros(n, dtype=np.int64), table.classes, np.ones(n))
+    codes = np.zeros(n, dtype=np.int64)
+    return Table(_rows(source), y, codes, table.classes, np.ones(n), find_copies(X))
 
 
 def _rows(source: RowSource) -> SourceRows:

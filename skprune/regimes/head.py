@@ -163,7 +163,7 @@ def _held_out(
         scorer = make_scorer(settings.scoring, encoder, rows.X, rows.y)
         name = settings.scoring if isinstance(settings.scoring, str) else "callable"
     held = encoder.problem(rows.X, rows.y, rows.weights, problem.weights.device)
-    return HeldOut(held, encoder.loss_unit(problem), name, scorer)
+    return HeldOut(held, encoder.loss_unit(problem), name, scorer, rows.units())
 
 
 def _examine(curvature: str, problem: HeadProblem) -> Examination:

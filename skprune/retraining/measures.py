@@ -74,14 +74,19 @@ class LossMeasure(Measure):
     losses : callable
         ``losses(fitted)`` is the loss of every held-out row, shape (n,).
     weights : ndarray of shape (n,)
+    units : ndarray of shape (n,), optional
+        Equal for copies of a row, which the variance counts once.
     """
 
     scoring = "loss"
 
-    def __init__(self, losses: Callable[[Any], Floats], weights: Floats) -> None:
+    def __init__(
+        self, losses: Callable[[Any], Floats], weights: Floats, units: Rows | None = None
+    ) -> None:
         self.losses = losses
         self.weights = weights / weights.sum()
         self.n_rows = len(weights)
+        self.units = np.arange(self.n_rows) if units is None else units
 
     def score(self, fitted: Any) -> Score:
         """Minus the mean loss."""
@@ -90,11 +95,12 @@ class LossMeasure(Measure):
 
     def row_variance(self, parts: Floats) -> tuple[float, int]:
         """Linearised variance of a weighted mean: s^2 / n for equal weights."""
-        w = self.weights
+        w = np.bincount(self.units, self.weights)
         largest = float(w @ w)
         if largest > 1 - 1e-6:
             return math.inf, 0
-        spread = float(np.sum((w * (parts - w @ parts)) ** 2))
+        deviations = self.weights * (parts - self.weights @ parts)
+        spread = float(np.sum(np.bincount(self.units, deviations) ** 2))
         return spread / (1 - largest), max(1, round(1 / largest) - 1)
 
 
@@ -108,20 +114,29 @@ class ScorerMeasure(Measure):
     n : int
         Held-out rows.
     name : str
+    units : ndarray of shape (n,), optional
+        0, 1, 2 ..., equal for copies of a row, which are left out together.
     """
 
-    def __init__(self, scorer: Callable[[Any], Callable[[Rows], float]], n: int, name: str) -> None:
+    def __init__(
+        self,
+        scorer: Callable[[Any], Callable[[Rows], float]],
+        n: int,
+        name: str,
+        units: Rows | None = None,
+    ) -> None:
         self.scorer, self.n_rows, self.scoring = scorer, n, name
+        self.units = np.arange(n) if units is None else units
 
     def score(self, fitted: Any) -> Score:
         """The score on all held-out rows, and without each group of them."""
         on = self.scorer(fitted)
         rows = np.arange(self.n_rows)
         value = on(rows)
-        groups = min(JACKKNIFE_GROUPS, self.n_rows)
+        groups = min(JACKKNIFE_GROUPS, int(self.units.max()) + 1)
         parts = np.full(groups, math.nan)
         for g in range(groups):
-            rest = rows[rows % groups != g]
+            rest = rows[self.units % groups != g]
             try:
                 parts[g] = on(rest) if len(rest) else math.nan
             except ValueError:  # such as a class that has no row left
@@ -158,7 +173,9 @@ def estimator_measure(
         If the estimator does not offer what ``scoring`` needs.
     """
     if scoring != "loss":
-        return scorer_measure(scoring, lambda rows: take_rows(held_out.X, rows), held_out.y)
+        return scorer_measure(
+            scoring, lambda rows: take_rows(held_out.X, rows), held_out.y, held_out.units
+        )
     y, weights = np.asarray(plain(held_out.y)), held_weights(held_out, n_rows(held_out.y))
     if is_regressor(estimator):
         unit = 1.0 / total_variance(train)
@@ -168,7 +185,7 @@ def estimator_measure(
             error -= y.reshape(len(y), -1)
             return unit * np.square(error).sum(1)
 
-        return LossMeasure(errors, weights)
+        return LossMeasure(errors, weights, held_out.units)
     if not hasattr(estimator, "predict_proba"):
         raise ValueError(
             f'scoring="loss" is the cross-entropy of predict_proba, but {type(estimator).__name__} '
@@ -184,7 +201,7 @@ def estimator_measure(
         least = np.finfo(P.dtype).eps
         return -np.log(np.clip(chosen.astype(np.float64), least, 1.0))
 
-    return LossMeasure(entropies, weights)
+    return LossMeasure(entropies, weights, held_out.units)
 
 
 def held_weights(held_out: Data, n: int) -> Floats:
@@ -205,7 +222,10 @@ def total_variance(train: Data, y: Any = None) -> float:
 
 
 def scorer_measure(
-    scoring: str | Callable[..., float], take: Callable[[Rows], Any], y: Any
+    scoring: str | Callable[..., float],
+    take: Callable[[Rows], Any],
+    y: Any,
+    units: Rows | None = None,
 ) -> ScorerMeasure:
     """A scikit-learn scorer of fitted objects that predict.
 
@@ -216,6 +236,8 @@ def scorer_measure(
         Held-out rows by position, as the fitted object takes them.
     y : array-like of shape (n,)
         Their targets.
+    units : ndarray of shape (n,), optional
+        As in ``ScorerMeasure``.
     """
     score = scoring if callable(scoring) else get_scorer(scoring)
     n = n_rows(y)
@@ -237,7 +259,7 @@ def scorer_measure(
 
         return on
 
-    return ScorerMeasure(scorer, n, scoring if isinstance(scoring, str) else "callable")
+    return ScorerMeasure(scorer, n, scoring if isinstance(scoring, str) else "callable", units)
 
 
 class _Answers:
