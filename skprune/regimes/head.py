@@ -27,6 +27,7 @@ from skprune.removal import GroupInfluence, group_influence, leave_one_out
 from skprune.report import PruningReport
 from skprune.search import Bench, Trial, carry_over, outcome, path_table
 from skprune.subset import Rows
+from skprune.tails import heavy_tails
 
 #: Examinations kept in memory, shared by all pruners of this process.
 EXAMINATIONS = ContentCache(max_bytes=2**30)
@@ -209,6 +210,8 @@ def _report(
             f"{examination.fit.gradient_norm:.1e}); without a penalty, separable classes have "
             "none. Influence is taken where the fit stopped; give the model a ridge penalty.",
         )
+    if bench.held_out.scorer is None and settings.retraining is None:
+        doubts += heavy_tails(bench.held_out.outputs(examination.fit.theta))
     retraining = settings.retraining
     if retraining is not None:
         notes += in_words(retraining, settings.retrained)
