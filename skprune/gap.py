@@ -117,6 +117,8 @@ class HeldOut:
         Name of what is scored.
     scorer : callable or None
         None is the loss.
+    units : ndarray of shape (n,), int64, optional
+        0, 1, 2 ..., equal for copies of a row, which a standard error counts once.
     held_out : bool, default=True
         Whether the rows took part in nothing, or are those that the head is fitted on.
     """
@@ -125,6 +127,7 @@ class HeldOut:
     unit: float
     scoring: str
     scorer: Scorer | None
+    units: NDArray[np.int64] | None = None
     held_out: bool = True
 
     def outputs(self, theta: Tensor) -> Tensor:
@@ -174,10 +177,14 @@ class HeldOut:
         total = float(weights.sum())
         difference = self.losses(Z_pruned) - self.losses(Z_full)
         mean = float(weights @ difference) / total
+        parts = weights * (difference - mean)
+        if self.units is not None:
+            units = torch.from_numpy(self.units).to(weights.device)
+            weights, parts = (v.new_zeros(len(v)).index_add_(0, units, v) for v in (weights, parts))
         largest = float(weights.square().sum()) / total**2  # 1 / n for equal weights
         if largest > 1 - 1e-6:
             return mean, math.inf
-        error = float((weights * (difference - mean)).norm()) / total
+        error = float(parts.norm()) / total
         return mean, error / math.sqrt(1 - largest)
 
     def _jackknife(self, scorer: Scorer, Z_full: Tensor, Z_pruned: Tensor) -> tuple[float, float]:
@@ -187,10 +194,11 @@ class HeldOut:
 
         rows = np.arange(len(Z_full))
         value = difference(rows)
-        groups = min(JACKKNIFE_GROUPS, len(rows))
+        units = rows if self.units is None else self.units
+        groups = min(JACKKNIFE_GROUPS, int(units.max()) + 1)
         replicates = []
         for g in range(groups):
-            rest = rows[rows % groups != g]
+            rest = rows[units % groups != g]
             try:
                 replicate = difference(rest) if len(rest) else math.nan
             except ValueError:  # such as a class that has no row left

@@ -19,6 +19,7 @@ from torch import Tensor
 from skprune.curvature import Curvature
 from skprune.models.features import row_chunks
 from skprune.models.head import HeadProblem
+from skprune.tilt import PullSpectrum, pull_spectrum
 
 
 class InfluenceOperator(ABC):
@@ -171,10 +172,17 @@ class HeadInfluence(InfluenceOperator):
     outputs : Tensor of shape (n, K)
         Phi @ theta.
     curvature : Curvature
+    shared : Tensor of shape (D, K), optional
+        Part of a total penalty's pull that goes with the rows, as that of a per-row penalty does.
     """
 
     def __init__(
-        self, problem: HeadProblem, theta: Tensor, outputs: Tensor, curvature: Curvature
+        self,
+        problem: HeadProblem,
+        theta: Tensor,
+        outputs: Tensor,
+        curvature: Curvature,
+        shared: Tensor | None = None,
     ) -> None:
         self.n_rows, self.dim = len(problem), curvature.dim
         self.curvature = curvature
@@ -184,11 +192,15 @@ class HeadInfluence(InfluenceOperator):
         self._E = problem.loss.residual(outputs, problem.targets) * problem.weights[:, None]
         penalty = problem.penalty
         pull = penalty.strength * penalty.mask.square() * theta
+        self._shares, self._pull, stays = penalty.shares, pull, torch.zeros_like(pull)
         if penalty.shares is None:
-            self._shares, self.offset = None, curvature.whiten(pull)
-        else:
-            self._shares, self.offset = penalty.shares, torch.zeros_like(curvature.whiten(pull))
-        self._pull = pull
+            stays = pull
+            if shared is not None:
+                self._shares = torch.full_like(problem.weights, 1.0 / self.n_rows)
+                self._pull, stays = shared, pull - shared
+        self.offset = curvature.whiten(stays)
+        self._shared = shared
+        self._spectrum: PullSpectrum | None = None
         self._data_squares: Tensor | None = None
         self._squared_norms: Tensor | None = None
 
@@ -196,7 +208,24 @@ class HeadInfluence(InfluenceOperator):
         """The same rows, whitened by the curvature of some of them."""
         kept = kept.to(self.outputs.device)
         curvature = type(self.curvature)(self._problem.subset(kept), self.outputs[kept])
-        return HeadInfluence(self._problem, self._theta, self.outputs, curvature)
+        return HeadInfluence(self._problem, self._theta, self.outputs, curvature, self._shared)
+
+    def for_size(self, size: int) -> HeadInfluence:
+        """The same rows, of which ``size`` buy as much of a total penalty's pull as it is worth.
+
+        For choosing rows only: what keeping them does to the head is told by all of the pull.
+        """
+        penalty = self._problem.penalty
+        if penalty.shares is not None:
+            return self
+        ridge = penalty.strength * penalty.mask.square()
+        if self._spectrum is None:
+            self._spectrum = pull_spectrum(self.curvature, ridge * self._theta, ridge)
+        dear = self._spectrum.too_dear(size / self.n_rows)
+        if dear is None:
+            return self
+        shared = ridge * self.curvature.unwhiten(dear)
+        return HeadInfluence(self._problem, self._theta, self.outputs, self.curvature, shared)
 
     def scores(self, direction: Tensor) -> Tensor:
         return self.scores_along(self.curvature.unwhiten(direction))

@@ -23,6 +23,7 @@ from skprune.containers import (
     refuse_text,
     take_rows,
 )
+from skprune.copies import Copies, find_copies, numbered
 from skprune.exceptions import advised
 from skprune.models.adapters import HeadSpec, read_model
 from skprune.models.encoding import FLOATS, IMPUTE, MatrixRows
@@ -52,6 +53,8 @@ class Table:
         In units of ``unit``: the largest is between 1 and 2, so that no sum of them overflows.
     unit : float or None
         A power of two, so that no digit changes; None if the caller gave no weights.
+    copies : Copies or None
+        Rows with the same columns; None if no two have.
     """
 
     X: Any
@@ -60,9 +63,14 @@ class Table:
     classes: NDArray[Any] | None
     weights: NDArray[np.float64]
     unit: float | None = None
+    copies: Copies | None = None
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def units(self) -> NDArray[np.int64] | None:
+        """0, 1, 2 ..., equal for rows that are held out together; None if none are."""
+        return None if self.copies is None else numbered(self.copies.units)
 
     def minima(self, min_per_class: int) -> NDArray[np.int64]:
         """What every class must keep; numbers have no classes."""
@@ -80,6 +88,7 @@ class Table:
             y=self.y[indices],
             codes=self.codes[indices],
             weights=self.weights[indices],
+            copies=None if self.copies is None else self.copies.take(indices),
         )
 
 
@@ -105,15 +114,16 @@ def read_table(
     if len(y) < 2:
         raise ValueError(f"Found array with {len(y)} sample(s) while a minimum of 2 is required.")
     weights, unit = read_weights(sample_weight, X)
+    copies = find_copies(X)
     if unit is not None and spec.convention != "weight":
         # The penalty is in the caller's unit. Where it is beyond reckoning the head is 0 anyway.
         spec = replace(spec, strength=min(spec.strength / unit, LARGEST**2))
     if spec.task == "regression":
         y = _read_numbers(y, "y")
-        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights, unit), spec
+        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights, unit, copies), spec
     check_classification_targets(y)
     classes, codes = number_classes(y, weights)
-    return Table(X, y, codes, classes, weights, unit), spec
+    return Table(X, y, codes, classes, weights, unit, copies), spec
 
 
 def read_weights(sample_weight: Any, X: Any) -> tuple[NDArray[np.float64], float | None]:
@@ -198,14 +208,14 @@ def read_validation(
     missing = spec.transformer == "impute"
     X = _read_features(estimator, X, spec, reset=False, missing=missing)
     check_consistent_length(X, y)
-    weights = np.ones(len(y))
+    weights, copies = np.ones(len(y)), find_copies(X)
     if table.classes is None:
         y = _read_numbers(y, "y_val")
-        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights)
+        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights, None, copies)
     unknown = np.setdiff1d(y, table.classes)
     if len(unknown):
         raise ValueError(f"y_val has labels that y lacks: {unknown.tolist()[:10]}.")
-    return Table(X, y, np.searchsorted(table.classes, y), table.classes, weights)
+    return Table(X, y, np.searchsorted(table.classes, y), table.classes, weights, None, copies)
 
 
 def hold_out(
@@ -213,7 +223,10 @@ def hold_out(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split rows into (examined, held out), stratified by class, or along whole groups.
 
-    Every class keeps at least one row on the examined side.
+    Every class keeps at least one row on the examined side. Without groups, copies of a row are
+    held out together (``skprune.copies`` says which are), and the classes keep their shares as well
+    as whole sets of copies allow. A row that two groups have in common is one that new groups will
+    have as well.
 
     Raises
     ------
@@ -222,6 +235,7 @@ def hold_out(
     """
     n = len(table)
     rng = np.random.default_rng([seed, 2])
+    units = np.arange(n) if table.copies is None else table.copies.units
     if groups is not None:
         check_consistent_length(table.y, groups)
         unnamed = sum(is_missing(name) for name in np.asarray(groups))
@@ -235,22 +249,28 @@ def hold_out(
                 "groups has 1 group, and whole groups are held out; pass at least 2, or X_val and "
                 "y_val."
             )
+        names = np.unique(groups, return_inverse=True)[1]
         splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed % 2**32)
-        train, test = next(splitter.split(np.zeros(n), table.y, groups))
-        missing = np.setdiff1d(table.codes, table.codes[train])
-        names = np.asarray(groups)[test]
-        back = np.isin(names, names[np.isin(table.codes[test], missing)])
-        held = np.zeros(n, dtype=bool)
-        held[test[~back]] = True
+        _, test = next(splitter.split(np.zeros(n), table.y, names))
+        out = names[test]
     else:
+        names = units
         counts = np.bincount(table.codes)
         size = max(1, round(fraction * n))
         quotas = stratified_quotas(table.codes, np.zeros(len(counts), dtype=np.int64), size)
         quotas = np.minimum(quotas, np.maximum(counts - 1, 0))
         order = rng.permutation(n)
-        held = np.zeros(n, dtype=bool)
+        leaders = order[np.sort(np.unique(units[order], return_index=True)[1])]
+        n_copies = np.bincount(units)
+        chosen = []
         for code, quota in enumerate(quotas):
-            held[order[table.codes[order] == code][:quota]] = True
+            sets = units[leaders[table.codes[leaders] == code]]
+            middle = np.cumsum(n_copies[sets]) - n_copies[sets] / 2
+            chosen.append(sets[middle <= quota])
+        out = np.concatenate(chosen)
+    held = np.isin(names, out)
+    missing = np.setdiff1d(table.codes, table.codes[~held])
+    held &= ~np.isin(names, names[np.isin(table.codes, missing)])
     if not held.any():
         raise ValueError(
             f"No validation rows can be held out of {n} rows with a weight without losing a class; "

@@ -172,8 +172,9 @@ class Bench:
         minima = self.minima
         if self.represent and self.prior is None:
             minima = represented_minima(self.groups, minima, size)
+        operator = self.operator.for_size(size)
         selection = select_rows(
-            self.operator,
+            operator,
             size,
             solver=self.solver,
             groups=self.groups,
@@ -183,9 +184,9 @@ class Bench:
             start=warm,
             thorough=False,
         )
-        if self.solver != "swap" or size > KEPT_METRIC * self.operator.dim:
+        if self.solver != "swap" or size > KEPT_METRIC * operator.dim:
             return selection
-        operator = self.operator.in_metric_of(torch.from_numpy(selection.indices))
+        operator = operator.in_metric_of(torch.from_numpy(selection.indices))
         return swap(operator, selection.indices, self.groups, minima)
 
     def random_gap(self, size: int) -> Gap:

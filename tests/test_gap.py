@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,11 +26,13 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from skprune import InfluencePruner
 from skprune.gap import JACKKNIFE_GROUPS, Gap, HeldOut
 from skprune.models.adapters import read_model
 from skprune.models.encoding import HeadEncoder
 from skprune.models.scoring import make_scorer as make_head_scorer
 from skprune.search import RESOLUTION, carry_over, path_table, smallest_size
+from skprune.tails import tail_index
 
 
 def make_gap(value=0.25, error=0.1):
@@ -416,3 +419,47 @@ def test_path_is_sorted_by_size():
     assert path["refit_gap"].tolist() == [0.0, 0.1, 0.3]
     assert path["allowed"].tolist() == [True, True, False]
     np.testing.assert_array_equal(path["random_gap"], [np.nan, 0.7, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("draw", "heavy"),
+    [
+        ("standard_cauchy", True),
+        ("standard_normal", False),
+        ("lognormal", False),
+        ("constant", False),
+    ],
+)
+@pytest.mark.parametrize("rare", [False, True])
+def test_heavy_tails_of_the_outputs_cast_doubt_on_the_standard_error(draw, heavy, rare):
+    spoken = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = np.zeros((2000, 5)) if draw == "constant" else getattr(rng, draw)(size=(2000, 5))
+        Z = X @ rng.normal(size=5) + rng.logistic(size=2000)
+        y = np.quantile(Z, 0.99 if rare else 0.5) < Z
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            report = InfluencePruner(keep=0.3, random_state=seed).fit(X, y).report_
+        doubts = [d for d in report.doubts if "heavy tails" in d]
+        assert len(doubts) == sum("heavy tails" in str(w.message) for w in caught)
+        spoken.append(len(doubts))
+    assert sum(spoken) >= 5 if heavy else sum(spoken) == 0
+
+
+def test_a_bounded_score_is_not_doubted(rng):
+    X = rng.standard_cauchy((2000, 5))
+    y = X.sum(1) + rng.logistic(size=2000) > 0
+    assert not InfluencePruner(keep=0.3, scoring="accuracy").fit(X, y).report_.doubts
+
+
+@pytest.mark.parametrize("index", [0.7, 1.0, 2.0, 4.0])
+def test_tail_index_of_pareto_outputs(index):
+    # Quantiles of the Pareto distribution, the largest at odds of 1 / 2000; zeros fix the median.
+    sizes = torch.arange(1.0, 2001.0, dtype=torch.float64).div(2000).pow(-1 / index)[:, None]
+    signs = torch.ones_like(sizes)
+    signs[::2] = -1
+    outputs = torch.cat([sizes * signs, torch.zeros(2100, 1)])
+    assert tail_index(outputs) == pytest.approx(index, rel=1e-3)
+    assert tail_index(7.0 * outputs + 3.0) == pytest.approx(index, rel=1e-3)
+    assert tail_index(sizes[:49]) == tail_index(torch.ones(90, 2)) == math.inf

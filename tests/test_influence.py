@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from conftest import make_problem, reference_hessian, reference_objective, reference_rows
-from scipy.stats import spearmanr
+from scipy.stats import chi2, spearmanr
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.linear_model import (
     LinearRegression,
@@ -20,7 +20,8 @@ from sklearn.linear_model import (
     SGDRegressor,
 )
 from sklearn.metrics import log_loss
-from sklearn.preprocessing import scale
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, scale
 
 from skprune import InfluencePruner
 from skprune.curvature import CURVATURES, build_curvature
@@ -32,6 +33,7 @@ from skprune.losses import Softmax, Squared
 from skprune.models.features import DenseFeatures, SparseFeatures
 from skprune.models.head import HeadProblem, Penalty
 from skprune.removal import leave_one_out, newton_steps
+from skprune.tilt import PRICE
 
 EXACT = {"solver": "newton-cholesky", "tol": 1e-9, "max_iter": 1000}
 
@@ -111,6 +113,62 @@ def test_metric_of_kept_rows():
         atol=0,
     )
     assert moved.n_rows == 60  # all rows may still be chosen
+
+
+@pytest.mark.parametrize("name", list(CURVATURES))
+def test_few_rows_buy_of_a_total_penalty_what_it_is_worth(name, rng):
+    problem = make_problem("softmax", strength=50.0)
+    theta = torch.from_numpy(rng.normal(size=problem.theta_shape))
+    outputs = problem.features.forward(theta)
+    curvature = build_curvature(name, problem, outputs)
+    operator = HeadInfluence(problem, theta, outputs, curvature)
+    chosen = operator.for_size(6)
+    # B = L^-1 diag(alpha P^2) L^-T column by column, and the price in its eigenvectors.
+    ridge = 50.0 * problem.penalty.mask.square()
+    columns = torch.eye(operator.dim, dtype=torch.float64)
+    B = torch.stack([curvature.whiten(ridge * curvature.unwhiten(e)) for e in columns])
+    shares, vectors = np.linalg.eigh(((B + B.T) / 2).numpy())
+    ratio = 10 * shares / np.maximum(1 - shares, 1e-15)
+    bought = vectors @ ((vectors.T @ operator.offset.numpy()) / (1 + PRICE * ratio**2))
+    np.testing.assert_allclose(chosen.offset, bought, rtol=1e-6, atol=1e-8)
+    # What stays and what the rows share out add up to the whole pull.
+    everything = torch.arange(60)
+    whole = operator.offset + operator.sum(everything)
+    np.testing.assert_allclose(chosen.offset + chosen.sum(everything), whole, atol=1e-8)
+    in_kept = chosen.in_metric_of(torch.arange(40))
+    whole = operator.in_metric_of(torch.arange(40))
+    np.testing.assert_allclose(
+        in_kept.offset + in_kept.sum(everything), whole.offset + whole.sum(everything), atol=1e-8
+    )
+    # Where the data say enough of every direction, and where rows share the penalty out already.
+    for strength, convention in ((0.0, "total"), (0.01, "total"), (50.0, "weight")):
+        problem = make_problem("softmax", strength=strength, convention=convention)
+        operator = HeadInfluence(problem, theta, outputs, curvature)
+        assert operator.for_size(30) is operator
+
+
+def dates(rng, n):
+    """Flights of a year by month, day, weekday, hour, minute and seconds since 1970, and months."""
+    day, hour, minute = rng.integers(0, 365, n), rng.integers(5, 24, n), 5 * rng.integers(0, 12, n)
+    first = np.cumsum([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30])
+    month = np.searchsorted(first, day, side="right") - 1
+    seconds = 1356998400.0 + 60 * (1440 * day + 60 * hour + minute)
+    X = np.c_[month, day - first[month], day % 7, hour, minute, seconds]
+    Z = 0.09 * (hour - 14) + 0.7 * rng.normal(size=365)[day] + 0.6 * np.sin(1.3 * month)
+    return X, rng.random(n) < 1 / (1 + np.exp(1.2 - Z)), month
+
+
+@pytest.mark.parametrize("keep", [0.03, 0.1])
+def test_dates_beside_seconds_do_not_bend_the_labels(keep):
+    rng = np.random.default_rng(1)
+    X, y, month = dates(rng, 10000)
+    model = make_pipeline(StandardScaler(), LogisticRegression())
+    kept = InfluencePruner(keep=keep, model=model, random_state=0).fit(X, y).sample_indices_
+    counts = np.bincount(month[kept], minlength=12)
+    late, share = np.bincount(month[kept], y[kept]), np.bincount(month, y) / np.bincount(month)
+    # As far off as random rows would be; with all of the penalty bought it was 160 and 240.
+    off = np.sum((late - counts * share) ** 2 / (counts * share * (1 - share)))
+    assert off < chi2(12).isf(1e-3)
 
 
 def test_dense_influence(rng):

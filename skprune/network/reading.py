@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from skprune.copies import find_copies
 from skprune.datasets import RowSource, as_source, is_dataset
 from skprune.datasets.signature import UNKNOWN, Signature, read_signature
 from skprune.network.adapters import is_skorch
@@ -42,7 +43,7 @@ def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any, model: Any = None) 
     ValueError
         For targets that are missing, not finite, or of one class only.
     """
-    source = as_source(X, y, signature_of(model))
+    source, copies = as_source(X, y, signature_of(model)), find_copies(X)
     if len(source) < 2:
         raise ValueError(f"Found {len(source)} row(s), while at least 2 are required.")
     weights, unit = read_weights(sample_weight, np.empty((len(source), 0)))
@@ -50,11 +51,13 @@ def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any, model: Any = None) 
     if not _are_classes(y, loss):
         if y.dtype.kind in "OUST":
             raise ValueError(f"The targets are words such as {y.flat[0]!r}; give numbers.")
-        return Table(_rows(source), y, np.zeros(len(y), dtype=np.int64), None, weights, unit)
+        return Table(
+            _rows(source), y, np.zeros(len(y), dtype=np.int64), None, weights, unit, copies
+        )
     classes, codes = number_classes(y, weights)
     if y.dtype.kind in "OUST":  # whoever trains on these rows gets numbers as well
         source, y = source.with_targets(codes), codes
-    return Table(_rows(source), y, codes, classes, weights, unit)
+    return Table(_rows(source), y, codes, classes, weights, unit, copies)
 
 
 def read_validation_rows(X: Any, y: Any, table: Table, loss: Any, model: Any = None) -> Table:
@@ -82,7 +85,8 @@ def read_validation_rows(X: Any, y: Any, table: Table, loss: Any, model: Any = N
             f"y_val has rows of shape {y.shape[1:]}, and y of shape {table.y.shape[1:]}."
         )
     n = len(source)
-    return Table(_rows(source), y, np.zeros(n, dtype=np.int64), table.classes, np.ones(n))
+    codes = np.zeros(n, dtype=np.int64)
+    return Table(_rows(source), y, codes, table.classes, np.ones(n), None, find_copies(X))
 
 
 def signature_of(model: Any) -> Signature:

@@ -16,6 +16,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from skprune.base import resolve_size
 from skprune.cache import check_folder, digest
 from skprune.containers import natural, take_rows
+from skprune.copies import numbered
 from skprune.datasets import is_dataset
 from skprune.devices import choose_device
 from skprune.models.adapters import HeadSpec
@@ -139,7 +140,11 @@ def _as_the_caller(found: Outcome, whole: Table, counted: Rows) -> Outcome:
     scores = np.zeros(len(whole))
     scores[counted] = found.scores
     report = replace(
-        found.report, n_rows=len(whole), n_kept=len(kept), classes=class_counts(whole, kept)
+        found.report,
+        notes=found.report.notes + (() if whole.copies is None else (whole.copies.note(),)),
+        n_rows=len(whole),
+        n_kept=len(kept),
+        classes=class_counts(whole, kept),
     )
     return replace(found, kept=kept, scores=scores, report=report)
 
@@ -154,11 +159,13 @@ def _numbers(pruner: Any, subject: HeadSpec | Network, table: Table) -> int:
 def _data(X: Any, y: Any, table: Table, rows: Rows, retrained: Any) -> Data:
     """Some rows as an estimator takes them; those of a network as positions."""
     estimator = hasattr(retrained, "fit") and not is_network(retrained)
+    copies = None if table.copies is None else table.copies.take(rows)
+    about = (table.given_weights(rows), None if copies is None else numbered(copies.units))
     if isinstance(table.X, SourceRows) and not (estimator and not is_dataset(X)):
-        return Data(table.X.take_rows(rows), weights=table.given_weights(rows))
+        return Data(table.X.take_rows(rows), None, *about)
     if np.array_equal(rows, np.arange(len(table))):  # all of them: no copy
-        return Data(X, y, table.given_weights(rows))
-    return Data(take_rows(X, rows), take_rows(y, rows), table.given_weights(rows))
+        return Data(X, y, *about)
+    return Data(take_rows(X, rows), take_rows(y, rows), *about)
 
 
 def _read_table(

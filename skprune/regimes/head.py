@@ -27,6 +27,7 @@ from skprune.regimes.retrained import judged
 from skprune.removal import GroupInfluence, group_influence, leave_one_out
 from skprune.search import Bench
 from skprune.subset import Rows
+from skprune.tails import heavy_tails
 
 #: Examinations kept in memory, shared by all pruners of this process.
 EXAMINATIONS = ContentCache(max_bytes=2**30)
@@ -113,7 +114,7 @@ def prune_head(
         seconds=_seconds(settings, bench, examination, found),
         with_random=settings.refit or settings.retraining is not None,
         notes=encoder.notes(bench.problem, examination.fit),
-        doubts=_doubts(examination.fit),
+        doubts=_doubts(settings, examination.fit, bench.held_out),
     )
 
 
@@ -165,7 +166,7 @@ def _measured_on(
         name = settings.scoring if isinstance(settings.scoring, str) else "callable"
     device = problem.weights.device
     there = encoder.problem(rows.X, rows.y, rows.weights, device) if held_out else problem
-    return HeldOut(there, encoder.loss_unit(problem), name, scorer, held_out)
+    return HeldOut(there, encoder.loss_unit(problem), name, scorer, rows.units(), held_out)
 
 
 def _examine(curvature: str, problem: HeadProblem) -> Examination:
@@ -202,11 +203,17 @@ def _seconds(
     return examination.fit_seconds, cold_fit(bench.problem.subset(rows))[1]
 
 
-def _doubts(fit: HeadFit) -> tuple[str, ...]:
-    if fit.converged:
-        return ()
-    return (
-        f"The head did not reach its optimum (mean gradient norm {fit.gradient_norm:.1e}); without "
-        "a penalty, separable classes have none. Influence is taken where the fit stopped; give "
-        "the model a ridge penalty.",
-    )
+def _doubts(settings: Settings, fit: HeadFit, held_out: HeldOut) -> tuple[str, ...]:
+    """Why numbers that the head gives may not be believed."""
+    doubts = tuple[str, ...]()
+    if not fit.converged:
+        doubts = (
+            f"The head did not reach its optimum (mean gradient norm {fit.gradient_norm:.1e}); "
+            "without a penalty, separable classes have none. Influence is taken where the fit "
+            "stopped; give the model a ridge penalty.",
+        )
+    # Of a model that is not linear the head's outputs say nothing.
+    linear = settings.retraining is None or settings.confirm is not None
+    if held_out.scorer is None and linear:
+        doubts += heavy_tails(held_out.outputs(fit.theta))
+    return doubts

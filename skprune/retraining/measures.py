@@ -86,14 +86,19 @@ class LossMeasure(Measure):
     losses : callable
         ``losses(fitted)`` is the loss of every held-out row, shape (n,).
     weights : ndarray of shape (n,)
+    units : ndarray of shape (n,), optional
+        Equal for copies of a row, which the variance counts once.
     """
 
     scoring = "loss"
 
-    def __init__(self, losses: Callable[[Any], Floats], weights: Floats) -> None:
+    def __init__(
+        self, losses: Callable[[Any], Floats], weights: Floats, units: Rows | None = None
+    ) -> None:
         self.losses = losses
         self.weights = weights / weights.sum()
         self.n_rows = len(weights)
+        self.units = np.arange(self.n_rows) if units is None else units
 
     def score(self, fitted: Any) -> Score:
         """Minus the mean loss."""
@@ -103,11 +108,12 @@ class LossMeasure(Measure):
 
     def row_variance(self, parts: Floats) -> tuple[float, int]:
         """Linearised variance of a weighted mean: s^2 / n for equal weights."""
-        w = self.weights
+        w = np.bincount(self.units, self.weights)
         largest = float(w @ w)
         if largest > 1 - 1e-6:
             return math.inf, 0
-        spread = float(np.sum((w * (parts - w @ parts)) ** 2))
+        deviations = self.weights * (parts - self.weights @ parts)
+        spread = float(np.sum(np.bincount(self.units, deviations) ** 2))
         return spread / (1 - largest), max(1, round(1 / largest) - 1)
 
 
@@ -121,20 +127,29 @@ class ScorerMeasure(Measure):
     n : int
         Held-out rows.
     name : str
+    units : ndarray of shape (n,), optional
+        0, 1, 2 ..., equal for copies of a row, which are left out together.
     """
 
-    def __init__(self, scorer: Callable[[Any], Callable[[Rows], float]], n: int, name: str) -> None:
+    def __init__(
+        self,
+        scorer: Callable[[Any], Callable[[Rows], float]],
+        n: int,
+        name: str,
+        units: Rows | None = None,
+    ) -> None:
         self.scorer, self.n_rows, self.scoring = scorer, n, name
+        self.units = np.arange(n) if units is None else units
 
     def score(self, fitted: Any) -> Score:
         """The score on all held-out rows, and without each group of them."""
         on = self.scorer(fitted)
         rows = np.arange(self.n_rows)
         value = on(rows)
-        groups = min(JACKKNIFE_GROUPS, self.n_rows)
+        groups = min(JACKKNIFE_GROUPS, int(self.units.max()) + 1)
         parts = np.full(groups, math.nan)
         for g in range(groups):
-            rest = rows[rows % groups != g]
+            rest = rows[self.units % groups != g]
             try:
                 parts[g] = on(rest) if len(rest) else math.nan
             except ValueError:  # such as a class that has no row left
@@ -173,17 +188,19 @@ def estimator_measure(
     y, weights = np.asarray(plain(held_out.y)), row_weights(held_out, n_rows(held_out.y))
     if scoring != "loss":
         measure: Measure = scorer_measure(
-            scoring, lambda rows: take_rows(held_out.X, rows), held_out.y
+            scoring, lambda rows: take_rows(held_out.X, rows), held_out.y, held_out.units
         )
     elif is_regressor(estimator):
-        measure = LossMeasure(_squared_errors(held_out, y, total_variance(train)), weights)
+        measure = LossMeasure(
+            _squared_errors(held_out, y, total_variance(train)), weights, held_out.units
+        )
     elif hasattr(estimator, "predict_proba"):
-        measure = LossMeasure(_entropies(held_out, y), weights)
+        measure = LossMeasure(_entropies(held_out, y), weights, held_out.units)
     elif isinstance(_last_step(estimator), RidgeClassifier):
         # It fits codes of the classes by least squares, and that is its loss.
         codes = LabelBinarizer(neg_label=-1).fit(plain(train.y)).transform
         unit = total_variance(train, codes(plain(train.y)))
-        measure = LossMeasure(_squared_errors(held_out, codes(y), unit), weights)
+        measure = LossMeasure(_squared_errors(held_out, codes(y), unit), weights, held_out.units)
     else:
         raise ValueError(
             f'scoring="loss" is the cross-entropy of predict_proba, but '
@@ -260,7 +277,10 @@ def total_variance(train: Data, y: Any = None) -> float:
 
 
 def scorer_measure(
-    scoring: str | Callable[..., float], take: Callable[[Rows], Any], y: Any
+    scoring: str | Callable[..., float],
+    take: Callable[[Rows], Any],
+    y: Any,
+    units: Rows | None = None,
 ) -> ScorerMeasure:
     """A scikit-learn scorer of fitted objects that predict.
 
@@ -271,6 +291,8 @@ def scorer_measure(
         Held-out rows by position, as the fitted object takes them.
     y : array-like of shape (n,)
         Their targets.
+    units : ndarray of shape (n,), optional
+        As in ``ScorerMeasure``.
     """
     score = scoring if callable(scoring) else get_scorer(scoring)
     n = n_rows(y)
@@ -292,7 +314,7 @@ def scorer_measure(
 
         return on
 
-    return ScorerMeasure(scorer, n, scoring if isinstance(scoring, str) else "callable")
+    return ScorerMeasure(scorer, n, scoring if isinstance(scoring, str) else "callable", units)
 
 
 class _Answers:

@@ -49,6 +49,7 @@ class Outputs:
         source, positions = train.source()
         self.y_train = source.targets()[positions]
         self.train, self.weights = train, row_weights(held_out, len(self.positions))
+        self.units = held_out.units
         self.loss, self.device, self.batch_size = loss, device, batch_size
 
     def of(self, module: nn.Module) -> tuple[Tensor, RowLoss, torch.device]:
@@ -149,8 +150,10 @@ def network_measure(
         The module in what a trainer returned.
     """
     if scoring == "loss":
-        return LossMeasure(lambda fitted: outputs.losses(module_of(fitted)), outputs.weights)
-    by_row = scorer_measure(scoring, lambda rows: rows, outputs.y)
+        return LossMeasure(
+            lambda fitted: outputs.losses(module_of(fitted)), outputs.weights, outputs.units
+        )
+    by_row = scorer_measure(scoring, lambda rows: rows, outputs.y, outputs.units)
     inner = by_row.scorer
     by_row.scorer = lambda fitted: inner(outputs.predictor(module_of(fitted)))
     return by_row
@@ -161,7 +164,9 @@ def skorch_measure(scoring: str | Callable[..., float], outputs: Outputs) -> Mea
     if scoring == "loss":
         return network_measure(outputs, scoring, lambda fitted: fitted.module_)
     source, positions = outputs.source, outputs.positions
-    return scorer_measure(scoring, lambda rows: source.take(positions[rows]), outputs.y)
+    return scorer_measure(
+        scoring, lambda rows: source.take(positions[rows]), outputs.y, outputs.units
+    )
 
 
 def _array(values: Tensor) -> NDArray[Any]:

@@ -38,11 +38,14 @@ class Data:
     y : array-like of shape (n,) or (n, L), or None
         None for datasets that hold their targets.
     weights : array-like of shape (n,), optional
+    units : ndarray of shape (n,), optional
+        0, 1, 2 ..., equal for copies of a row.
     """
 
     X: Any
     y: Any = None
     weights: Any = None
+    units: Rows | None = None
 
     def source(self) -> tuple[RowSource, Rows]:
         """The rows as a torch model takes them: a source, and positions in it."""
