@@ -4,7 +4,7 @@
 
 Two classes, Gaussian columns, a logistic truth of slope 2, 0 or 20 % of the labels turned. Every
 model is retrained whole, by scikit-learn, on all rows and on those that ``InfluencePruner`` hands
-out; the true gap is the difference of their losses on 50,000 fresh rows.
+out; the true gap is the difference of their expected losses over 50,000 fresh rows.
 """
 
 from __future__ import annotations
@@ -36,23 +36,25 @@ BUDGET = 0.01
 FRESH = 50_000
 
 
-def population(n: int, p: int, noise: float, seed: tuple[int, ...]) -> tuple[Any, Any]:
-    """``n`` rows of ``p`` columns; the truth depends on ``p`` and ``noise`` alone."""
+def chance(X: np.ndarray, noise: float) -> np.ndarray:
+    """Chance of the second class; the truth depends on the number of columns and ``noise`` alone."""
+    p = X.shape[1]
     direction = np.random.default_rng([p, int(100 * noise)]).normal(size=p)
-    rng = np.random.default_rng([n, p, int(100 * noise), *seed])
-    X = rng.normal(size=(n, p))
     P = 1 / (1 + np.exp(-2 * X @ direction / np.linalg.norm(direction)))
-    return X, (rng.random(n) < noise + (1 - 2 * noise) * P).astype(int)
+    return noise + (1 - 2 * noise) * P
 
 
-def losses(model: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Cross-entropy of every row, in nats."""
-    return -np.log(model.predict_proba(X)[np.arange(len(y)), y])
+def expected_loss(model: Any, X: np.ndarray, P: np.ndarray) -> float:
+    """Mean cross-entropy in nats over the rows X, whose labels are 1 with chance P."""
+    logs = -np.log(model.predict_proba(X))
+    return float(np.mean((1 - P) * logs[:, 0] + P * logs[:, 1]))
 
 
 def run(name: str, n: int, p: int, noise: float, seed: int) -> dict[str, Any]:
     """One draw."""
-    X, y = population(n, p, noise, (seed,))
+    rng = np.random.default_rng([n, p, int(100 * noise), seed])
+    X, X_new = rng.normal(size=(n, p)), rng.normal(size=(FRESH, p))
+    y = (rng.random(n) < chance(X, noise)).astype(int)
     pruner = InfluencePruner(BUDGET, model=MODELS[name], random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PruningWarning)
@@ -61,11 +63,10 @@ def run(name: str, n: int, p: int, noise: float, seed: int) -> dict[str, Any]:
     record = {"model": name, "n": n, "p": p, "noise": noise, "seed": seed, "kept": len(kept)}
     if len(kept) == n:
         return record | {"status": pruner.report_.status}
-    X_new, y_new = population(FRESH, p, noise, (seed, 1))
+    P = chance(X_new, noise)
     full, pruned = (clone(MODELS[name]).fit(X[rows], y[rows]) for rows in (np.arange(n), kept))
-    truth = losses(pruned, X_new, y_new) - losses(full, X_new, y_new)
     return record | {
-        "true": float(truth.mean()),
+        "true": expected_loss(pruned, X_new, P) - expected_loss(full, X_new, P),
         "reported": float(pruner.gap_),
         "standard_error": pruner.gap_.standard_error,
         "in_the_search": float(pruner.report_.trial),

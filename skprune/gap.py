@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skprune.losses import Loss
 from skprune.models.head import HeadProblem
 from skprune.models.scoring import Scorer
 
@@ -103,6 +104,32 @@ class Learned:
         return float(self.gap) > max_gap
 
 
+def growth(loss: Loss, Z_full: Tensor, Z_pruned: Tensor, weights: Tensor) -> float:
+    """By what share a model's outputs are larger, along those of the model on all rows.
+
+    A model that is fitted to n rows is larger than the best one by its overfit: the gradient of
+    the population's loss along its own parameters is tr(H^-1 J) / n, with J the second moment of
+    the rows' gradients. On the rows themselves that gradient is zero. So a subset that shrinks the
+    model (a total penalty weighs more on fewer rows) loses less than is seen in the rows, and one
+    that makes it larger loses more, by this share of ``HeldOut.overfit`` = tr(H^-1 J) / n.
+
+    Parameters
+    ----------
+    loss : Loss
+        Whose Hessian is the metric.
+    Z_full, Z_pruned : Tensor of shape (n, K)
+    weights : Tensor of shape (n,)
+    """
+
+    def centred(Z: Tensor) -> Tensor:  # the intercept is no part of the size
+        return Z - (weights @ Z) / weights.sum()
+
+    z, change = centred(Z_full), centred(Z_pruned - Z_full)
+    Hz = loss.hessian_product(loss.mean(Z_full), z) * weights[:, None]
+    size = float((Hz * z).sum())
+    return float((Hz * change).sum()) / size if size > 0 else 0.0
+
+
 @dataclass(frozen=True)
 class HeldOut:
     """Rows to measure on.
@@ -119,8 +146,9 @@ class HeldOut:
         None is the loss.
     units : ndarray of shape (n,), int64, optional
         0, 1, 2 ..., equal for copies of a row, which a standard error counts once.
-    held_out : bool, default=True
-        Whether the rows took part in nothing, or are those that the head is fitted on.
+    overfit : float, optional
+        Of rows on which the head itself is fitted: see ``growth``, in the reported unit. None: the
+        rows took part in nothing.
     """
 
     problem: HeadProblem
@@ -128,7 +156,7 @@ class HeldOut:
     scoring: str
     scorer: Scorer | None
     units: NDArray[np.int64] | None = None
-    held_out: bool = True
+    overfit: float | None = None
 
     def outputs(self, theta: Tensor) -> Tensor:
         """Phi @ theta on the held-out rows."""
@@ -162,9 +190,13 @@ class HeldOut:
     def _gap(self, Z_full: Tensor, Z_pruned: Tensor, level: str) -> Gap:
         if self.scorer is None:
             value, error = self._paired_loss(Z_full, Z_pruned)
+            if self.overfit is not None:
+                problem = self.problem
+                value += self.overfit * growth(problem.loss, Z_full, Z_pruned, problem.weights)
         else:
             value, error = self._jackknife(self.scorer, Z_full, Z_pruned)
-        return Gap(value, error, level, self.scoring, len(self.problem), self.held_out)
+        held_out = self.overfit is None
+        return Gap(value, error, level, self.scoring, len(self.problem), held_out)
 
     def gradient(self, theta: Tensor) -> Tensor:
         """Gradient (D, K) of the mean reported loss at theta."""

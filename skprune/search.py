@@ -296,8 +296,7 @@ def carry_over(
     n, n_train = len(whole), len(bench)
     while best is not None:
         size = max(fixed or round(best.size / n_train * n), int(whole.minima.sum()))
-        warm = None if fixed else inner[best.selection.indices]
-        final = whole.trial(size, warm, with_random=False)
+        final = whole.trial(size, None, with_random=False)
         if fixed or (best.gap.within(max_gap) and final.gap.within(max_gap)):
             return best, final
         larger = math.ceil(GROWTH * best.size)

@@ -87,7 +87,7 @@ def refused(capsys, code):
 
 
 def test_prunes_a_csv_file(data, out, frame, capsys):
-    assert prune(data, out, "--max-gap", 0.2, "--seed", 0) == 0
+    assert prune(data, out, "--max-gap", 0.1, "--seed", 0) == 0
     before, after = data.read_text().splitlines(), out.read_text().splitlines()
     assert after[0] == before[0]
     assert 1 < len(after) < len(before)
@@ -334,7 +334,9 @@ def test_from_one_format_to_another(tmp_path, data, frame):
 
 
 def test_column_that_no_csv_can_hold(tmp_path, capsys):
-    table = pa.table({"a": np.arange(40) / 8, "l": [[i] for i in range(40)], "y": ["a", "b"] * 20})
+    table = pa.table(
+        {"a": np.arange(40) / 8, "l": [[i] for i in range(40)], "y": ["a"] * 20 + ["b"] * 20}
+    )
     pq.write_table(table, tmp_path / "data.parquet")
     code = prune(tmp_path / "data.parquet", tmp_path / "kept.csv", "--keep", 0.5)
     assert "cannot be written as csv" in refused(capsys, code)
@@ -373,7 +375,7 @@ def test_other_scores(data, out, capsys):
 
 def test_report_is_a_page(data, out, tmp_path):
     report = tmp_path / "report.html"
-    assert prune(data, out, "--max-gap", 0.2, "--report", report) == 0
+    assert prune(data, out, "--max-gap", 0.1, "--report", report) == 0
     page = report.read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
     assert page.rstrip().endswith("</html>")

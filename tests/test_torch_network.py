@@ -28,12 +28,13 @@ from torchcases import (
     trained_mlp,
 )
 
-from skprune import InfluencePruner, PruningWarning, pruner
+from skprune import InfluencePruner, PruningWarning
 from skprune.network import jacobian, layers, trace
 from skprune.network.adapters import Network
 from skprune.network.losses import read_loss
 from skprune.network.module import TorchModel, find_link
 from skprune.network.reading import read_rows
+from skprune.regimes import driver
 from skprune.regimes import network as regime
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*nested tensor.*:UserWarning")
@@ -476,13 +477,13 @@ def test_held_out_rows_are_not_paid_for_fitting_themselves(curvature, monkeypatc
     """By curvatures without a root they are scored on most of the others, by "dense" on all."""
     X, y = blobs(n=300)
     net = trained_mlp(X, y).double()
-    split, seen = pruner.hold_out, []
+    split, seen = driver.hold_out, []
 
     def hold_out(*args):
         seen.append(split(*args))
         return seen[-1]
 
-    monkeypatch.setattr(pruner, "hold_out", hold_out)
+    monkeypatch.setattr(driver, "hold_out", hold_out)
     options = {"weight_decay": 0.01, "random_state": 0}
     expected = prune(net, X, y, curvature="dense", **options).scores_
     found = prune(net, X, y, curvature=curvature, **options).scores_

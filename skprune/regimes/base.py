@@ -15,7 +15,7 @@ from skprune.gap import Gap
 from skprune.prior import Prior
 from skprune.removal import GroupInfluence
 from skprune.report import PruningReport
-from skprune.retraining import Retraining
+from skprune.retraining import Retraining, Seen
 from skprune.subset import Rows
 
 
@@ -28,7 +28,7 @@ class Settings:
     ``inner`` are the rows that are examined, ``outer`` those that are held out of the table for
     it, None if the user brings others. ``retraining`` trains on the former and measures on the
     latter, and is ``retrained`` in words; None if nothing is retrained. ``confirm`` makes one that
-    trains on all rows and measures on them, for models of which that tells the gap.
+    trains on all rows and measures on them, for linear models, of which that tells the gap.
     """
 
     max_gap: float
@@ -40,7 +40,7 @@ class Settings:
     prior: Prior
     refit: bool
     retraining: Retraining | None
-    confirm: Callable[[], Retraining] | None
+    confirm: Callable[[Seen], Retraining] | None
     min_per_class: int
     retrained: str
     inner: Rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -30,7 +31,7 @@ from skprune.regimes.base import Outcome, Settings
 from skprune.regimes.known import prune_head_once
 from skprune.regimes.network import prune_network
 from skprune.regimes.outcome import class_counts
-from skprune.retraining import Data, make_retraining
+from skprune.retraining import Data, Retraining, Seen, make_retraining
 from skprune.rules import check_rows, examines_head, what_is_retrained
 from skprune.subset import Rows
 from skprune.threads import threads
@@ -96,7 +97,7 @@ def prune(
         retraining = retrain(_data(X, y, whole, counted[inner], retrained), held_out)
         if linear:
             every = _data(X, y, whole, counted, retrained)
-            confirm = partial(retrain, every, every)
+            confirm = partial(_on_all_rows, retrain, every)
     settings = Settings(
         max_gap=pruner.max_gap,
         keep=pruner.keep,
@@ -131,6 +132,10 @@ def prune(
             encoder = _encoder(pruner, subject, table, seed)
             found = prune_head_once(settings, table, encoder, validation)
     return _as_the_caller(found, whole, counted), whole, counted
+
+
+def _on_all_rows(retrain: Callable[..., Retraining], every: Data, seen: Seen) -> Retraining:
+    return retrain(every, every, seen=seen)
 
 
 def _as_the_caller(found: Outcome, whole: Table, counted: Rows) -> Outcome:

@@ -25,6 +25,7 @@ from skprune.regimes.base import Outcome, Settings
 from skprune.regimes.outcome import Found, find, on_all_rows, report
 from skprune.regimes.retrained import judged
 from skprune.removal import GroupInfluence, group_influence, leave_one_out
+from skprune.retraining import Seen
 from skprune.search import Bench
 from skprune.subset import Rows
 from skprune.tails import heavy_tails
@@ -79,7 +80,8 @@ def prune_head(
     problem = encoder.problem(train.X, train.y, train.weights, device)
     held_out = _measured_on(settings, encoder, problem, validation)
     examination = _examine(settings.curvature, problem)
-    bench = _bench(settings, encoder, train, inner, examination.fit, examination, held_out, problem)
+    operator = examination.influence(problem)
+    bench = _bench(settings, encoder, train, inner, operator, examination.fit, held_out, problem)
     smallest = max(1, int(bench.minima.sum()))
     if problem.penalty.strength == 0.0:  # fewer rows do not determine the head
         smallest = min(len(bench), max(smallest, problem.theta_shape[0]))
@@ -88,11 +90,14 @@ def prune_head(
     if outer is not None:
         problem = encoder.problem(table.X, table.y, table.weights, device)
         fit = fit_head(problem, examination.curvature.solve, start=examination.fit.theta)
-        seen = _measured_on(settings, encoder, problem, table, held_out=False)
+        operator = HeadInfluence(problem, fit.theta, fit.outputs, examination.curvature)
+        seen = _measured_on(settings, encoder, problem, table, operator)
         rows = np.arange(len(table))
-        whole = _bench(settings, encoder, table, rows, fit, examination, seen, problem)
+        whole = _bench(settings, encoder, table, rows, operator, fit, seen, problem)
         if not settings.keeps_trial:
-            confirm = None if settings.confirm is None else settings.confirm()
+            confirm = None
+            if settings.confirm is not None and seen.overfit is not None:
+                confirm = settings.confirm(Seen(problem.loss, seen.overfit))
             found = on_all_rows(settings, found, judged(whole, confirm))
     scores = leave_one_out(
         problem,
@@ -123,8 +128,8 @@ def _bench(
     encoder: HeadEncoder,
     table: Table,
     rows: Rows,
+    operator: HeadInfluence,
     fit: HeadFit,
-    examination: Examination,
     measured_on: HeldOut,
     problem: HeadProblem,
 ) -> Bench:
@@ -132,7 +137,7 @@ def _bench(
     return Bench(
         problem,
         fit.theta,
-        HeadInfluence(problem, fit.theta, fit.outputs, examination.curvature),
+        operator,
         measured_on,
         groups=table.codes,
         minima=table.minima(settings.min_per_class),
@@ -156,17 +161,24 @@ def _measured_on(
     encoder: HeadEncoder,
     problem: HeadProblem,
     rows: Table,
-    *,
-    held_out: bool = True,
+    operator: HeadInfluence | None = None,
 ) -> HeldOut:
-    """The rows on which heads are compared; without ``held_out``, those of the problem itself."""
+    """The rows on which heads are compared; with an ``operator`` those of the problem itself."""
     scorer, name = None, "loss"
     if settings.scoring != "loss":
         scorer = make_scorer(settings.scoring, encoder, rows.X, rows.y)
         name = settings.scoring if isinstance(settings.scoring, str) else "callable"
-    device = problem.weights.device
-    there = encoder.problem(rows.X, rows.y, rows.weights, device) if held_out else problem
-    return HeldOut(there, encoder.loss_unit(problem), name, scorer, rows.units(), held_out)
+    weights, unit = problem.weights, encoder.loss_unit(problem)
+    if operator is None:
+        held_out = encoder.problem(rows.X, rows.y, rows.weights, weights.device)
+        return HeldOut(held_out, unit, name, scorer, rows.units())
+    squares, units = operator.squared_norms(), rows.units()
+    if units is not None:  # copies pull together
+        squares = squares * torch.from_numpy(np.bincount(units)[units]).to(squares)
+    # The operator's H is that of the rows that were not held out.
+    share = float(weights[torch.from_numpy(settings.inner).to(weights.device)].sum())
+    overfit = unit * float(squares.sum()) * share / float(weights.sum()) ** 2
+    return HeldOut(problem, unit, name, scorer, units, overfit)
 
 
 def _examine(curvature: str, problem: HeadProblem) -> Examination:

@@ -11,7 +11,7 @@ from typing import Any
 
 from skprune.network.adapters import Network
 from skprune.retraining.gap import RetrainedGap, RetrainedTrial, Retraining, Training
-from skprune.retraining.measures import Measure, estimator_measure
+from skprune.retraining.measures import Measure, Seen, estimator_measure
 from skprune.retraining.network import Outputs, network_measure, skorch_measure
 from skprune.retraining.search import smallest_retrained
 from skprune.retraining.trainers import (
@@ -31,6 +31,7 @@ __all__ = [
     "RetrainedGap",
     "RetrainedTrial",
     "Retraining",
+    "Seen",
     "SkorchTrainer",
     "Trainer",
     "Training",
@@ -52,6 +53,7 @@ def make_retraining(
     device: Any = "auto",
     batch_size: int | str = "auto",
     on_training: Callable[[Training], None] | None = None,
+    seen: Seen | None = None,
 ) -> Retraining:
     """What retrains ``model`` on rows of ``train`` and scores it on ``held_out``.
 
@@ -71,6 +73,8 @@ def make_retraining(
         As in ``Retraining``.
     device, batch_size
         Where and in how many rows the modules of a callable are scored.
+    seen : Seen, optional
+        If a linear model is measured on the rows that it is fitted on.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def make_retraining(
     trainer = make_trainer(model, train)
     measure: Measure
     if isinstance(trainer, EstimatorTrainer):
-        measure = estimator_measure(model, scoring, held_out, train)
+        measure = estimator_measure(model, scoring, held_out, train, seen)
     else:
         outputs = Outputs(held_out, train, Network(model, loss).loss, device, batch_size)
         if isinstance(trainer, SkorchTrainer):

@@ -204,7 +204,7 @@ class Retraining:
             except (ValueError, np.linalg.LinAlgError) as error:
                 # All rows were enough: it is for want of rows, and a result.
                 return self._failed(rows, str(error), time.perf_counter() - begin)
-            values.append(before.value - after.value)
+            values.append(before.value - after.value + self.measure.correction(before, after))
             parts.append(before.parts - after.parts)
             if limit is not None and self._is_settled(values, parts, limit, most):
                 break

@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.base import is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -18,10 +19,12 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelBinarizer
+from torch import Tensor
 
 from skprune.containers import n_rows, plain, take_rows
 from skprune.exceptions import advised
-from skprune.gap import JACKKNIFE_GROUPS
+from skprune.gap import JACKKNIFE_GROUPS, growth
+from skprune.losses import Loss
 from skprune.models.encoding import UNKNOWN_CATEGORIES
 from skprune.retraining.trainers import Data
 from skprune.subset import Rows
@@ -41,10 +44,41 @@ class Score:
     parts : ndarray of shape (k,), float64
         For the loss: minus the loss of every row. For a scorer: the score without one group of
         rows, for every group; NaN where there is none.
+    outputs : Tensor of shape (n, K) or None
+        What the model says of the rows, where a gap needs it.
     """
 
     value: float
     parts: Floats
+    outputs: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What corrects a loss on the rows that a linear model is fitted on (``skprune.gap.growth``).
+
+    Attributes
+    ----------
+    loss : Loss
+        Of its head.
+    overfit : float
+        In the reported unit.
+    """
+
+    loss: Loss
+    overfit: float
+
+    def outputs(self, fitted: Any, X: Any) -> Tensor:
+        """Outputs (n, K) of the fitted model, as its head has them."""
+        if is_regressor(fitted):
+            Z = np.asarray(fitted.predict(X), dtype=np.float64)
+        elif hasattr(fitted, "predict_proba"):
+            P = np.asarray(fitted.predict_proba(X), dtype=np.float64)
+            logs = np.log(np.clip(P, np.finfo(np.float64).eps, 1.0))
+            Z = logs if P.shape[1] > 2 else logs[:, 1] - logs[:, 0]
+        else:
+            Z = np.asarray(fitted.decision_function(X), dtype=np.float64)
+        return torch.from_numpy(Z.reshape(n_rows(X), -1))
 
 
 class Measure(ABC):
@@ -69,6 +103,10 @@ class Measure(ABC):
     @abstractmethod
     def score(self, fitted: Any) -> Score:
         """The score of a fitted model."""
+
+    def correction(self, full: Score, pruned: Score) -> float:
+        """What a gap on rows that the models were fitted on is short of."""
+        return 0.0
 
     @abstractmethod
     def row_variance(self, parts: Floats) -> tuple[float, int]:
@@ -99,12 +137,23 @@ class LossMeasure(Measure):
         self.weights = weights / weights.sum()
         self.n_rows = len(weights)
         self.units = np.arange(self.n_rows) if units is None else units
+        self.seen: Seen | None = None
+        self.X: Any = None
 
     def score(self, fitted: Any) -> Score:
         """Minus the mean loss."""
         with advised(*UNKNOWN_CATEGORIES):
             parts = -np.asarray(self.losses(fitted), dtype=np.float64)
-        return Score(float(self.weights @ parts), parts)
+        outputs = None if self.seen is None else self.seen.outputs(fitted, self.X)
+        return Score(float(self.weights @ parts), parts, outputs)
+
+    def correction(self, full: Score, pruned: Score) -> float:
+        """By how much the kept rows make a linear model larger, times its overfit."""
+        before, after = full.outputs, pruned.outputs
+        if self.seen is None or before is None or after is None or before.shape != after.shape:
+            return 0.0
+        weights = torch.from_numpy(self.weights)
+        return self.seen.overfit * growth(self.seen.loss, before, after, weights)
 
     def row_variance(self, parts: Floats) -> tuple[float, int]:
         """Linearised variance of a weighted mean: s^2 / n for equal weights."""
@@ -166,7 +215,11 @@ class ScorerMeasure(Measure):
 
 
 def estimator_measure(
-    estimator: Any, scoring: str | Callable[..., float], held_out: Data, train: Data
+    estimator: Any,
+    scoring: str | Callable[..., float],
+    held_out: Data,
+    train: Data,
+    seen: Seen | None = None,
 ) -> Measure:
     """The measure of fitted scikit-learn estimators.
 
@@ -179,6 +232,8 @@ def estimator_measure(
         error of their precision as scikit-learn's ``log_loss`` does, or the squared error in
         units of the (weighted) variance of ``train.y``.
     held_out, train : Data
+    seen : Seen, optional
+        If the two are the same, for a linear model.
 
     Raises
     ------
@@ -209,6 +264,8 @@ def estimator_measure(
         )
     measure.held_out = held_out is not train
     measure.constant = _constant_score(measure, estimator, train)
+    if isinstance(measure, LossMeasure):
+        measure.seen, measure.X = seen, held_out.X
     return measure
 
 
