@@ -37,7 +37,7 @@ FRESH = 50_000
 
 
 def chance(X: np.ndarray, noise: float) -> np.ndarray:
-    """Chance of the second class; the truth depends on the number of columns and ``noise`` alone."""
+    """Chance of the second class; it depends on the number of columns and ``noise`` alone."""
     p = X.shape[1]
     direction = np.random.default_rng([p, int(100 * noise)]).normal(size=p)
     P = 1 / (1 + np.exp(-2 * X @ direction / np.linalg.norm(direction)))

@@ -63,14 +63,18 @@ def unseen(model, X, y, kept):
     w = np.ones(len(y))
     if getattr(last, "class_weight", None):
         w = len(y) / 2 / np.bincount(y)[y]
-    mean, target = (1 / (1 + np.exp(-z)), y) if classes else (z, y / y.std())
+    best, best_z = last, z
+    if isinstance(last, SGDClassifier):  # its steps end near the optimum
+        best = LogisticRegression(C=1 / (last.alpha * len(y)), **EXACT).fit(rows, y)
+        best_z = best.decision_function(rows)
+    mean, target = (1 / (1 + np.exp(-best_z)), y) if classes else (z, y / y.std())
     v = w * (mean * (1 - mean) if classes else 1)
     # A penalty per row is a share of every gradient; a total one is part of H alone.
     per_row = getattr(last, "alpha", 0) if isinstance(last, SGDClassifier) else 0
     total = 1 / last.C if hasattr(last, "C") else getattr(last, "alpha", 0.0)
     total = per_row * len(y) if per_row else total
     Phi = np.hstack([rows, np.ones((len(y), 1))])
-    pull = per_row * np.append(np.ravel(last.coef_), 0.0)
+    pull = per_row * np.append(np.ravel(best.coef_), 0.0)
     P = np.diag([1.0] * rows.shape[1] + [0.0])
     H = (Phi.T * v) @ Phi + total * P
     A = (w * (mean - target))[:, None] * Phi + pull
