@@ -21,12 +21,13 @@ import torch
 from scipy.stats import linregress, spearmanr
 
 from benchmarks.harness import markdown, save
-from skprune import InfluencePruner, removal
-from skprune.examine import examine
-from skprune.gap import HeldOut
-from skprune.models.adapters import read_model
-from skprune.models.encoding import HeadEncoder
-from skprune.models.head import HeadProblem, fit_head
+from skprune import InfluencePruner
+from skprune.heads.encoding import HeadEncoder
+from skprune.heads.examination import examine
+from skprune.heads.problem import HeadProblem, fit_head
+from skprune.influence import leave_out as removal
+from skprune.proxies.linear_spec import read_model
+from skprune.results.gap import HeldOut
 
 
 def make_rows(n: int, columns: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

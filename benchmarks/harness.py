@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from skprune.examine import cold_fit
-from skprune.gap import HeldOut
-from skprune.models.adapters import read_model
-from skprune.models.encoding import HeadEncoder
+from skprune.heads.encoding import HeadEncoder
+from skprune.heads.examination import cold_fit
+from skprune.proxies.linear_spec import read_model
+from skprune.results.gap import HeldOut
 
 RESULTS = Path(__file__).parent / "results"
 

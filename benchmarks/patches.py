@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-import skprune.regimes.head
+import skprune.proxies.head
 from benchmarks.data import patch_features
 from benchmarks.harness import Judge, markdown, save
 from skprune import InfluencePruner, RandomPruner, ScorePruner
@@ -55,7 +55,7 @@ def main() -> None:
     for share in args.shares:
         for seed in range(args.seeds):
             for name, pruner in methods(share, seed).items():
-                skprune.regimes.head.EXAMINATIONS.clear()
+                skprune.proxies.head.EXAMINATIONS.clear()
                 start = time.perf_counter()
                 pruner.fit_transform(X, y)
                 seconds = time.perf_counter() - start

@@ -25,10 +25,10 @@ from sklearn.datasets import load_breast_cancer, load_digits
 
 from benchmarks.harness import markdown, save
 from skprune import InfluencePruner
-from skprune.examine import examine
-from skprune.influence import DenseInfluence, InfluenceOperator
-from skprune.models.encoding import HeadEncoder
-from skprune.reading import read_table
+from skprune.data.table import read_table
+from skprune.heads.encoding import HeadEncoder
+from skprune.heads.examination import examine
+from skprune.influence.operator import DenseInfluence, InfluenceOperator
 from skprune.subset import solve_subset
 
 KINDS = ("zero-mean", "shifted", "heavy-tailed", "clustered", "duplicated")

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-import skprune.regimes.head
-import skprune.search
+import skprune.proxies.head
+import skprune.search.sizes
 from benchmarks.data import SKLEARN_TABLES, TABLES, load_table, split
 from benchmarks.harness import Judge, markdown, save
 from skprune import InfluencePruner, RandomPruner, ScorePruner
@@ -40,11 +40,11 @@ class _RandomSearch:
     """While active, InfluencePruner's search chooses rows at random."""
 
     def __enter__(self) -> None:
-        self._kept = skprune.search.select_rows
-        skprune.search.select_rows = _random_rows
+        self._kept = skprune.search.sizes.select_rows
+        skprune.search.sizes.select_rows = _random_rows
 
     def __exit__(self, *exception: object) -> None:
-        skprune.search.select_rows = self._kept
+        skprune.search.sizes.select_rows = self._kept
 
 
 def run(name: str, seed: int, args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -74,13 +74,13 @@ def run(name: str, seed: int, args: argparse.Namespace) -> list[dict[str, Any]]:
         records.append({**base, "method": method, "budget": budget, "seconds": seconds, **measured})
 
     for gap in args.gaps:
-        skprune.regimes.head.EXAMINATIONS.clear()
+        skprune.proxies.head.EXAMINATIONS.clear()
         record("skprune", f"max_gap={gap}", InfluencePruner(gap, random_state=seed))
         with _RandomSearch():
             record("random", f"max_gap={gap}", InfluencePruner(gap, random_state=seed))
     for share in args.shares:
         budget = f"keep={share}"
-        skprune.regimes.head.EXAMINATIONS.clear()
+        skprune.proxies.head.EXAMINATIONS.clear()
         record("skprune", budget, InfluencePruner(keep=share, random_state=seed))
         record("random", budget, RandomPruner(share, stratify=False, random_state=seed))
         record("stratified", budget, RandomPruner(share, random_state=seed))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from skprune.exceptions import PruningWarning
+from skprune.utils.exceptions import PruningWarning
 from skprune.version import __version__
 
 if TYPE_CHECKING:
     from skprune import subset
     from skprune.baselines import RandomPruner, ScorePruner
     from skprune.compose import PrunedClassifier, PrunedRegressor, PruningSampler
-    from skprune.datasets import PrunedSubset
-    from skprune.display import PruningCurveDisplay
+    from skprune.data.sources import PrunedSubset
     from skprune.pruner import InfluencePruner
+    from skprune.results.display import PruningCurveDisplay
 
 __all__ = [
     "InfluencePruner",
@@ -35,8 +35,8 @@ _HOMES = {
     "InfluencePruner": "skprune.pruner",
     "PrunedClassifier": "skprune.compose",
     "PrunedRegressor": "skprune.compose",
-    "PrunedSubset": "skprune.datasets",
-    "PruningCurveDisplay": "skprune.display",
+    "PrunedSubset": "skprune.data.sources",
+    "PruningCurveDisplay": "skprune.results.display",
     "PruningSampler": "skprune.compose",
     "RandomPruner": "skprune.baselines",
     "ScorePruner": "skprune.baselines",

@@ -11,12 +11,12 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skprune.containers import PrunedData, n_rows, take_rows
-from skprune.exceptions import warn_user
-from skprune.models.adapters import takes_missing
+from skprune.data.containers import PrunedData, n_rows, take_rows
+from skprune.proxies.linear_spec import takes_missing
+from skprune.utils.exceptions import warn_user
 
 if TYPE_CHECKING:
-    from skprune.datasets import RowSource
+    from skprune.data.sources import RowSource
 
 #: What ``keep`` may be: a share of the rows or their number.
 KEEP_CONSTRAINTS: list[Any] = [
@@ -177,8 +177,8 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
 
     def _source(self, data: Any) -> RowSource | None:
         """The rows of what ``len`` does not count and an index does not take, else None."""
-        from skprune.datasets import as_source, is_dataset
-        from skprune.datasets.arrays import is_columns
+        from skprune.data.arrays import is_columns
+        from skprune.data.sources import as_source, is_dataset
 
         return as_source(data) if is_dataset(data) or is_columns(data, self.keep_mask_) else None
 

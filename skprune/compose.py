@@ -33,8 +33,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skprune.base import FittedAttributes
 from skprune.baselines import RandomPruner, ScorePruner
-from skprune.containers import is_row_wise, n_rows, natural, plain
-from skprune.models.adapters import advised_of_sampler, sampler_in, takes_missing
+from skprune.data.containers import is_row_wise, n_rows, natural, plain
+from skprune.proxies.linear_spec import advised_of_sampler, sampler_in, takes_missing
 from skprune.pruner import InfluencePruner
 
 DELEGATED = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
@@ -89,7 +89,7 @@ def _set_model(pruner: Any, estimator: Any, default: str) -> None:
     """
     if not isinstance(pruner, (InfluencePruner, ScorePruner)) or pruner.model is not None:
         return
-    from skprune.network.adapters import is_skorch  # torch comes with the first fit
+    from skprune.network.torch_model import is_skorch  # torch comes with the first fit
 
     by_influence = isinstance(pruner, InfluencePruner)
     known = is_classifier(estimator) or is_regressor(estimator)

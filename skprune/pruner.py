@@ -13,14 +13,14 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner
-from skprune.exceptions import warn_user
-from skprune.memory import says_what_fits
+from skprune.utils.exceptions import warn_user
+from skprune.utils.memory import says_what_fits
 
 if TYPE_CHECKING:
-    from skprune.cost import CostEstimate
-    from skprune.gap import Gap
-    from skprune.removal import GroupInfluence
-    from skprune.report import PruningReport
+    from skprune.cost.model import CostEstimate
+    from skprune.influence.leave_out import GroupInfluence
+    from skprune.results.gap import Gap
+    from skprune.results.report import PruningReport
 
 
 class InfluencePruner(BasePruner):
@@ -192,7 +192,7 @@ class InfluencePruner(BasePruner):
         import torch
 
         from skprune.curvature import CURVATURES
-        from skprune.network.curvature import CURVATURES as NETWORK_CURVATURES
+        from skprune.curvature.layers import CURVATURES as NETWORK_CURVATURES
         from skprune.subset import SOLVERS
 
         return {
@@ -313,8 +313,8 @@ class InfluencePruner(BasePruner):
             If ``model`` is not a supported one.
         """
         self._validate_params()
-        from skprune.datasets import is_dataset  # torch comes with the first fit
-        from skprune.regimes.driver import prune
+        from skprune.data.sources import is_dataset  # torch comes with the first fit
+        from skprune.proxies.driver import prune
 
         found, table, self._counted = prune(self, X, y, sample_weight, X_val, y_val, groups)
         self._dataset = X if is_dataset(X) else None
@@ -377,7 +377,7 @@ class InfluencePruner(BasePruner):
         True
         """
         self._validate_params()
-        from skprune.estimate import estimate_cost
+        from skprune.cost.estimate import estimate_cost
 
         return estimate_cost(self, X, y)
 
@@ -408,7 +408,7 @@ class InfluencePruner(BasePruner):
                 "group_influence needs the training rows, which are not pickled with the pruner; "
                 "fit it again in this process."
             )
-        from skprune.reading import read_removed
+        from skprune.data.table import read_removed
 
         removed = read_removed(rows, len(self.keep_mask_))[self._counted]
         if removed.all():
@@ -416,8 +416,8 @@ class InfluencePruner(BasePruner):
         return self._study.remove(removed)
 
     def _check_features(self, X: Any) -> None:
-        from skprune.network.adapters import is_network
-        from skprune.reading import check_features
+        from skprune.data.table import check_features
+        from skprune.network.torch_model import is_network
 
         if is_network(self.model):  # its rows are images, token ids ... as often as columns
             return

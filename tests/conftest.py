@@ -7,11 +7,11 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-import skprune.regimes.known as known
-from skprune.cache import ContentCache
-from skprune.losses import Sigmoid, Softmax, Squared
-from skprune.models.features import DenseFeatures, SparseFeatures
-from skprune.models.head import HeadProblem, Penalty
+import skprune.proxies.known as known
+from skprune.heads.features import DenseFeatures, SparseFeatures
+from skprune.heads.problem import HeadProblem, Penalty
+from skprune.losses.head import Sigmoid, Softmax, Squared
+from skprune.utils.cache import ContentCache
 
 
 def make_problem(

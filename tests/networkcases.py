@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from skprune.datasets.arrays import ArraySource
+from skprune.data.arrays import ArraySource
+from skprune.losses.network import RowLoss
 from skprune.network.layers import RowGradients
-from skprune.network.losses import RowLoss
 from skprune.network.module import TorchModel
 from skprune.network.problem import NetworkProblem
 

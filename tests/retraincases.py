@@ -10,8 +10,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import Dataset
 
-from skprune.retraining import Retraining, Trainer
-from skprune.retraining.measures import LossMeasure
+from skprune.evaluation.retrained import Retraining, Trainer
+from skprune.evaluation.retrained.measures import LossMeasure
 
 
 def digits(n=600):

@@ -19,7 +19,7 @@ from skprune.cli import main
 from skprune.cli.demo import draw_path
 from skprune.cli.encode import encode_table
 from skprune.cli.files import read_source
-from skprune.gap import Gap
+from skprune.results.gap import Gap
 
 pd = pytest.importorskip("pandas")
 pa = pytest.importorskip("pyarrow")

@@ -27,7 +27,7 @@ from skorch.helper import SliceDict
 from torch import nn
 from torch.utils.data import TensorDataset
 
-import skprune.regimes.head
+import skprune.proxies.head
 from skprune import (
     InfluencePruner,
     PrunedClassifier,
@@ -37,9 +37,9 @@ from skprune import (
     RandomPruner,
     ScorePruner,
 )
-from skprune.containers import PrunedData
-from skprune.exceptions import PrunedPairError
-from skprune.regimes.head import EXAMINATIONS
+from skprune.data.containers import PrunedData
+from skprune.proxies.head import EXAMINATIONS
+from skprune.utils.exceptions import PrunedPairError
 
 pytestmark = pytest.mark.filterwarnings("ignore:cannot be pruned:skprune.PruningWarning")
 
@@ -444,13 +444,13 @@ class TestSearch:
 def examined(monkeypatch):
     """The rows that every run of ``examine`` was given, with nothing remembered at first."""
     EXAMINATIONS.clear()
-    rows, examine = [], skprune.regimes.head.examine
+    rows, examine = [], skprune.proxies.head.examine
 
     def counting(problem, curvature):
         rows.append(len(problem))
         return examine(problem, curvature)
 
-    monkeypatch.setattr(skprune.regimes.head, "examine", counting)
+    monkeypatch.setattr(skprune.proxies.head, "examine", counting)
     yield rows
     EXAMINATIONS.clear()
 

@@ -15,11 +15,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from skprune import InfluencePruner
-from skprune.copies import find_copies
-from skprune.gap import HeldOut
-from skprune.models.encoding import MatrixRows
-from skprune.reading import hold_out, read_table
-from skprune.retraining import Data, make_retraining
+from skprune.data.copies import find_copies
+from skprune.data.table import hold_out, read_table
+from skprune.evaluation.retrained import Data, make_retraining
+from skprune.heads.encoding import MatrixRows
+from skprune.results.gap import HeldOut
 
 
 def unsorted(X):

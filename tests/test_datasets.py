@@ -35,8 +35,8 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from skprune.datasets import as_source, is_dataset, to_device
-from skprune.datasets.signature import read_signature
+from skprune.data.signature import read_signature
+from skprune.data.sources import as_source, is_dataset, to_device
 
 
 def strided(array):

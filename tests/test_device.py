@@ -10,13 +10,13 @@ from pretended_device import DEVICE, PretendedDevice
 
 from skprune import InfluencePruner
 from skprune.curvature import CURVATURES, build_curvature
-from skprune.gap import HeldOut
-from skprune.influence import HeadInfluence
-from skprune.models import features
-from skprune.models.adapters import read_model
-from skprune.models.encoding import HeadEncoder
-from skprune.models.head import fit_head
-from skprune.removal import group_influence, leave_one_out
+from skprune.heads import features
+from skprune.heads.encoding import HeadEncoder
+from skprune.heads.problem import fit_head
+from skprune.influence.leave_out import group_influence, leave_one_out
+from skprune.influence.operator import HeadInfluence
+from skprune.proxies.linear_spec import read_model
+from skprune.results.gap import HeldOut
 from skprune.subset import SOLVERS, select_rows, solve_subset
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])

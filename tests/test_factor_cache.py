@@ -16,11 +16,11 @@ from test_torch_head import WithTargets
 from torch import nn
 from torchcases import blobs, trained_mlp
 
-import skprune.network.curvature.kept as kept
+import skprune.curvature.layers.kept as kept
 from skprune import InfluencePruner, PrunedClassifier
-from skprune.cache import ContentCache
-from skprune.exceptions import PruningWarning
-from skprune.network.curvature import CURVATURES, FactorCache, NetworkCurvature
+from skprune.curvature.layers import CURVATURES, FactorCache, NetworkCurvature
+from skprune.utils.cache import ContentCache
+from skprune.utils.exceptions import PruningWarning
 
 
 @pytest.fixture(autouse=True)

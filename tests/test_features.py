@@ -9,12 +9,12 @@ import torch
 from pretended_device import DEVICE, PretendedDevice
 from sklearn.preprocessing import StandardScaler
 
-import skprune.models.features as module
+import skprune.heads.features as module
 from skprune import InfluencePruner
-from skprune.cache import digest
-from skprune.models.encoding import MatrixRows, column_moments
-from skprune.models.features import DenseFeatures, SparseFeatures
-from skprune.threads import side_by_side
+from skprune.heads.encoding import MatrixRows, column_moments
+from skprune.heads.features import DenseFeatures, SparseFeatures
+from skprune.utils.cache import digest
+from skprune.utils.threads import side_by_side
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]

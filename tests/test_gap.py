@@ -27,12 +27,12 @@ from sklearn.metrics import (
 )
 
 from skprune import InfluencePruner
-from skprune.gap import JACKKNIFE_GROUPS, Gap, HeldOut
-from skprune.models.adapters import read_model
-from skprune.models.encoding import HeadEncoder
-from skprune.models.scoring import make_scorer as make_head_scorer
-from skprune.search import RESOLUTION, carry_over, path_table, smallest_size
-from skprune.tails import tail_index
+from skprune.evaluation.scorers import make_scorer as make_head_scorer
+from skprune.evaluation.tails import tail_index
+from skprune.heads.encoding import HeadEncoder
+from skprune.proxies.linear_spec import read_model
+from skprune.results.gap import JACKKNIFE_GROUPS, Gap, HeldOut
+from skprune.search.sizes import RESOLUTION, carry_over, path_table, smallest_size
 
 
 def make_gap(value=0.25, error=0.1):

@@ -13,8 +13,8 @@ from PIL import Image
 from rowcases import ORDER, N, X, Y, gather
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
-from skprune.datasets import PrunedSubset, as_source, is_dataset
-from skprune.datasets.signature import read_signature
+from skprune.data.signature import read_signature
+from skprune.data.sources import PrunedSubset, as_source, is_dataset
 
 datasets = pytest.importorskip("datasets")
 
@@ -242,7 +242,7 @@ class TestErrors:
 def test_package_is_not_imported():
     """Whoever has no such dataset does not pay for the package."""
     code = (
-        "import sys; from skprune.datasets import as_source; as_source([[1]], [0]);"
+        "import sys; from skprune.data.sources import as_source; as_source([[1]], [0]);"
         "print('datasets' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,9 +17,9 @@ from test_torch_head import WithTargets
 from torch import nn
 from torchcases import trained_mlp
 
-import skprune.regimes.known as known
+import skprune.proxies.known as known
 from skprune import InfluencePruner, PrunedClassifier
-from skprune.cache import ContentCache, memory
+from skprune.utils.cache import ContentCache, memory
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(150, 4))
@@ -56,7 +56,7 @@ def searches(monkeypatch):
         ({}, 9),  # the estimator examines the rows
     ],
 )
-@pytest.mark.filterwarnings("ignore::skprune.exceptions.PruningWarning")
+@pytest.mark.filterwarnings("ignore::skprune.utils.exceptions.PruningWarning")
 def test_a_grid_over_the_estimator_searches_once_a_fold(options, searched, searches):
     pruner = InfluencePruner(keep=0.5, random_state=0, **options)
     grid = GridSearchCV(
@@ -102,7 +102,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
-@pytest.mark.filterwarnings("ignore::skprune.exceptions.PruningWarning")
+@pytest.mark.filterwarnings("ignore::skprune.utils.exceptions.PruningWarning")
 def test_whatever_determines_a_search_makes_another(change, searches):
     def fit(X=X, y=y, sample_weight=None, X_val=None, y_val=None, groups=None, **options):
         pruner = InfluencePruner(**{"keep": 0.5, "random_state": 0, **options})

@@ -19,8 +19,8 @@ from torch.utils.data import (
 )
 
 from skprune import InfluencePruner
-from skprune.datasets import as_source
-from skprune.datasets.signature import UNKNOWN, Signature, read_signature
+from skprune.data.signature import UNKNOWN, Signature, read_signature
+from skprune.data.sources import as_source
 
 IDS = np.random.default_rng(0).permutation(1000)[:N]
 WORDS = np.array(list("abc"))[Y]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import reference_loss
 
-from skprune.losses import Sigmoid, Softmax, Squared
+from skprune.losses.head import Sigmoid, Softmax, Squared
 
 LOSSES = [Softmax(), Sigmoid(), Squared()]
 CASES = [(loss, K) for loss in LOSSES for K in (1, 2, 5)]

@@ -10,18 +10,18 @@ import torch
 from networkcases import DEVICES, N, make_data, make_module, study, study_case, true_gauss_newton
 from torch import nn
 
-from skprune.network.curvature import (
+from skprune.curvature.layers import (
     CURVATURES,
     _forward_flops,
     blocks,
     build_curvature,
     choose_curvature,
 )
-from skprune.network.curvature.base import CurvatureError, WhiteningCurvature
-from skprune.network.curvature.lissa import LiSSACurvature
-from skprune.network.curvature.lowrank import LowRankCurvature
+from skprune.curvature.layers.base import CurvatureError, WhiteningCurvature
+from skprune.curvature.layers.lissa import LiSSACurvature
+from skprune.curvature.layers.lowrank import LowRankCurvature
+from skprune.losses.network import RowLoss
 from skprune.network.factors import Block
-from skprune.network.losses import RowLoss
 
 DAMPING = 0.05
 WHITENING = [n for n, c in CURVATURES.items() if issubclass(c, WhiteningCurvature)]
@@ -323,7 +323,7 @@ def test_indefinite_matrices_are_refused_with_advice():
 
 
 def test_a_system_that_is_not_solved_is_no_answer(monkeypatch):
-    monkeypatch.setattr("skprune.network.curvature.cg.MAX_ITERATIONS", 1)
+    monkeypatch.setattr("skprune.curvature.layers.cg.MAX_ITERATIONS", 1)
     with study_case("mlp", penalty=0.0) as (problem, gradients):
         cg = build_curvature("cg", gradients, 1e-9)
         v = torch.randn(problem.dim, dtype=torch.float64, generator=torch.manual_seed(0))
@@ -334,16 +334,16 @@ def test_a_system_that_is_not_solved_is_no_answer(monkeypatch):
 def test_choice_by_size_and_unknown_names(monkeypatch):
     with study_case("mlp") as (problem, gradients):
         assert choose_curvature(problem) == "dense"
-        monkeypatch.setattr("skprune.network.curvature.DENSE_PARAMETERS", 1)
+        monkeypatch.setattr("skprune.curvature.layers.DENSE_PARAMETERS", 1)
         assert choose_curvature(problem) == "cg"
-        monkeypatch.setattr("skprune.network.curvature.CG_COST", 1e3)
+        monkeypatch.setattr("skprune.curvature.layers.CG_COST", 1e3)
         assert choose_curvature(problem) == "ekfac"
         with pytest.raises(ValueError, match="'fisher'"):
             build_curvature("fisher", gradients)
 
 
 def test_cost_of_conjugate_gradients_is_counted_or_not_trusted(monkeypatch):
-    monkeypatch.setattr("skprune.network.curvature.DENSE_PARAMETERS", 1)
+    monkeypatch.setattr("skprune.curvature.layers.DENSE_PARAMETERS", 1)
     steps = nn.Sequential(nn.Linear(6, 6), LastStep())
     with study(steps, np.zeros((4, 5, 6), "f"), torch.arange(4)) as (problem, _):
         assert _forward_flops(problem) == 2 * 5 * 6 * 6  # one row of five steps
@@ -390,7 +390,7 @@ def test_number_of_random_columns(n, n_outputs, columns):
 
 
 def test_a_layer_that_is_too_wide_is_left_to_the_diagonal(monkeypatch):
-    monkeypatch.setattr("skprune.network.curvature.blocks.WIDEST", 5)
+    monkeypatch.setattr("skprune.curvature.layers.blocks.WIDEST", 5)
     with study_case("mlp") as (problem, gradients):
         M = true_gauss_newton(problem)
         curvature = build_curvature("ekfac", gradients, DAMPING)

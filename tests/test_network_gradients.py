@@ -19,7 +19,7 @@ from networkcases import (
 )
 from torch import nn
 
-from skprune.network.losses import RowLoss
+from skprune.losses.network import RowLoss
 from skprune.network.output_hessian import OutputHessian
 from skprune.network.parameters import choose_parameters
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from networkcases import DEVICES, N, make_data, make_module, study, study_case, true_gradients
 
-from skprune.influence import DenseInfluence
-from skprune.network.curvature import build_curvature
-from skprune.network.curvature.ensemble import CurvatureEnsemble, Member
-from skprune.network.influence import NetworkInfluence, StackedInfluence, network_influence
-from skprune.network.removal import predict_removal, row_scores
+from skprune.curvature.layers import build_curvature
+from skprune.curvature.layers.ensemble import CurvatureEnsemble, Member
+from skprune.influence.network import NetworkInfluence, StackedInfluence, network_influence
+from skprune.influence.network_leave_out import predict_removal, row_scores
+from skprune.influence.operator import DenseInfluence
 
 
 def vectors_of(curvature, problem):

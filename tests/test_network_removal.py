@@ -10,10 +10,10 @@ from scipy.stats import spearmanr
 from sklearn.datasets import load_digits
 from torch import nn
 
-from skprune.datasets.arrays import ArraySource
-from skprune.network.curvature import build_curvature
-from skprune.network.losses import RowLoss
-from skprune.network.removal import predict_removal, removal_steps, row_scores
+from skprune.curvature.layers import build_curvature
+from skprune.data.arrays import ArraySource
+from skprune.influence.network_leave_out import predict_removal, removal_steps, row_scores
+from skprune.losses.network import RowLoss
 
 
 def groups(n, n_groups, share, seed=0):

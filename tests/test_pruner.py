@@ -28,9 +28,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 
 from skprune import InfluencePruner, PrunedClassifier, PruningWarning
-from skprune.examine import examine
-from skprune.reading import hold_out, read_table
-from skprune.regimes.head import EXAMINATIONS
+from skprune.data.table import hold_out, read_table
+from skprune.heads.examination import examine
+from skprune.proxies.head import EXAMINATIONS
 
 EXACT = {"solver": "newton-cholesky", "tol": 1e-9, "max_iter": 1000}
 TABLES = {
@@ -518,7 +518,7 @@ def test_unpenalised_separable_classes_warn(model, rng):
         InfluencePruner(keep=0.5, model=LogisticRegression(), random_state=0).fit(X, y)
 
 
-@pytest.mark.filterwarnings("ignore::skprune.exceptions.PruningWarning")
+@pytest.mark.filterwarnings("ignore::skprune.utils.exceptions.PruningWarning")
 @pytest.mark.parametrize("C", [1e6, np.inf])
 def test_hessians_that_are_mostly_rounding_are_damped(C):
     # Far from the boundary all curvature is below the rounding of the largest entry.
@@ -622,7 +622,7 @@ def test_a_cached_fit_is_the_first_one_again(monkeypatch):
     EXAMINATIONS.clear()
     made = []
     monkeypatch.setattr(
-        "skprune.regimes.head.examine", lambda *args: made.append(1) or examine(*args)
+        "skprune.proxies.head.examine", lambda *args: made.append(1) or examine(*args)
     )
     first = quiet(InfluencePruner(0.05, random_state=0), X, y)
     again = quiet(InfluencePruner(0.05, random_state=0), X, y)

@@ -18,9 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
 from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, RandomPruner, ScorePruner
-from skprune.models.adapters import read_model
-from skprune.models.encoding import HeadEncoder
-from skprune.reading import read_table
+from skprune.data.table import read_table
+from skprune.heads.encoding import HeadEncoder
+from skprune.proxies.linear_spec import read_model
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 4))

@@ -24,14 +24,14 @@ from sklearn.tree import DecisionTreeClassifier
 from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
-from skprune.datasets import as_source
-from skprune.network.encoding import SourceRows
-from skprune.retraining import (
+from skprune.data.sources import as_source
+from skprune.evaluation.retrained import (
     Data,
     make_retraining,
     make_trainer,
 )
-from skprune.seeds import child_seeds
+from skprune.network.encoding import SourceRows
+from skprune.utils.seeds import child_seeds
 
 # Trainers
 

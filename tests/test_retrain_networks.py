@@ -10,13 +10,13 @@ from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, roc_au
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from skprune.datasets import as_source
-from skprune.network.encoding import SourceRows
-from skprune.retraining import (
+from skprune.data.sources import as_source
+from skprune.evaluation.retrained import (
     Data,
     make_retraining,
 )
-from skprune.seeds import child_seeds
+from skprune.network.encoding import SourceRows
+from skprune.utils.seeds import child_seeds
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 

@@ -14,13 +14,13 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import RandomForestClassifier
 from torch import nn
 
-from skprune.retraining import (
+from skprune.evaluation.retrained import (
     Data,
     RetrainedGap,
     make_retraining,
     smallest_retrained,
 )
-from skprune.seeds import child_seeds
+from skprune.utils.seeds import child_seeds
 
 # Several seeds, and their interval
 

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skprune.influence import DenseInfluence
+from skprune.influence.operator import DenseInfluence
 from skprune.subset import solve_path, solve_subset
 from skprune.subset.bound import fewest_rows_bound, least_norm_bound
 from skprune.subset.monitor import Monitor

@@ -21,11 +21,11 @@ from sklearn.linear_model import LogisticRegression, Ridge, SGDRegressor
 
 from skprune import InfluencePruner, ScorePruner
 from skprune.curvature import build_curvature
-from skprune.examine import cold_fit
-from skprune.gap import HeldOut
-from skprune.influence import HeadInfluence
-from skprune.models.features import HELD_NUMBERS
-from skprune.models.span import MOST_ROWS, Span, spanned_width
+from skprune.heads.examination import cold_fit
+from skprune.heads.features import HELD_NUMBERS
+from skprune.heads.span import MOST_ROWS, Span, spanned_width
+from skprune.influence.operator import HeadInfluence
+from skprune.results.gap import HeldOut
 
 ROWS, COLUMNS = 15, 40
 #: The penalty of the last column, that of ones: an intercept, one that is penalised, a feature.

@@ -15,9 +15,9 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-import skprune.files as files_module
-from skprune.exceptions import PruningWarning
-from skprune.store import FeatureStore
+import skprune.utils.files as files_module
+from skprune.utils.exceptions import PruningWarning
+from skprune.utils.store import FeatureStore
 
 SHAPE, SHARD = (103, 7), 10 * 7 * 4  # eleven shards of ten rows, the last of three
 
@@ -55,7 +55,7 @@ WRITER = """
 import os, sys
 sys.path.insert(0, {tests!r})
 from test_store import SHAPE, SHARD, rows
-from skprune.store import FeatureStore
+from skprune.utils.store import FeatureStore
 
 done = 0
 def compute(start, stop):
@@ -239,7 +239,7 @@ class TestInterrupted:
                 raise KeyboardInterrupt
             replace(source, target)
 
-        monkeypatch.setattr("skprune.store.os.replace", dies)
+        monkeypatch.setattr("skprune.utils.store.os.replace", dies)
         with pytest.raises(KeyboardInterrupt):
             array(tmp_path, rows)
         monkeypatch.undo()
@@ -304,7 +304,7 @@ class TestInterrupted:
                 content = lambda file: os.write(os.open("/dev/full", os.O_WRONLY), b"x")  # noqa: E731
             write(folder, content)
 
-        monkeypatch.setattr("skprune.store.write_whole", full)
+        monkeypatch.setattr("skprune.utils.store.write_whole", full)
         counted = Counted()
         with pytest.warns(PruningWarning, match=r"No space left.*make room"):
             assert_array_equal(array(tmp_path, counted), expected())
@@ -353,7 +353,7 @@ class TestTogether:
 
     def test_another_joins_first(self, tmp_path, monkeypatch):
         """The shards go away while they are put together."""
-        from skprune import store
+        from skprune.utils import store
 
         join = store._Entry.join
 
@@ -403,6 +403,6 @@ class TestErrors:
             FeatureStore(tmp_path).array("k", (2,), object, rows)
 
     def test_disk_that_forgets(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("skprune.store._Entry._whole", lambda entry: None)
+        monkeypatch.setattr("skprune.utils.store._Entry._whole", lambda entry: None)
         with pytest.warns(PruningWarning, match="does not keep what is written"):
             assert_array_equal(array(tmp_path, rows), expected())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from skprune.influence import DenseInfluence
+from skprune.influence.operator import DenseInfluence
 from skprune.subset import select_rows
 from skprune.subset.anneal import anneal
 from skprune.subset.relax import relax

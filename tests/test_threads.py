@@ -12,10 +12,10 @@ from retraincases import states, unchanged
 from torch import nn
 from torchcases import blobs, mlp, trained_mlp
 
-import skprune.network.curvature.kept as kept
+import skprune.curvature.layers.kept as kept
 import skprune.network.encoding as encoding
 from skprune import InfluencePruner
-from skprune.cache import ContentCache
+from skprune.utils.cache import ContentCache
 
 X, y = blobs(n=90)
 

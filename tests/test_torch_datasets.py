@@ -35,8 +35,8 @@ from torch.utils.data import (
     random_split,
 )
 
-from skprune.datasets import PrunedSubset, as_source
-from skprune.datasets.signature import Signature
+from skprune.data.signature import Signature
+from skprune.data.sources import PrunedSubset, as_source
 
 
 class TestItems:
@@ -345,7 +345,7 @@ class TestFingerprint:
         assert len({as_source(x, Y).fingerprint() for x in others}) == len(others)
 
     def test_pieces_make_no_difference_to_containers(self, monkeypatch):
-        monkeypatch.setattr("skprune.datasets.arrays.DIGEST_BYTES", 40)
+        monkeypatch.setattr("skprune.data.arrays.DIGEST_BYTES", 40)
         pieces = as_source(X, Y).fingerprint()
         assert pieces == as_source(np.asfortranarray(X), Y).fingerprint()
         assert pieces != as_source(2 * X, Y).fingerprint()

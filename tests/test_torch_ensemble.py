@@ -13,7 +13,7 @@ from torch import nn
 from torchcases import DEVICES, assert_untouched, blobs, mlp, state_of, train, trained_mlp
 
 from skprune import InfluencePruner
-from skprune.influence import DenseInfluence
+from skprune.influence.operator import DenseInfluence
 from skprune.subset import select_rows
 
 X, Y = blobs()

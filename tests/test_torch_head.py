@@ -33,11 +33,11 @@ from torchcases import (
 )
 
 from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, ScorePruner
-from skprune.exceptions import PruningWarning
-from skprune.network.adapters import Network
 from skprune.network.encoding import FEATURES, NetworkEncoder
 from skprune.network.module import TorchModel
 from skprune.network.reading import read_rows
+from skprune.network.torch_model import Network
+from skprune.utils.exceptions import PruningWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*nested tensor.*:UserWarning")
 
@@ -305,7 +305,7 @@ def test_a_skorch_net_is_examined_itself():
 def head_of(net, X, y, loss, weight_decay, weights=None):
     """The head's problem, its fit from zeros by the package, and the encoder."""
     from skprune.curvature import CURVATURES
-    from skprune.models.head import fit_head
+    from skprune.heads.problem import fit_head
 
     table = read_rows(X, y, weights, loss)
     encoder = NetworkEncoder(Network(net, loss, weight_decay), "cpu", "auto", 0)
@@ -844,7 +844,7 @@ def test_the_features_of_a_head_are_counted_for_its_device(monkeypatch):
         counts.append(numbers_held)
         return torch.device("cpu")
 
-    monkeypatch.setattr("skprune.regimes.head.choose_device", choose)
+    monkeypatch.setattr("skprune.proxies.head.choose_device", choose)
     for model in (trained_mlp(X, y), make_pipeline(PolynomialFeatures(), LogisticRegression())):
         InfluencePruner(keep=0.4, model=model).fit(X, y, X_val=X, y_val=y)
     assert counts == [120 * 9, 120 * 29]  # eight features or 28, and the intercept

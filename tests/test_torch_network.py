@@ -29,13 +29,13 @@ from torchcases import (
 )
 
 from skprune import InfluencePruner, PruningWarning
+from skprune.losses.network import read_loss
 from skprune.network import jacobian, layers, trace
-from skprune.network.adapters import Network
-from skprune.network.losses import read_loss
 from skprune.network.module import TorchModel, find_link
 from skprune.network.reading import read_rows
-from skprune.regimes import driver
-from skprune.regimes import network as regime
+from skprune.network.torch_model import Network
+from skprune.proxies import driver
+from skprune.proxies import layers as regime
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*nested tensor.*:UserWarning")
 
@@ -769,7 +769,7 @@ def test_datasets_held_out_rows_and_class_weights_are_checked_in_words():
 
 def test_an_estimate_counts_passes_and_products(monkeypatch):
     X, y = blobs(300, 20)
-    monkeypatch.setattr("skprune.network.probe.seconds_per_row", lambda run, rows: 1e-3)
+    monkeypatch.setattr("skprune.cost.probe.seconds_per_row", lambda run, rows: 1e-3)
     pruner = InfluencePruner(model=trained_mlp(X, y), keep=0.4, layers="all")
     steps = {}
     for curvature in ("auto", "dense", "ekfac", "cg", "lowrank"):

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from benchmarks.peers.task import Answer, Clock, Task, run
-from skprune import removal
 from skprune.curvature import build_curvature
-from skprune.gap import HeldOut
-from skprune.influence import HeadInfluence
-from skprune.losses import Softmax
-from skprune.models.features import DenseFeatures
-from skprune.models.head import HeadProblem, Penalty, solve_hessian
+from skprune.heads.features import DenseFeatures
+from skprune.heads.problem import HeadProblem, Penalty, solve_hessian
+from skprune.influence import leave_out as removal
+from skprune.influence.operator import HeadInfluence
+from skprune.losses.head import Softmax
+from skprune.results.gap import HeldOut
 
 
 def head_problem(task: Task, X: np.ndarray, y: np.ndarray) -> HeadProblem:
@@ -51,7 +51,7 @@ def method(variant: str, task: Task, clock: Clock) -> Answer:
     return Answer(predicted, rows.cpu().numpy(), facts={"parameters": int(theta.numel())})
 
 
-def influence_steps(problem, theta, outputs, precondition, removed):  # type: ignore[no-untyped-def]  # as in skprune.removal
+def influence_steps(problem, theta, outputs, precondition, removed):  # type: ignore[no-untyped-def]  # as in skprune.influence.leave_out
     """H^-1 sum_T a_i for every group, with the exact Hessian of all rows."""
     E = problem.loss.residual(outputs, problem.targets)
     pull = problem.penalty.strength * problem.penalty.mask.square() * theta

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from benchmarks.peers.task import Answer, Clock, Task, run
-from skprune.datasets import as_source
-from skprune.network.curvature import build_curvature
+from skprune.curvature.layers import build_curvature
+from skprune.data.sources import as_source
+from skprune.influence.network_leave_out import predict_removal, row_scores
+from skprune.losses.network import RowLoss
 from skprune.network.layers import RowGradients
-from skprune.network.losses import RowLoss
 from skprune.network.module import TorchModel
 from skprune.network.problem import NetworkProblem
-from skprune.network.removal import predict_removal, row_scores
 
 
 def method(variant: str, task: Task, clock: Clock) -> Answer:

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
-from skprune.containers import n_rows
+from skprune.data.containers import n_rows
 
 
 class RandomPruner(BasePruner):
@@ -78,9 +78,9 @@ class RandomPruner(BasePruner):
         RandomPruner
             self
         """
-        from skprune.datasets import as_source, is_dataset
-        from skprune.datasets.arrays import is_columns
-        from skprune.reading import is_continuous, read_target
+        from skprune.data.arrays import is_columns
+        from skprune.data.sources import as_source, is_dataset
+        from skprune.data.table import is_continuous, read_target
         from skprune.subset.start import group_minima, starting_subset
 
         self._validate_params()

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
-from skprune.memory import says_what_fits
+from skprune.utils.memory import says_what_fits
 
 
 class ScorePruner(BasePruner):
@@ -80,10 +80,10 @@ class ScorePruner(BasePruner):
         ScorePruner
             self
         """
-        from skprune.examine import cold_fit
-        from skprune.models.encoding import HeadEncoder
-        from skprune.prior import difficulty
-        from skprune.reading import read_table
+        from skprune.data.table import read_table
+        from skprune.heads.encoding import HeadEncoder
+        from skprune.heads.examination import cold_fit
+        from skprune.proxies.sampling import difficulty
         from skprune.subset.start import largest_subset
 
         self._validate_params()
@@ -98,6 +98,6 @@ class ScorePruner(BasePruner):
         return self
 
     def _check_features(self, X: Any) -> None:
-        from skprune.reading import check_features
+        from skprune.data.table import check_features
 
         check_features(self, X, self.model)

@@ -310,7 +310,7 @@ def _check_scoring(name: str) -> None:
 def _report_page(pruner: InfluencePruner, head: str, notes: Sequence[str]) -> str:
     """The report as an HTML page, with the curve in it if matplotlib is there."""
     from skprune.cli.demo import new_axes
-    from skprune.display import PruningCurveDisplay
+    from skprune.results.display import PruningCurveDisplay
 
     curve = ""
     try:

@@ -21,9 +21,9 @@ from sklearn.svm import SVC
 from skprune.baselines import RandomPruner
 from skprune.cli.files import InputError, check_writable, replacing
 from skprune.cli.printing import warnings_on_stderr
-from skprune.display import PruningCurveDisplay
-from skprune.models.adapters import DEFAULT_STRENGTH
+from skprune.proxies.linear_spec import DEFAULT_STRENGTH
 from skprune.pruner import InfluencePruner
+from skprune.results.display import PruningCurveDisplay
 
 #: The gap that the demo allows, in nats: some standard errors of the 251 rows it is measured on.
 DEMO_GAP = 0.05

@@ -8,7 +8,7 @@ from skprune.curvature.base import Curvature
 from skprune.curvature.dense import DenseCurvature
 from skprune.curvature.diagonal import DiagonalCurvature
 from skprune.curvature.ekfac import EKFACCurvature
-from skprune.models.head import HeadProblem
+from skprune.heads.problem import HeadProblem
 
 __all__ = ["CURVATURES", "EKFAC_FEATURES", "Curvature", "build_curvature", "choose_curvature"]
 

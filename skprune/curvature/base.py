@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from skprune.models.features import Features
-from skprune.models.head import HeadProblem
+from skprune.heads.features import Features
+from skprune.heads.problem import HeadProblem
 
 #: Eigenvalues below this share of the largest are raised to it: directions in which the data
 #: and the penalty say nothing (collinear columns without penalty, the common shift of a softmax).

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skprune.curvature.base import RELATIVE_DAMPING, Curvature
-from skprune.models.head import HeadProblem
+from skprune.heads.problem import HeadProblem
 
 #: Parts of the triangular factor that are multiplied one by one: 9/16 of the products.
 BANDS = 8

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from skprune.curvature.base import Curvature, damp
-from skprune.models.features import Features
-from skprune.models.head import HeadProblem
+from skprune.heads.features import Features
+from skprune.heads.problem import HeadProblem
 
 
 class DiagonalCurvature(Curvature):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skprune.datasets import RowSource
+from skprune.data.sources import RowSource
 
 #: Rows of a batch that is chosen here, on the CPU and on an accelerator.
 CPU_BATCH, ACCELERATOR_BATCH = 256, 1024

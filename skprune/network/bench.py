@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skprune.gap import Gap
-from skprune.network.curvature.ensemble import CurvatureEnsemble
-from skprune.search import Trial
+from skprune.curvature.layers.ensemble import CurvatureEnsemble
+from skprune.results.gap import Gap
+from skprune.search.sizes import Trial
 from skprune.subset import Rows, Selection, select_rows
 from skprune.subset.start import represented_minima, starting_subset
 
@@ -38,7 +38,7 @@ class NetworkBench:
     unit : float
         Factor from the networks' loss to the reported one.
     groups, minima, solver, prior, seed
-        As in ``skprune.search.Bench``.
+        As in ``skprune.search.sizes.Bench``.
 
     Attributes
     ----------

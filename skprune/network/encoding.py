@@ -11,22 +11,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skprune.cache import ContentCache, digest
-from skprune.content import UnknownContentError
-from skprune.datasets import RowSource
-from skprune.losses import Loss
-from skprune.models.adapters import DEFAULT_STRENGTH, HeadSpec
-from skprune.models.encoding import HeadEncoder
-from skprune.models.features import DenseFeatures, row_chunks, shared_tensor
-from skprune.models.head import HeadFit, HeadProblem, Penalty
-from skprune.network.adapters import Network
+from skprune.data.sources import RowSource
+from skprune.heads.encoding import HeadEncoder
+from skprune.heads.features import DenseFeatures, row_chunks, shared_tensor
+from skprune.heads.problem import HeadFit, HeadProblem, Penalty
+from skprune.losses.head import Loss
+from skprune.losses.network import RowLoss, read_loss
 from skprune.network.batches import for_batches
-from skprune.network.content import module_content
+from skprune.network.fingerprint import module_content
 from skprune.network.layers import DEPENDENT, agree
-from skprune.network.losses import RowLoss, read_loss
 from skprune.network.module import LinearHead, TorchModel, linear_calls
 from skprune.network.parameters import check_finite
-from skprune.store import FeatureStore
+from skprune.network.torch_model import Network
+from skprune.proxies.linear_spec import DEFAULT_STRENGTH, HeadSpec
+from skprune.utils.cache import ContentCache, digest
+from skprune.utils.content import UnknownContentError
+from skprune.utils.store import FeatureStore
 
 #: Features kept in memory, shared by all pruners of this process.
 FEATURES = ContentCache(max_bytes=2**30)

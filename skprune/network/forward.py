@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skprune.network.losses import RowLoss, read_loss
+from skprune.losses.network import RowLoss, read_loss
 from skprune.network.module import TorchModel, find_link, watched
 
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from skprune.devices import check_device
 from skprune.network.batches import is_short_of_memory
 from skprune.network.operations import Untouched, not_compiled, own_precision
-from skprune.threads import ALONE
+from skprune.utils.devices import check_device
+from skprune.utils.threads import ALONE
 
 #: What a last activation makes of the outputs of the linear layer before it.
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {

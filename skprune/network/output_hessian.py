@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skprune.network.losses import RowLoss
+from skprune.losses.network import RowLoss
 
 
 class OutputHessian:

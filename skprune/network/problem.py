@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from skprune.cache import digest
-from skprune.content import UnknownContentError
-from skprune.datasets.source import RowSource
+from skprune.data.source import RowSource
+from skprune.losses.network import RowLoss
 from skprune.network.batches import is_short_of_memory
-from skprune.network.content import module_content
+from skprune.network.fingerprint import module_content
 from skprune.network.forward import Logits, first_not_finite, nbytes
 from skprune.network.jacobian import Linearised, Way, choose_way, no_derivatives
-from skprune.network.losses import RowLoss
 from skprune.network.module import TorchModel, written
 from skprune.network.operations import plain_operations
 from skprune.network.output_hessian import OutputHessian
 from skprune.network.parameters import check_finite, choose_parameters
+from skprune.utils.cache import digest
+from skprune.utils.content import UnknownContentError
 
 #: Inputs are kept on the device between passes up to this many bytes.
 CACHED_BYTES = 1 << 30

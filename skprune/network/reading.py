@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from skprune.copies import find_copies
-from skprune.datasets import RowSource, as_source, is_dataset
-from skprune.datasets.signature import UNKNOWN, Signature, read_signature
-from skprune.network.adapters import is_skorch
+from skprune.data.copies import find_copies
+from skprune.data.signature import UNKNOWN, Signature, read_signature
+from skprune.data.sources import RowSource, as_source, is_dataset
+from skprune.data.table import MANY_VALUES, Table, number_classes, read_weights
 from skprune.network.encoding import SourceRows
-from skprune.reading import MANY_VALUES, Table, number_classes, read_weights
+from skprune.network.torch_model import is_skorch
 
 #: Losses of one class, or one zero or one, a row; their targets may come as floating numbers.
 CLASS_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.BCELoss, nn.BCEWithLogitsLoss)

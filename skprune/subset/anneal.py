@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from skprune.influence import InfluenceOperator
+from skprune.influence.operator import InfluenceOperator
 from skprune.subset.monitor import Monitor
 from skprune.subset.start import Rows
 from skprune.subset.state import Selection, SubsetState

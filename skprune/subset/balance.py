@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skprune.influence import InfluenceOperator
-from skprune.models.features import CHUNK_NUMBERS
+from skprune.heads.features import CHUNK_NUMBERS
+from skprune.influence.operator import InfluenceOperator
 from skprune.subset.monitor import Monitor
 from skprune.subset.start import Rows, stratified_quotas
 from skprune.subset.state import Selection, pair_gains

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, xlogy
 
-from skprune.influence import InfluenceOperator
+from skprune.influence.operator import InfluenceOperator
 from skprune.subset.monitor import Monitor
 from skprune.subset.start import Rows, largest_subset
 

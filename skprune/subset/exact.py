@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.spatial import cKDTree
 
-from skprune.influence import InfluenceOperator
+from skprune.influence.operator import InfluenceOperator
 from skprune.subset.bound import rounding
 from skprune.subset.monitor import Monitor
 from skprune.subset.start import Rows

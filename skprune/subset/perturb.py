@@ -13,7 +13,7 @@ from itertools import count, islice
 
 import numpy as np
 
-from skprune.influence import InfluenceOperator
+from skprune.influence.operator import InfluenceOperator
 from skprune.subset.monitor import Monitor
 from skprune.subset.start import Rows
 from skprune.subset.state import Selection

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from skprune.influence import (
+from skprune.influence.operator import (
     DenseInfluence,
     InfluenceOperator,
     RestrictedInfluence,

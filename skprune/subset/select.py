@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skprune.influence import InfluenceOperator
+from skprune.influence.operator import InfluenceOperator
 from skprune.subset.anneal import anneal
 from skprune.subset.balance import balance
 from skprune.subset.exact import exact

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from skprune.influence import InfluenceOperator
+from skprune.influence.operator import InfluenceOperator
 from skprune.subset.bound import fewest_rows_bound, least_norm_bound, rounding
 from skprune.subset.exact import enumerable
 from skprune.subset.monitor import Callback, Monitor

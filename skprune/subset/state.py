@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skprune.influence import InfluenceOperator
+from skprune.influence.operator import InfluenceOperator
 from skprune.subset.start import Rows
 
 

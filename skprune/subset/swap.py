@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skprune.influence import InfluenceOperator
-from skprune.models.features import CHUNK_NUMBERS
+from skprune.heads.features import CHUNK_NUMBERS
+from skprune.influence.operator import InfluenceOperator
 from skprune.subset.monitor import Monitor
 from skprune.subset.start import Rows
 from skprune.subset.state import Selection, SubsetState, pair_gains, single_gains

@@ -1,0 +1,1 @@
+"""What a pruning will take, before any work."""

@@ -1,0 +1,59 @@
+"""What ``fit`` of a pruner would take, from the rows it is given and a probe of the machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from skprune.cost.model import CostEstimate, ensemble_cost, head_cost
+from skprune.cost.probe import probe_head, probe_layers
+from skprune.data.table import read_table
+from skprune.heads.encoding import HeadEncoder
+from skprune.heads.span import spanned_width
+from skprune.network.module import TorchModel
+from skprune.network.reading import read_rows
+from skprune.network.torch_model import Network, is_network
+from skprune.proxies.rules import names_layers
+from skprune.utils.devices import choose_device
+from skprune.utils.threads import threads
+
+#: Rows that are encoded to learn how many features there will be.
+ENCODED_ROWS = 2000
+
+
+def estimate_cost(pruner: Any, X: Any, y: Any) -> CostEstimate:
+    """Cost of ``fit`` of an ``InfluencePruner``, trainings not counted; it is left as it is."""
+
+    def head(n: int, D: int, K: int) -> CostEstimate:
+        if pruner.curvature != "diagonal":
+            D = spanned_width(n, D)
+        with threads(pruner.n_jobs, n * D):
+            device = choose_device(pruner.device, n * D)
+            return head_cost(n, D, K, 8, fixed=pruner.keep is not None, device=device)
+
+    named = names_layers(pruner)
+    if not is_network(pruner.model):
+        table, spec = read_table(clone(pruner), X, y, None, pruner.model)
+        first = np.unique(table.codes, return_index=True)[1]
+        few = table.take(np.union1d(first, np.arange(min(len(table), ENCODED_ROWS))))
+        encoder = HeadEncoder(spec, table.classes).fit(few.X, few.y, few.weights)
+        return head(len(table), *encoder.problem(few.X, few.y, few.weights).theta_shape)
+    network = Network(pruner.model, pruner.loss, pruner.weight_decay)
+    if network.trains:
+        raise ValueError(
+            "estimate_cost runs a few rows through the network, but this model is trained by "
+            "fit; give a trained module or net."
+        )
+    table = read_rows(X, y, None, network.loss, network.model)
+    about = (table.X.source, table.X.positions, 0)
+    with threads(pruner.n_jobs, len(table) * network.n_parameters):
+        if not named:
+            return probe_head(TorchModel(network.module(*about), pruner.device), table, head)
+        return ensemble_cost(
+            probe_layers(
+                TorchModel(module, pruner.device), table, network, pruner.layers, pruner.curvature
+            )
+            for module in network.modules(*about)
+        )

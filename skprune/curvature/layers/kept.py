@@ -1,0 +1,122 @@
+"""What a curvature has found out of the rows, kept by their content: in memory or on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from skprune.network.problem import NetworkProblem
+from skprune.utils.cache import ContentCache, digest
+from skprune.utils.content import UnknownContentError
+from skprune.utils.exceptions import warn_user
+from skprune.utils.files import UnwritableError, make_folder, remove, write_whole
+from skprune.version import __version__
+
+#: Factors kept in memory, shared by all pruners of this process.
+FACTORS = ContentCache(max_bytes=2**30)
+
+State = dict[str, Any]
+
+
+class FactorCache:
+    """Results of fits, by everything that they depend on.
+
+    On disk a result is one file, which appears under its name only once it is whole, and whose
+    name holds a digest of its content: a file that agrees with its name is right, whoever wrote it.
+
+    Parameters
+    ----------
+    directory : str or path-like, optional
+        Made when something is kept. Default: in memory, for pruners of this process.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str] | None = None) -> None:
+        self.directory = None if directory is None else Path(directory)
+
+    def get(self, problem: NetworkProblem, about: str, fit: Callable[[], State]) -> State:
+        """What ``fit`` finds for the rows of ``problem``; ``about`` tells what is fitted.
+
+        Raises
+        ------
+        ValueError
+            If there is a directory, and rows whose content nobody can tell.
+        """
+        try:
+            content = problem.content()
+        except UnknownContentError as error:
+            if self.directory is not None:
+                raise ValueError(
+                    "cache_dir keeps curvatures by the content of rows, network and loss, which "
+                    f"nobody can know here: {error}. Leave cache_dir=None, or change that: arrays, "
+                    "a TensorDataset or a Hugging Face dataset and torch's losses tell their "
+                    "content, and so do tensors, plain values and code that reaches no open files, "
+                    "locks or the like."
+                ) from error
+            return fit()
+        key = digest(__version__, about, content)
+        if self.directory is None:
+            found: State = FACTORS.get(key, fit, _nbytes)
+            return found
+        return self._from_disk(self.directory, key, problem.theta.device, fit)
+
+    def _from_disk(
+        self, directory: Path, key: str, device: torch.device, fit: Callable[[], State]
+    ) -> State:
+        state: State | None = None
+        try:
+            folder = make_folder(directory, key)
+            for path in sorted(folder.glob("factors-*.pt")):
+                state = _load(path, device)
+                if state is not None:
+                    return state
+                remove(path)
+            state = fit()
+            _write(folder, state)
+        except UnwritableError as error:
+            warn_user(
+                f"{directory} does not take the factors of the curvature ({error}), so that "
+                "another process finds them again; make room there, or give another cache_dir."
+            )
+        return fit() if state is None else state
+
+
+def _write(folder: Path, state: State) -> None:
+    def write(file: BinaryIO) -> str:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # how torch words a disk that is full
+            raise OSError(str(error)) from error
+        return f"{_name(state)}.pt"
+
+    write_whole(folder, write)
+
+
+def _load(path: Path, device: torch.device) -> State | None:
+    """What a file holds; None if it does not agree with its name, in whatever way."""
+    try:
+        state: State = torch.load(path, map_location=device, weights_only=True)
+        return state if path.stem == _name(state) else None
+    except Exception:  # gone meanwhile, or damaged
+        return None
+
+
+def _name(state: State) -> str:
+    return f"factors-{digest(*_leaves(state))}"
+
+
+def _nbytes(state: State) -> int:
+    return sum(leaf.nbytes for leaf in _leaves(state) if isinstance(leaf, Tensor))
+
+
+def _leaves(value: Any) -> list[Any]:
+    """Tensors and plain values in nested lists, tuples and dicts, in order."""
+    if isinstance(value, dict):
+        value = [part for item in value.items() for part in item]
+    if isinstance(value, (list, tuple)):
+        return [leaf for part in value for leaf in _leaves(part)]
+    return [value]

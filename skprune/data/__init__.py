@@ -1,0 +1,1 @@
+"""Rows by position, of anything: arrays, frames, sparse matrices, torch and hub datasets."""

@@ -1,0 +1,83 @@
+"""Rows of anything that torch users hand in: the only place that knows Dataset and DataLoader."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from skprune.data.arrays import ArraySource, ColumnsSource, is_columns
+from skprune.data.hub import HubSource, has_transform, is_hub, label_column, refuse_hub
+from skprune.data.items import LABEL_KEYS
+from skprune.data.mapped import DatasetSource
+from skprune.data.signature import UNKNOWN, Signature
+from skprune.data.source import RowSource, to_device
+from skprune.data.subset import PrunedSubset
+
+__all__ = ["PrunedSubset", "RowSource", "as_source", "is_dataset", "to_device"]
+
+_HUB = ("Dataset", "IterableDataset", "DatasetDict", "IterableDatasetDict")
+
+
+def is_dataset(obj: Any) -> bool:
+    """Whether ``obj`` is a Dataset or DataLoader of torch, or a dataset of Hugging Face's.
+
+    Such an object may carry its targets, so that it needs no y.
+    """
+    return isinstance(obj, (Dataset, DataLoader)) or is_hub(obj, *_HUB)
+
+
+def as_source(X: Any, y: Any = None, takes: Signature = UNKNOWN) -> RowSource:
+    """Rows of anything, by number.
+
+    Parameters
+    ----------
+    X : array-like, mapping or tuple of array-likes, Dataset, DataLoader, or Hugging Face dataset
+        - An array, memory map, list, frame, scipy sparse matrix or tensor of shape (n, ...).
+        - A dict or tuple of such, equally long: several inputs of each row. A tuple that is as long
+          as y, with entries that are not, is a sequence of rows.
+        - A map-style torch Dataset. Its items are (inputs, target), (inputs, ..., target), a dict
+          with a label key, or, with y, bare inputs. More may be in them, and within one another:
+          row numbers, paths, and what is not taken. The target is then known by the values in y or
+          in the dataset's ``.targets`` or ``.labels``. If the last entry of a tuple is another
+          target than y, it is left out if it is one number or has the shape of a row of y.
+        - A DataLoader: its dataset, in the dataset's order, with its ``collate_fn``, workers and
+          pinned memory. Loaders that draw rows more than once or not at all are refused.
+        - A Hugging Face ``datasets.Dataset``. Rows are dicts of its columns of numbers.
+    y : array-like of shape (n,) or (n, L), default=None
+        Targets. They go before those that X carries.
+    takes : Signature, optional
+        What the network takes, for which the rows are: how many inputs, by which names.
+
+    Returns
+    -------
+    source : RowSource
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, y has another number of rows, rows cannot be taken by number, a
+        loader draws other rows than those of its dataset, or, once rows are asked for, it cannot
+        be told which parts of the items are inputs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch.utils.data import DataLoader, TensorDataset
+    >>> dataset = TensorDataset(torch.arange(5.0)[:, None], torch.tensor([0, 1, 0, 1, 1]))
+    >>> source = as_source(DataLoader(dataset, shuffle=True))
+    >>> for inputs, positions in source.batches(3):
+    ...     print(inputs.ravel(), positions)
+    tensor([0., 1., 2.]) [0 1 2]
+    tensor([3., 4.]) [3 4]
+    >>> source.targets()
+    array([0, 1, 0, 1, 1])
+    >>> source.take([0, 4])
+    PrunedSubset(2 of 5 rows of TensorDataset)
+    """
+    if is_dataset(X):
+        refuse_hub(X)
+        if is_hub(X) and not has_transform(X):
+            return HubSource(X, y, label_column(X, LABEL_KEYS), takes)
+        return DatasetSource(X, y, takes)
+    return ColumnsSource(X, y, takes) if is_columns(X, y) else ArraySource(X, y)

@@ -1,0 +1,374 @@
+"""What the caller hands to ``fit``, checked once and put into one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import GroupShuffleSplit
+from sklearn.utils import check_array, check_consistent_length, column_or_1d, get_tags
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from skprune.data.containers import (
+    array_hint,
+    is_missing,
+    natural,
+    plain,
+    refuse_lazy,
+    refuse_text,
+    take_rows,
+)
+from skprune.data.copies import Copies, find_copies, numbered
+from skprune.heads.encoding import FLOATS, IMPUTE, MatrixRows
+from skprune.proxies.linear_spec import HeadSpec, read_model
+from skprune.subset.start import group_minima, stratified_quotas
+from skprune.utils.exceptions import advised
+
+#: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ...
+MANY_VALUES = 30
+#: Largest number that is taken: curvatures multiply squares of columns, and 1e308 is the end.
+LARGEST = 1e50
+#: How numpy says that a value is no number.
+NO_NUMBER = ("could not convert string", "a string or a real number")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Checked rows.
+
+    Attributes
+    ----------
+    X : MatrixRows (n, d), csr_matrix (n, d), or the caller's own object
+        Numbers, unless the model encodes the raw rows itself.
+    y : ndarray (n,)
+    codes : ndarray (n,), int64
+        Class of every row as 0 .. C - 1; zeros for regression.
+    classes : ndarray (C,) or None
+    weights : ndarray (n,), float64
+        In units of ``unit``: the largest is between 1 and 2, so that no sum of them overflows.
+    unit : float or None
+        A power of two, so that no digit changes; None if the caller gave no weights.
+    copies : Copies or None
+        Rows with the same columns; None if no two have.
+    """
+
+    X: Any
+    y: NDArray[Any]
+    codes: NDArray[np.int64]
+    classes: NDArray[Any] | None
+    weights: NDArray[np.float64]
+    unit: float | None = None
+    copies: Copies | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def units(self) -> NDArray[np.int64] | None:
+        """0, 1, 2 ..., equal for rows that are held out together; None if none are."""
+        return None if self.copies is None else numbered(self.copies.units)
+
+    def minima(self, min_per_class: int) -> NDArray[np.int64]:
+        """What every class must keep; numbers have no classes."""
+        return group_minima(self.codes, 0 if self.classes is None else min_per_class)
+
+    def given_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """The caller's own weights of some rows, None if there were none."""
+        return None if self.unit is None else self.weights[rows] * self.unit
+
+    def take(self, indices: NDArray[np.int64]) -> Table:
+        """Some of the rows."""
+        return replace(
+            self,
+            X=take_rows(self.X, indices),
+            y=self.y[indices],
+            codes=self.codes[indices],
+            weights=self.weights[indices],
+            copies=None if self.copies is None else self.copies.take(indices),
+        )
+
+
+def read_table(
+    estimator: BaseEstimator, X: Any, y: Any, sample_weight: Any, model: Any
+) -> tuple[Table, HeadSpec]:
+    """Check the rows and read the model; sets ``n_features_in_`` on the estimator.
+
+    Raises
+    ------
+    ValueError
+        For rows or targets that scikit-learn would refuse, and for columns that are not numbers
+        where the model does not encode them.
+    """
+    y = read_target(y, estimator)
+    task = "regression" if is_continuous(y, model) else "classification"
+    spec = read_model(model, task)
+    missing = get_tags(estimator).input_tags.allow_nan
+    X = _read_features(estimator, X, spec, reset=True, missing=missing)
+    if missing and spec.transformer == "standardise" and _has_missing(X):
+        spec = replace(spec, transformer="impute")
+    check_consistent_length(X, y)
+    if len(y) < 2:
+        raise ValueError(f"Found array with {len(y)} sample(s) while a minimum of 2 is required.")
+    weights, unit = read_weights(sample_weight, X)
+    copies = find_copies(X)
+    if unit is not None and spec.convention != "weight":
+        # The penalty is in the caller's unit. Where it is beyond reckoning the head is 0 anyway.
+        spec = replace(spec, strength=min(spec.strength / unit, LARGEST**2))
+    if spec.task == "regression":
+        y = _read_numbers(y, "y")
+        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights, unit, copies), spec
+    check_classification_targets(y)
+    classes, codes = number_classes(y, weights)
+    return Table(X, y, codes, classes, weights, unit, copies), spec
+
+
+def read_weights(sample_weight: Any, X: Any) -> tuple[NDArray[np.float64], float | None]:
+    """``weights`` and ``unit`` of a ``Table``, for the rows of X.
+
+    Rows that weigh nothing beside the heaviest one, to the last digit of a float, have no weight.
+    """
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if sample_weight is None:
+        return weights, None
+    if not weights.any():
+        raise ValueError("sample_weight is zero for all rows; at least one must be positive.")
+    mantissas, exponents = np.frexp(weights)
+    exponent = int(exponents[mantissas > 0].max()) - 1
+    weights = np.ldexp(weights, -exponent)
+    weights[weights < np.finfo(np.float64).tiny] = 0.0
+    return weights, float(np.ldexp(1.0, exponent))
+
+
+def number_classes(
+    y: NDArray[Any], weights: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The classes, sorted, and the number of that of every row.
+
+    Raises
+    ------
+    ValueError
+        If the rows that have a weight are of one class.
+    """
+    classes, codes = np.unique(y, return_inverse=True)
+    codes = codes.reshape(len(y)).astype(np.int64)
+    present = classes[np.unique(codes[weights > 0])]
+    if len(present) < 2:
+        where = "y" if len(classes) < 2 else "the rows that have a weight"
+        raise ValueError(
+            f"Pruning a classification needs at least 2 classes in {where}; got 1 class: "
+            f"{present[0]}."
+        )
+    return classes, codes
+
+
+def _read_numbers(y: NDArray[Any], name: str) -> NDArray[np.float64]:
+    """The target of a regression."""
+    try:
+        numbers = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
+        _check_magnitude(numbers, name)
+        return numbers
+    except ValueError as error:
+        if "could not convert string" not in str(error):
+            raise
+        raise ValueError(
+            f"The model is a regressor, but {name} holds labels such as {y[0]!s}; use a classifier "
+            "or numbers."
+        ) from error
+
+
+def _check_magnitude(values: NDArray[Any], name: str) -> None:
+    """Refuse numbers whose fourth powers would overflow."""
+    # NaN is left aside.
+    largest = float(np.fmax.reduce(values, axis=None, initial=0.0))
+    largest = max(largest, -float(np.fmin.reduce(values, axis=None, initial=0.0)))
+    if largest > LARGEST:
+        raise ValueError(
+            f"{name} holds numbers as large as {largest:.1e}, more than the {LARGEST:.0e} that can "
+            "be reckoned with; change its unit."
+        )
+
+
+def read_validation(
+    estimator: BaseEstimator, X: Any, y: Any, table: Table, spec: HeadSpec
+) -> Table:
+    """Check held-out rows that the caller brings.
+
+    Raises
+    ------
+    ValueError
+        If they have other columns, or labels that the training rows lack.
+    """
+    if X is None or y is None:
+        raise ValueError("X_val and y_val go together; pass both or neither.")
+    y = read_target(y, estimator)
+    missing = spec.transformer == "impute"
+    X = _read_features(estimator, X, spec, reset=False, missing=missing)
+    check_consistent_length(X, y)
+    weights, copies = np.ones(len(y)), find_copies(X)
+    if table.classes is None:
+        y = _read_numbers(y, "y_val")
+        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights, None, copies)
+    unknown = np.setdiff1d(y, table.classes)
+    if len(unknown):
+        raise ValueError(f"y_val has labels that y lacks: {unknown.tolist()[:10]}.")
+    return Table(X, y, np.searchsorted(table.classes, y), table.classes, weights, None, copies)
+
+
+def hold_out(
+    table: Table, fraction: float, groups: Any, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split rows into (examined, held out), stratified by class, or along whole groups.
+
+    Every class keeps at least one row on the examined side. Without groups, copies of a row are
+    held out together (``skprune.data.copies`` says which are), and the classes keep their shares
+    as well as whole sets of copies allow. A row that two groups have in common is one that new
+    groups will have as well.
+
+    Raises
+    ------
+    ValueError
+        If no row can be held out.
+    """
+    n = len(table)
+    rng = np.random.default_rng([seed, 2])
+    units = np.arange(n) if table.copies is None else table.copies.units
+    if groups is not None:
+        check_consistent_length(table.y, groups)
+        unnamed = sum(is_missing(name) for name in np.asarray(groups))
+        if unnamed:
+            raise ValueError(
+                f"groups holds None or NaN in {unnamed} rows; name the group of every row, or "
+                "give a row that belongs to none a group of its own."
+            )
+        if len(np.unique(groups)) < 2:
+            raise ValueError(
+                "groups has 1 group, and whole groups are held out; pass at least 2, or X_val and "
+                "y_val."
+            )
+        names = np.unique(groups, return_inverse=True)[1]
+        splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed % 2**32)
+        _, test = next(splitter.split(np.zeros(n), table.y, names))
+        out = names[test]
+    else:
+        names = units
+        counts = np.bincount(table.codes)
+        size = max(1, round(fraction * n))
+        quotas = stratified_quotas(table.codes, np.zeros(len(counts), dtype=np.int64), size)
+        quotas = np.minimum(quotas, np.maximum(counts - 1, 0))
+        order = rng.permutation(n)
+        leaders = order[np.sort(np.unique(units[order], return_index=True)[1])]
+        n_copies = np.bincount(units)
+        chosen = []
+        for code, quota in enumerate(quotas):
+            sets = units[leaders[table.codes[leaders] == code]]
+            middle = np.cumsum(n_copies[sets]) - n_copies[sets] / 2
+            chosen.append(sets[middle <= quota])
+        out = np.concatenate(chosen)
+    held = np.isin(names, out)
+    missing = np.setdiff1d(table.codes, table.codes[~held])
+    held &= ~np.isin(names, names[np.isin(table.codes, missing)])
+    if not held.any():
+        raise ValueError(
+            f"No validation rows can be held out of {n} rows with a weight without losing a class; "
+            "pass X_val and y_val."
+        )
+    # The held-out side is shuffled: the jackknife deletes every k-th row.
+    return np.flatnonzero(~held), rng.permutation(np.flatnonzero(held))
+
+
+def read_target(y: Any, estimator: BaseEstimator) -> NDArray[Any]:
+    """The target as a checked one-dimensional array."""
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+        )
+    y = natural(column_or_1d(plain(y), warn=True))
+    if y.dtype.kind in "OUST":
+        missing = sum(is_missing(v) for v in y)
+        if missing:
+            raise ValueError(f"Input y contains NaN or None in {missing} rows; drop them.")
+        return np.asarray(y)
+    if y.dtype.kind in "mM":
+        raise ValueError(f"y holds dates or durations ({y.dtype}); give labels or numbers.")
+    return check_array(y, ensure_2d=False, dtype=None, input_name="y")
+
+
+def check_features(estimator: BaseEstimator, X: Any, model: Any) -> None:
+    """Check that the fitted ``estimator`` could have been fitted to the columns of X."""
+    missing = get_tags(estimator).input_tags.allow_nan
+    spec = read_model(model, "classification")
+    _read_features(estimator, X, spec, reset=False, missing=missing)
+
+
+def is_continuous(y: NDArray[Any], model: Any) -> bool:
+    """Whether the target calls for regression: by its values, or because the model says so."""
+    if y.dtype.kind not in "fiu":
+        return False
+    if type_of_target(y, input_name="y") == "continuous":
+        return True
+    if model is not None:
+        return read_model(model, "classification").task == "regression"
+    values = np.unique(y)
+    codes = y.dtype.kind != "f" and values[0] in (0, 1) and np.ptp(values) == len(values) - 1
+    return len(values) > MANY_VALUES and not codes
+
+
+def _read_features(
+    estimator: BaseEstimator, X: Any, spec: HeadSpec, *, reset: bool, missing: bool
+) -> Any:
+    """Numbers (n, d) in their own precision, or the caller's object that a Pipeline encodes.
+
+    NaN is taken where ``missing`` values are expected and the head is the package's own.
+    """
+    refuse_lazy(X)
+    if spec.transformer is not None and not isinstance(spec.transformer, str):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return X
+    refuse_text(X)
+    finite = "allow-nan" if missing and spec.transformer is not None else True
+    try:
+        with advised(*IMPUTE):
+            X = validate_data(
+                estimator,
+                plain(X),
+                reset=reset,
+                accept_sparse="csr",
+                dtype=FLOATS,
+                ensure_all_finite=finite,
+            )
+        _check_magnitude(X.data if sp.issparse(X) else X, "X")
+        return X if sp.issparse(X) else MatrixRows(X)
+    except (TypeError, ValueError) as error:
+        hint = array_hint(X) if any(words in str(error) for words in NO_NUMBER) else ""
+        if not hint:
+            raise
+        raise type(error)(f"{error}. {hint}") from error
+
+
+def _has_missing(X: Any) -> bool:
+    return bool(np.isnan(X.data if sp.issparse(X) else X.matrix).any())
+
+
+def read_removed(rows: Any, n: int) -> NDArray[np.bool_]:
+    """Rows to remove, given by position or by mask, as a mask of shape (n,)."""
+    rows = np.asarray(rows)
+    if rows.ndim != 1:
+        raise ValueError(f"rows must be one-dimensional, got shape {rows.shape}.")
+    mask = np.zeros(n, dtype=bool)
+    if rows.dtype == bool:
+        if len(rows) != n:
+            raise ValueError(f"the mask has {len(rows)} entries, but {n} rows were fitted.")
+        mask = rows.copy()
+    elif rows.size:
+        if rows.dtype.kind not in "iu":
+            raise ValueError(f"rows must be integers or a mask, got dtype {rows.dtype}.")
+        if rows.min() < -n or rows.max() >= n:
+            raise ValueError(f"rows must be within 0 .. {n - 1}, got {rows.min()} .. {rows.max()}.")
+        mask[rows] = True
+    if mask.all():
+        raise ValueError("removing all rows leaves nothing to fit; leave out fewer.")
+    return mask

@@ -1,0 +1,1 @@
+"""What a subset costs, by level: predicted, refitted, retrained."""

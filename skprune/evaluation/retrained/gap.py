@@ -1,0 +1,309 @@
+"""The gap of whole models retrained on fewer rows, over several seeds, with its interval."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from scipy import stats
+
+from skprune.evaluation.retrained.measures import Floats, Measure, Score
+from skprune.evaluation.retrained.trainers import Trainer
+from skprune.results.gap import Gap, Learned
+from skprune.subset import Rows
+from skprune.subset.start import starting_subset
+from skprune.utils.seeds import child_seeds, seeded
+
+#: Chance that the seeds which are not spent would have changed the answer.
+UNCLEAR = 0.05
+
+
+class RetrainedGap(Gap):
+    """A gap by retraining; its standard error covers seeds and held-out rows.
+
+    Attributes
+    ----------
+    n_seeds : int
+        Pairs of trainings, on all rows and on the kept ones, that it is the mean of.
+    freedom : float
+        Degrees of freedom of the standard error.
+    """
+
+    n_seeds: int
+    freedom: float
+
+    def __new__(
+        cls,
+        value: float,
+        standard_error: float,
+        scoring: str,
+        n_rows: int,
+        n_seeds: int,
+        freedom: float,
+        held_out: bool = True,
+    ) -> RetrainedGap:
+        """Create a gap of ``value``; the other arguments are the attributes."""
+        gap = super().__new__(cls, value, standard_error, "retrained", scoring, n_rows, held_out)
+        self = cast(RetrainedGap, gap)
+        self.n_seeds, self.freedom = n_seeds, freedom
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        args = (self.scoring, self.n_rows, self.n_seeds, self.freedom, self.held_out)
+        return (RetrainedGap, (float(self), self.standard_error, *args))
+
+    def __repr__(self) -> str:
+        seeds = f"{self.n_seeds} seed" + "s" * (self.n_seeds != 1)
+        return f"{super().__repr__()[:-1]}, {seeds})"
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Two-sided confidence interval by Student's t."""
+        if self.standard_error == 0 or not math.isfinite(self.standard_error):
+            return float(self) - self.standard_error, float(self) + self.standard_error
+        half = float(stats.t.ppf(0.5 + confidence / 2, self.freedom)) * self.standard_error
+        return float(self) - half, float(self) + half
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: on how many rows, with which seed, and how long it took."""
+
+    n_rows: int
+    seed: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RetrainedTrial:
+    """One set of kept rows, retrained on.
+
+    Attributes
+    ----------
+    rows : ndarray of int64
+    gap : RetrainedGap
+    seconds : float
+        Training on these rows and measuring, all seeds.
+    failure : str
+        What the model said where it could not be trained on these rows, or could not be scored
+        after it: the gap is then infinite. Else empty.
+    """
+
+    rows: Rows
+    gap: RetrainedGap
+    seconds: float
+    failure: str = ""
+
+    @property
+    def size(self) -> int:
+        """Rows kept."""
+        return len(self.rows)
+
+
+class Retraining:
+    """Retrains a model on all rows and on some of them, and says what the difference is.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    measure : Measure
+    n_seeds : int, default=3
+        Trainings of every set of rows. Two trainings on all rows that agree to the last digit show
+        that the seed has no say; then one training of every set is enough.
+    seed : int, default=0
+        The seeds of the trainings follow from it; the same ones for every set of rows.
+    on_training : callable, optional
+        Called with every ``Training`` when it is done.
+
+    Attributes
+    ----------
+    trainings : list of Training
+        All that were made, in order.
+
+    Notes
+    -----
+    With d_si the difference on held-out row i between the models trained with seed s on all rows
+    and on the kept rows, the gap is the mean of the d_si, and
+
+        SE^2 = var_i(mean_s d_si) / n + V / S,
+
+    where var_i is the variance over the n held-out rows and V the variance over seeds of
+    mean_i d_si. Both hold what rows and seeds do together, so that SE is at most sqrt(2) too wide.
+    For a scorer that is no mean over rows, the first term is the variance of a delete-a-group
+    jackknife of the mean over seeds.
+
+    From a handful of seeds, V would be a guess. It is therefore pooled over all sets of rows that
+    were retrained on so far, and twice the variance of the score of the models trained on all
+    rows. With one seed nothing is known of V, and SE covers the held-out rows alone. The interval
+    has the degrees of freedom of Welch and Satterthwaite.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        measure: Measure,
+        *,
+        n_seeds: int = 3,
+        seed: int = 0,
+        on_training: Callable[[Training], None] | None = None,
+    ) -> None:
+        self.trainer, self.measure, self.n_seeds, self.seed = trainer, measure, n_seeds, seed
+        self.on_training = on_training
+        self.trainings: list[Training] = []
+        self._seeds = child_seeds(seed, n_seeds)
+        self._full: list[Score] = []
+        self._differences: list[Floats] = []  # one mean difference a seed, for every set of rows
+
+    @property
+    def n_trainings(self) -> int:
+        """Trainings made so far."""
+        return len(self.trainings)
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the seed was found to have no say."""
+        return len(self._full) > 1 and _same(self._full[0], self._full[1])
+
+    def full_scores(self) -> list[Score]:
+        """Scores of the model trained on all rows, one a seed; trained at the first call."""
+        everything = np.arange(len(self.trainer))
+        while len(self._full) < self.n_seeds and not self.deterministic:
+            self._full.append(self._train(everything, self._seeds[len(self._full)]))
+        return self._full[:1] if self.deterministic else self._full
+
+    def trial(
+        self, rows: Rows, *, limit: float | None = None, max_trainings: int | None = None
+    ) -> RetrainedTrial:
+        """Retrain on some rows.
+
+        Parameters
+        ----------
+        rows : ndarray of int64
+            Positions of the kept rows.
+        limit : float, optional
+            Largest allowed gap. Given it, seeds are spent only as long as they could change
+            whether the gap plus its standard error is within it.
+        max_trainings : int, optional
+            No more trainings on these rows, but always one.
+
+        Returns
+        -------
+        RetrainedTrial
+        """
+        full = self.full_scores()
+        begin = time.perf_counter()
+        most = len(full) if max_trainings is None else min(len(full), max(1, max_trainings))
+        values: list[float] = []
+        parts: list[Floats] = []
+        for seed, before in zip(self._seeds[:most], full, strict=False):
+            try:
+                after = self._train(rows, seed)
+            except (ValueError, np.linalg.LinAlgError) as error:
+                # All rows were enough: it is for want of rows, and a result.
+                return self._failed(rows, str(error), time.perf_counter() - begin)
+            values.append(before.value - after.value + self.measure.correction(before, after))
+            parts.append(before.parts - after.parts)
+            if limit is not None and self._is_settled(values, parts, limit, most):
+                break
+        gap = self._gap(values, parts)
+        self._differences.append(np.array(values))
+        return RetrainedTrial(rows, gap, time.perf_counter() - begin)
+
+    def _failed(self, rows: Rows, message: str, seconds: float) -> RetrainedTrial:
+        measure = self.measure
+        scored = (measure.scoring, measure.n_rows)
+        gap = RetrainedGap(math.inf, 0.0, *scored, 1, 0.0, measure.held_out)
+        return RetrainedTrial(rows, gap, seconds, message.splitlines()[0])
+
+    def learned(self) -> Learned | None:
+        """What the model trained on all rows has learned; None where no constant is known."""
+        if self.measure.constant is None:
+            return None
+        full, constant = self.full_scores(), self.measure.constant
+        values = [score.value - constant.value for score in full]
+        gap = self._gap(values, [score.parts - constant.parts for score in full])
+        return Learned(float(np.mean([score.value for score in full])), gap)
+
+    def random_trial(self, size: int, groups: Rows, minima: Rows, seed: int) -> RetrainedTrial:
+        """Retrain on a stratified random subset, with the same seeds as on any other.
+
+        Parameters
+        ----------
+        size : int
+        groups, minima : ndarray
+            Classes of the rows and how many of each must stay.
+        seed : int
+            Of the draw.
+        """
+        rng = np.random.default_rng([seed, size, 1])
+        return self.trial(starting_subset(size, groups, minima, rng))
+
+    def seconds_per_training(self, n_rows: int | None = None) -> float:
+        """Mean seconds of the trainings on that many rows, all rows by default; NaN if none."""
+        wanted = len(self.trainer) if n_rows is None else n_rows
+        seconds = [t.seconds for t in self.trainings if t.n_rows == wanted]
+        return float(np.mean(seconds)) if seconds else math.nan
+
+    def _train(self, rows: Rows, seed: int) -> Score:
+        begin = time.perf_counter()
+        fitted = self.trainer.fit(rows, seed)
+        training = Training(len(rows), seed, time.perf_counter() - begin)
+        self.trainings.append(training)
+        if self.on_training is not None:
+            self.on_training(training)
+        with seeded(seed):  # data loaders draw a seed even where nothing is random
+            return self.measure.score(fitted)
+
+    def _gap(self, values: list[float], parts: list[Floats]) -> RetrainedGap:
+        k = len(values)
+        by_rows, row_freedom = self.measure.row_variance(np.mean(parts, axis=0))
+        by_seeds, seed_freedom = self._seed_variance(values)
+        by_seeds /= k
+        variance, freedom = by_rows + by_seeds, float(row_freedom)
+        if variance > 0 and math.isfinite(variance):
+            seed_part = by_seeds**2 / seed_freedom if seed_freedom else 0.0
+            freedom = variance**2 / (by_rows**2 / max(row_freedom, 1) + seed_part)
+        measure = self.measure
+        return RetrainedGap(
+            float(np.mean(values)),
+            math.sqrt(variance),
+            measure.scoring,
+            measure.n_rows,
+            k,
+            freedom,
+            measure.held_out,
+        )
+
+    def _seed_variance(self, values: list[float]) -> tuple[float, int]:
+        """V of the notes, with these differences among those known, and its freedom."""
+        full = math.sqrt(2) * np.array([score.value for score in self.full_scores()])
+        known = [d for d in (full, *self._differences, np.array(values)) if np.isfinite(d).all()]
+        freedom = sum(len(d) - 1 for d in known)
+        if freedom == 0:
+            return 0.0, 0
+        return float(sum(np.sum((d - d.mean()) ** 2) for d in known)) / freedom, freedom
+
+    def _is_settled(
+        self, values: list[float], parts: list[Floats], limit: float, most: int
+    ) -> bool:
+        """Whether the seeds that are left would change nothing, with odds of ``UNCLEAR``.
+
+        After all seeds the mean of the differences will be where it is now, give or take
+        V (1/k - 1/S), and its standard error has V / S in it.
+        """
+        k, now = len(values), float(np.mean(values))
+        by_seeds, freedom = self._seed_variance(values)
+        if not math.isfinite(now):
+            return True
+        by_rows, _ = self.measure.row_variance(np.mean(parts, axis=0))
+        final = math.sqrt(by_rows + by_seeds / most)
+        give = math.sqrt(by_seeds * (1 / k - 1 / most))
+        quantile = float(stats.t.ppf(1 - UNCLEAR / 2, freedom)) if freedom else math.inf
+        return give == 0 or abs(limit - now - final) > quantile * give
+
+
+def _same(one: Score, other: Score) -> bool:
+    return one.value == other.value and np.array_equal(one.parts, other.parts, equal_nan=True)

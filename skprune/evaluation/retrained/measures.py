@@ -1,0 +1,414 @@
+"""What a trained model is worth on the held-out rows, kept in parts that give a standard error."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import is_regressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.linear_model import RidgeClassifier
+from sklearn.metrics import get_scorer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import LabelBinarizer
+from torch import Tensor
+
+from skprune.data.containers import n_rows, plain, take_rows
+from skprune.evaluation.retrained.trainers import Data
+from skprune.heads.encoding import UNKNOWN_CATEGORIES
+from skprune.losses.head import Loss
+from skprune.results.gap import JACKKNIFE_GROUPS, growth
+from skprune.subset import Rows
+from skprune.utils.exceptions import advised
+
+Floats = NDArray[np.float64]
+#: Names of what a scorer may ask an estimator for.
+METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good one model is; more is better.
+
+    Attributes
+    ----------
+    value : float
+    parts : ndarray of shape (k,), float64
+        For the loss: minus the loss of every row. For a scorer: the score without one group of
+        rows, for every group; NaN where there is none.
+    outputs : Tensor of shape (n, K) or None
+        What the model says of the rows, where a gap needs it.
+    """
+
+    value: float
+    parts: Floats
+    outputs: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What corrects a loss on the rows that a linear model is fitted on: see ``growth``.
+
+    Attributes
+    ----------
+    loss : Loss
+        Of its head.
+    overfit : float
+        In the reported unit.
+    """
+
+    loss: Loss
+    overfit: float
+
+    def outputs(self, fitted: Any, X: Any) -> Tensor:
+        """Outputs (n, K) of the fitted model, as its head has them."""
+        if is_regressor(fitted):
+            Z = np.asarray(fitted.predict(X), dtype=np.float64)
+        elif hasattr(fitted, "predict_proba"):
+            P = np.asarray(fitted.predict_proba(X), dtype=np.float64)
+            logs = np.log(np.clip(P, np.finfo(np.float64).eps, 1.0))
+            Z = logs if P.shape[1] > 2 else logs[:, 1] - logs[:, 0]
+        else:
+            Z = np.asarray(fitted.decision_function(X), dtype=np.float64)
+        return torch.from_numpy(Z.reshape(n_rows(X), -1))
+
+
+class Measure(ABC):
+    """A score on held-out rows.
+
+    Attributes
+    ----------
+    scoring : str
+    n_rows : int
+        Rows that models are scored on.
+    held_out : bool
+        Whether no model is trained on them.
+    constant : Score or None
+        Of a constant prediction; None if none is known.
+    """
+
+    scoring: str
+    n_rows: int
+    held_out: bool = True
+    constant: Score | None = None
+
+    @abstractmethod
+    def score(self, fitted: Any) -> Score:
+        """The score of a fitted model."""
+
+    def correction(self, full: Score, pruned: Score) -> float:
+        """What a gap on rows that the models were fitted on is short of."""
+        return 0.0
+
+    @abstractmethod
+    def row_variance(self, parts: Floats) -> tuple[float, int]:
+        """Variance of a score, or a difference of two, over held-out rows, and its freedom.
+
+        It is infinite where there are too few parts to tell.
+        """
+
+
+class LossMeasure(Measure):
+    """Minus the mean loss, weighted.
+
+    Parameters
+    ----------
+    losses : callable
+        ``losses(fitted)`` is the loss of every held-out row, shape (n,).
+    weights : ndarray of shape (n,)
+    units : ndarray of shape (n,), optional
+        Equal for copies of a row, which the variance counts once.
+    """
+
+    scoring = "loss"
+
+    def __init__(
+        self, losses: Callable[[Any], Floats], weights: Floats, units: Rows | None = None
+    ) -> None:
+        self.losses = losses
+        self.weights = weights / weights.sum()
+        self.n_rows = len(weights)
+        self.units = np.arange(self.n_rows) if units is None else units
+        self.seen: Seen | None = None
+        self.X: Any = None
+
+    def score(self, fitted: Any) -> Score:
+        """Minus the mean loss."""
+        with advised(*UNKNOWN_CATEGORIES):
+            parts = -np.asarray(self.losses(fitted), dtype=np.float64)
+        outputs = None if self.seen is None else self.seen.outputs(fitted, self.X)
+        return Score(float(self.weights @ parts), parts, outputs)
+
+    def correction(self, full: Score, pruned: Score) -> float:
+        """By how much the kept rows make a linear model larger, times its overfit."""
+        before, after = full.outputs, pruned.outputs
+        if self.seen is None or before is None or after is None or before.shape != after.shape:
+            return 0.0
+        weights = torch.from_numpy(self.weights)
+        return self.seen.overfit * growth(self.seen.loss, before, after, weights)
+
+    def row_variance(self, parts: Floats) -> tuple[float, int]:
+        """Linearised variance of a weighted mean: s^2 / n for equal weights."""
+        w = np.bincount(self.units, self.weights)
+        largest = float(w @ w)
+        if largest > 1 - 1e-6:
+            return math.inf, 0
+        deviations = self.weights * (parts - self.weights @ parts)
+        spread = float(np.sum(np.bincount(self.units, deviations) ** 2))
+        return spread / (1 - largest), max(1, round(1 / largest) - 1)
+
+
+class ScorerMeasure(Measure):
+    """Any score of a set of rows; its parts are those of a delete-a-group jackknife.
+
+    Parameters
+    ----------
+    scorer : callable
+        ``scorer(fitted)`` gives a function from row positions to the score on these rows.
+    n : int
+        Held-out rows.
+    name : str
+    units : ndarray of shape (n,), optional
+        0, 1, 2 ..., equal for copies of a row, which are left out together.
+    """
+
+    def __init__(
+        self,
+        scorer: Callable[[Any], Callable[[Rows], float]],
+        n: int,
+        name: str,
+        units: Rows | None = None,
+    ) -> None:
+        self.scorer, self.n_rows, self.scoring = scorer, n, name
+        self.units = np.arange(n) if units is None else units
+
+    def score(self, fitted: Any) -> Score:
+        """The score on all held-out rows, and without each group of them."""
+        on = self.scorer(fitted)
+        rows = np.arange(self.n_rows)
+        value = on(rows)
+        groups = min(JACKKNIFE_GROUPS, int(self.units.max()) + 1)
+        parts = np.full(groups, math.nan)
+        for g in range(groups):
+            rest = rows[self.units % groups != g]
+            try:
+                parts[g] = on(rest) if len(rest) else math.nan
+            except ValueError:  # such as a class that has no row left
+                continue
+        return Score(value, parts)
+
+    def row_variance(self, parts: Floats) -> tuple[float, int]:
+        """Jackknife variance."""
+        parts = parts[np.isfinite(parts)]
+        k = len(parts)
+        if k < 2:
+            return math.inf, 0
+        return float(np.sum((parts - parts.mean()) ** 2)) * (k - 1) / k, k - 1
+
+
+def estimator_measure(
+    estimator: Any,
+    scoring: str | Callable[..., float],
+    held_out: Data,
+    train: Data,
+    seen: Seen | None = None,
+) -> Measure:
+    """The measure of fitted scikit-learn estimators.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Not fitted; says what can be asked of it.
+    scoring : str or callable
+        "loss" is cross-entropy in nats, with probabilities kept away from zero by the rounding
+        error of their precision as scikit-learn's ``log_loss`` does, or the squared error in
+        units of the (weighted) variance of ``train.y``.
+    held_out, train : Data
+    seen : Seen, optional
+        If the two are the same, for a linear model.
+
+    Raises
+    ------
+    ValueError
+        If the estimator does not offer what ``scoring`` needs.
+    """
+    y, weights = np.asarray(plain(held_out.y)), row_weights(held_out, n_rows(held_out.y))
+    if scoring != "loss":
+        measure: Measure = scorer_measure(
+            scoring, lambda rows: take_rows(held_out.X, rows), held_out.y, held_out.units
+        )
+    elif is_regressor(estimator):
+        measure = LossMeasure(
+            _squared_errors(held_out, y, total_variance(train)), weights, held_out.units
+        )
+    elif hasattr(estimator, "predict_proba"):
+        measure = LossMeasure(_entropies(held_out, y), weights, held_out.units)
+    elif isinstance(_last_step(estimator), RidgeClassifier):
+        # It fits codes of the classes by least squares, and that is its loss.
+        codes = LabelBinarizer(neg_label=-1).fit(plain(train.y)).transform
+        unit = total_variance(train, codes(plain(train.y)))
+        measure = LossMeasure(_squared_errors(held_out, codes(y), unit), weights, held_out.units)
+    else:
+        raise ValueError(
+            f'scoring="loss" is the cross-entropy of predict_proba, but '
+            f"{type(estimator).__name__} has no predict_proba. Name a scorer "
+            '(scoring="accuracy"), or wrap the estimator in CalibratedClassifierCV.'
+        )
+    measure.held_out = held_out is not train
+    measure.constant = _constant_score(measure, estimator, train)
+    if isinstance(measure, LossMeasure):
+        measure.seen, measure.X = seen, held_out.X
+    return measure
+
+
+def _squared_errors(held_out: Data, y: Floats, unit: float) -> Callable[[Any], Floats]:
+    """Squared errors of every row, of what the model predicts or of its decision values."""
+
+    def errors(fitted: Any) -> Floats:
+        predict = fitted.predict if is_regressor(fitted) else fitted.decision_function
+        error = np.asarray(predict(held_out.X), dtype=np.float64).reshape(len(y), -1)
+        return np.square(error - y.reshape(len(y), -1)).sum(1) / unit
+
+    return errors
+
+
+def _entropies(held_out: Data, y: NDArray[Any]) -> Callable[[Any], Floats]:
+    """Cross-entropy of every row."""
+
+    def entropies(fitted: Any) -> Floats:
+        P = np.asarray(fitted.predict_proba(held_out.X))
+        classes = np.asarray(fitted.classes_)
+        columns = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+        chosen = np.where(classes[columns] == y, P[np.arange(len(y)), columns], 0.0)
+        least = np.finfo(P.dtype).eps
+        return -np.log(np.clip(chosen.astype(np.float64), least, 1.0))
+
+    return entropies
+
+
+def _constant_score(measure: Measure, estimator: Any, train: Data) -> Score | None:
+    """Score of the shares of the classes, or of the mean of the target; None if there is none."""
+    y = np.asarray(plain(train.y))
+    dummy = DummyRegressor() if is_regressor(estimator) else DummyClassifier(strategy="prior")
+    weights = row_weights(train, len(y))
+    dummy.fit(np.zeros((len(y), 1)), y, sample_weight=weights)
+    if isinstance(_last_step(estimator), RidgeClassifier):
+        codes = LabelBinarizer(neg_label=-1).fit_transform(y)
+        mean = np.average(codes, axis=0, weights=weights)
+        dummy.decision_function = lambda X: np.tile(mean, (n_rows(X), 1))
+    try:
+        return measure.score(dummy)
+    except ValueError:  # a scorer that asks for what a constant has not
+        return None
+
+
+def _last_step(estimator: Any) -> Any:
+    return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+
+
+def row_weights(data: Data, n: int) -> Floats:
+    """Weights of the rows, ones by default; the largest is 1, so that no sum overflows."""
+    if data.weights is None:
+        return np.ones(n)
+    given = np.asarray(data.weights, dtype=np.float64)
+    return given / given.max()
+
+
+def total_variance(train: Data, y: Any = None) -> float:
+    """Weighted variance of the training targets, summed over columns; 1 if they are constant."""
+    values = np.asarray(plain(train.y if y is None else y), dtype=np.float64)
+    values = values.reshape(len(values), -1)
+    weights = row_weights(train, len(values))
+    weights = weights / weights.sum()
+    variance = float((weights @ np.square(values - weights @ values)).sum())
+    rounding = 1e-28 * float((weights @ np.square(values)).sum())
+    return variance if variance > rounding else 1.0
+
+
+def scorer_measure(
+    scoring: str | Callable[..., float],
+    take: Callable[[Rows], Any],
+    y: Any,
+    units: Rows | None = None,
+) -> ScorerMeasure:
+    """A scikit-learn scorer of fitted objects that predict.
+
+    Parameters
+    ----------
+    scoring : str or callable
+    take : callable
+        Held-out rows by position, as the fitted object takes them.
+    y : array-like of shape (n,)
+        Their targets.
+    units : ndarray of shape (n,), optional
+        As in ``ScorerMeasure``.
+    """
+    score = scoring if callable(scoring) else get_scorer(scoring)
+    n = n_rows(y)
+    everything = take(np.arange(n))
+
+    def scorer(fitted: Any) -> Callable[[Rows], float]:
+        answers = _Answers(fitted, everything)
+
+        def on(rows: Rows) -> float:
+            X = everything if len(rows) == n else take(rows)
+            try:
+                with answers.about(X, rows), advised(*UNKNOWN_CATEGORIES):
+                    return float(score(fitted, X, take_rows(y, rows)))
+            except (AttributeError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"scoring={scoring!r} cannot score {type(fitted).__name__} ({error}). Name a "
+                    "scorer that fits these targets, or pass a callable scorer(estimator, X, y)."
+                ) from error
+
+        return on
+
+    return ScorerMeasure(scorer, n, scoring if isinstance(scoring, str) else "callable", units)
+
+
+class _Answers:
+    """Lets a fitted object answer once for all rows, however many parts of them are scored.
+
+    The object was trained here and is not used again: its methods are replaced by ones that know
+    the rows in question, and compute as before for any others.
+    """
+
+    def __init__(self, fitted: Any, everything: Any) -> None:
+        self.everything = everything
+        self.X: Any = None
+        self.rows: Rows | None = None
+        for name in METHODS:
+            if hasattr(fitted, name):
+                setattr(fitted, name, self._remember(getattr(fitted, name)))
+
+    @contextmanager
+    def about(self, X: Any, rows: Rows) -> Iterator[None]:
+        """The rows that are asked about, as an object and by position."""
+        self.X, self.rows = X, rows
+        try:
+            yield
+        finally:
+            self.X = None
+
+    def _remember(self, ask: Callable[..., Any]) -> Callable[..., Any]:
+        known: list[Any] = []
+
+        @wraps(ask)  # scikit-learn goes by the names of methods
+        def answer(X: Any, *args: Any, **params: Any) -> Any:
+            if X is not self.X or args or params:
+                return ask(X, *args, **params)
+            if not known:
+                known.append(ask(self.everything))
+            if not isinstance(known[0], np.ndarray):
+                return ask(X)
+            return known[0][self.rows]
+
+        return answer

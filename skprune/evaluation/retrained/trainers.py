@@ -1,0 +1,233 @@
+"""Training a whole model on some of the rows, whatever the model is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
+from torch import nn
+
+from skprune.data.containers import take_rows
+from skprune.data.sources import RowSource, as_source, is_dataset
+from skprune.network.encoding import SourceRows
+from skprune.network.torch_model import call_trainer, fit_skorch, is_skorch
+from skprune.proxies.linear_spec import advised_of_sampler, sampler_in
+from skprune.subset import Rows
+from skprune.utils.seeds import seeded, set_random_states
+
+#: What can be trained, for messages.
+TRAINABLE = (
+    "a scikit-learn estimator, a skorch net, or a callable train(dataset, seed) that returns the "
+    "trained nn.Module"
+)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows that a model is trained on or measured on, as the user has them.
+
+    Parameters
+    ----------
+    X : array-like, frame, sparse matrix, tensor, dict or tuple of these, dataset, or SourceRows
+    y : array-like of shape (n,) or (n, L), or None
+        None for datasets that hold their targets.
+    weights : array-like of shape (n,), optional
+    units : ndarray of shape (n,), optional
+        0, 1, 2 ..., equal for copies of a row.
+    """
+
+    X: Any
+    y: Any = None
+    weights: Any = None
+    units: Rows | None = None
+
+    def source(self) -> tuple[RowSource, Rows]:
+        """The rows as a torch model takes them: a source, and positions in it."""
+        if isinstance(self.X, SourceRows):
+            return self.X.source, self.X.positions
+        source = self.X if isinstance(self.X, RowSource) else as_source(self.X, self.y)
+        return source, np.arange(len(source))
+
+
+class Trainer(ABC):
+    """Trains a fresh model on some rows of its data."""
+
+    def fit(self, rows: Rows, seed: int) -> Any:
+        """Train on the rows at these positions.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,), int64
+        seed : int
+            Equal seeds and rows give equal models, as far as the model's code is deterministic.
+            The global random states of Python, numpy and torch are left as they were.
+
+        Returns
+        -------
+        object
+            The fitted estimator, skorch net or module.
+        """
+        with seeded(seed):
+            return self._fit(rows, seed)
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of rows there are."""
+
+    @abstractmethod
+    def _fit(self, rows: Rows, seed: int) -> Any: ...
+
+
+class EstimatorTrainer(Trainer):
+    """Fits clones of a scikit-learn estimator, on the user's own containers.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Every ``random_state`` in it is set from the seed.
+    data : Data
+        Weights are passed to ``fit``, to that of the last step of a Pipeline, if it takes them.
+
+    Raises
+    ------
+    TypeError
+        If the rows are a dataset.
+    ValueError
+        If there are weights and a sampler, which changes the rows that they are of.
+
+    Attributes
+    ----------
+    weight_name : str or None
+        What ``fit`` calls the weights; None if there are none or it takes none.
+    """
+
+    def __init__(self, estimator: Any, data: Data) -> None:
+        if is_dataset(data.X) or isinstance(data.X, (RowSource, SourceRows)):
+            raise TypeError(
+                f"{type(estimator).__name__} is a scikit-learn estimator and cannot be trained on "
+                "a dataset; give arrays X and y, or retrain with a skorch net or a callable "
+                "train(dataset, seed)."
+            )
+        self.estimator, self.data = estimator, data
+        self.weight_name = None if data.weights is None else _weight_name(estimator)
+        if self.weight_name is not None and sampler_in(estimator):
+            raise ValueError(
+                f"The Pipeline to retrain holds the sampler {sampler_in(estimator)}, and "
+                "sample_weight has no entries for the rows that it makes; leave out the weights, "
+                "or the sampler."
+            )
+
+    def __len__(self) -> int:
+        """Number of rows there are."""
+        return len(self.data.y)
+
+    def _fit(self, rows: Rows, seed: int) -> Any:
+        estimator = clone(self.estimator)
+        set_random_states(estimator, seed)
+        weights = {}
+        if self.weight_name is not None:
+            weights[self.weight_name] = take_rows(self.data.weights, rows)
+        X, y = take_rows(self.data.X, rows), take_rows(self.data.y, rows)
+        with advised_of_sampler(estimator):
+            return estimator.fit(X, y, **weights)
+
+
+class SkorchTrainer(Trainer):
+    """Fits clones of a skorch net.
+
+    Parameters
+    ----------
+    net : skorch net
+        Fitted or not.
+    data : Data
+
+    Raises
+    ------
+    ValueError
+        If the net's module is an instance that the net has trained already: every clone would
+        start from the trained weights.
+    """
+
+    def __init__(self, net: Any, data: Data) -> None:
+        if isinstance(net.module, nn.Module) and getattr(net, "module_", None) is net.module:
+            name = type(net.module).__name__
+            raise ValueError(
+                f"The net was fitted with an instance of {name} as its module, which holds the "
+                "trained weights now, so that a clone would not start afresh. Give the net the "
+                f"class, {type(net).__name__}({name}, ...), and its arguments as module__..."
+            )
+        self.net = net
+        self.source, self.positions = data.source()
+
+    def __len__(self) -> int:
+        """Number of rows there are."""
+        return len(self.positions)
+
+    def _fit(self, rows: Rows, seed: int) -> Any:
+        net = clone(self.net)
+        if "random_state" in net.get_params(deep=False):
+            set_random_states(net, seed)
+        if "classes" in net.get_params(deep=False) and net.classes is None:
+            # From a dataset a net learns no classes, and without them no scorer works.
+            targets = self.source.targets()
+            if targets.ndim == 1:
+                net.set_params(classes=np.unique(targets))
+        return fit_skorch(net, self.source, self.positions[rows])
+
+
+class CallableTrainer(Trainer):
+    """Calls ``train(dataset, seed) -> nn.Module``.
+
+    Parameters
+    ----------
+    train : callable
+        Gets the user's own dataset cut to the rows, or a ``TensorDataset`` of arrays and targets.
+    data : Data
+    """
+
+    def __init__(self, train: Callable[[Any, int], nn.Module], data: Data) -> None:
+        self.train = train
+        self.source, self.positions = data.source()
+
+    def __len__(self) -> int:
+        """Number of rows there are."""
+        return len(self.positions)
+
+    def _fit(self, rows: Rows, seed: int) -> nn.Module:
+        return call_trainer(self.train, self.source, self.positions[rows], seed)
+
+
+def make_trainer(model: Any, data: Data) -> Trainer:
+    """The trainer for a model.
+
+    Raises
+    ------
+    TypeError
+        If the model cannot be trained; a bare module says nothing of how it was.
+    """
+    if isinstance(model, nn.Module):
+        raise TypeError(
+            f"{type(model).__name__} is a trained nn.Module, and nothing says how it was trained, "
+            f"so it cannot be retrained. To retrain, give {TRAINABLE}."
+        )
+    if is_skorch(model):
+        return SkorchTrainer(model, data)
+    if hasattr(model, "fit") and hasattr(model, "get_params") and not isinstance(model, type):
+        return EstimatorTrainer(model, data)
+    if callable(model) and not isinstance(model, type):
+        return CallableTrainer(model, data)
+    raise TypeError(f"Cannot retrain {model!r}. Give {TRAINABLE}.")
+
+
+def _weight_name(estimator: Any) -> str | None:
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        inner = _weight_name(last)
+        return None if inner is None else f"{name}__{inner}"
+    return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None

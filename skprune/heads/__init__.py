@@ -1,0 +1,1 @@
+"""The convex special case: features, objective and optimum of a linear head."""

@@ -1,0 +1,277 @@
+"""From rows of the user's table to the head's features, targets and weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_array
+from sklearn.utils.class_weight import compute_class_weight
+from torch import Tensor
+
+from skprune.data.containers import take_rows
+from skprune.heads.features import DenseFeatures, Features, SparseFeatures, shared_tensor
+from skprune.heads.problem import HeadFit, HeadProblem, Penalty
+from skprune.heads.span import Span
+from skprune.losses.head import Loss, Sigmoid, Softmax, Squared
+from skprune.proxies.linear_spec import HeadSpec
+from skprune.utils.exceptions import advised
+from skprune.utils.seeds import set_random_states
+
+#: Kept as they come; other numbers become float64.
+FLOATS = [np.float64, np.float32, np.float16]
+#: What scikit-learn says of rows that it cannot take, and what to do about them.
+IMPUTE = (
+    "contains NaN",
+    "The head that chooses the rows takes no missing values, even where the estimator that is "
+    "trained on them does. Let its model impute: model=make_pipeline(SimpleImputer("
+    "add_indicator=True), StandardScaler(), LogisticRegression()), or Ridge() for numbers.",
+)
+UNKNOWN_CATEGORIES = (
+    "unknown categor",
+    "Rows that are held out or left out may have categories that no other row has; let the "
+    'encoder take them: OneHotEncoder(handle_unknown="ignore") or "infrequent_if_exist", '
+    'OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1).',
+)
+
+
+class MatrixRows:
+    """Rows of a matrix, named by position: what a table holds, so that taking rows copies none.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (N, d), of a floating dtype
+    positions : ndarray of shape (n,), int64, optional
+        Default: all rows.
+    """
+
+    def __init__(self, matrix: NDArray[Any], positions: NDArray[np.int64] | None = None) -> None:
+        self.matrix, self.positions = matrix, positions
+        n = len(matrix) if positions is None else len(positions)
+        self.shape = (n, matrix.shape[1])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        rows = self.matrix if self.positions is None else self.matrix[self.positions]
+        return np.array(rows, dtype=dtype) if copy else np.asarray(rows, dtype=dtype)
+
+    def take_rows(self, indices: NDArray[np.int64]) -> MatrixRows:
+        """Some of these rows."""
+        positions = indices if self.positions is None else self.positions[indices]
+        return MatrixRows(self.matrix, positions)
+
+    def features(self, **affine: Any) -> DenseFeatures:
+        """The rows as a matrix that multiplies; ``affine`` is what ``DenseFeatures`` takes."""
+        index = None if self.positions is None else torch.from_numpy(self.positions)
+        return DenseFeatures(shared_tensor(self.matrix), index, **affine).held()
+
+
+class HeadEncoder:
+    """Turns rows into ``HeadProblem`` objects that share one feature map.
+
+    Parameters
+    ----------
+    spec : HeadSpec
+    classes : ndarray or None
+        The labels, sorted, for classification.
+    seed : int, default=0
+        Of the steps of the model's Pipeline whose ``random_state`` is None.
+
+    Attributes
+    ----------
+    target_scale : float
+        Regression targets are divided by it (their standard deviation on the fitted rows), so
+        that losses are in units of their variance. 1 for classification.
+    """
+
+    def __init__(self, spec: HeadSpec, classes: NDArray[Any] | None, seed: int = 0) -> None:
+        self.spec, self.classes, self.seed = spec, classes, seed
+        self.target_scale = 1.0
+        self._span: Span | None = None
+        self._transformer: Any = None
+        self._affine: dict[str, Tensor] = {}
+        self._class_weight = np.ones(0 if classes is None else len(classes))
+
+    @property
+    def loss(self) -> Loss:
+        """The loss of a row."""
+        if self.spec.loss == "squared":
+            return Squared()
+        multinomial = self.spec.loss == "softmax" and self.n_classes > 2
+        return Softmax() if multinomial else Sigmoid()
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, 0 for regression."""
+        return 0 if self.classes is None else len(self.classes)
+
+    def fit(
+        self, X: Any, y: NDArray[Any], weights: NDArray[np.float64] | None = None
+    ) -> HeadEncoder:
+        """Learn the feature map, the class weights and the unit of the target."""
+        transformer = self.spec.transformer
+        if transformer == "impute":
+            fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+            scale = StandardScaler(with_mean=not sp.issparse(X))
+            self._transformer = make_pipeline(fill, scale)
+            self._transformer.fit(X, standardscaler__sample_weight=weights)
+        elif transformer == "standardise":
+            if sp.issparse(X):
+                self._transformer = StandardScaler(with_mean=False).fit(X, sample_weight=weights)
+            else:
+                self._affine = column_moments(_matrix_rows(X), weights)
+        elif transformer is not None:
+            self._transformer = clone(transformer)
+            set_random_states(self._transformer, self.seed, unset=True)
+            self._transformer.fit(X, y)
+        if self.classes is None:
+            scale, rounding = float(np.std(y)), 1e-14 * float(np.abs(y).max())
+            self.target_scale = scale if scale > rounding else 1.0
+        elif self.spec.class_weight is not None:
+            by_weight = {"sample_weight": weights} if self.spec.balance_by_weight else {}
+            if self.spec.loss == "sigmoid" and self.n_classes > 2:
+                raise ValueError(
+                    "class_weight of a one-versus-rest classifier weighs a row differently in "
+                    "every output, which a head cannot; use LogisticRegression() or sample_weight."
+                )
+            self._class_weight = compute_class_weight(
+                self.spec.class_weight, classes=self.classes, y=y, **by_weight
+            )
+        return self
+
+    def problem(
+        self,
+        X: Any,
+        y: NDArray[Any],
+        weights: NDArray[np.float64],
+        device: torch.device | str = "cpu",
+    ) -> HeadProblem:
+        """The head's objective on the given rows, on ``device``.
+
+        Parameters
+        ----------
+        X : MatrixRows, array, sparse matrix, or what the model's Pipeline encodes, n rows
+        y : ndarray of shape (n,)
+        weights : ndarray of shape (n,)
+            Sample weights.
+        device : torch.device or str
+            Where all products are made; ``Features.to`` says which rows move there.
+        """
+        device = torch.device(device)
+        features = self._features(X).to(device)
+        if self.classes is not None:
+            codes = np.searchsorted(self.classes, y)
+            weights = weights * self._class_weight[codes]
+            encoded = self._encode_labels(codes)
+        else:
+            encoded = (np.asarray(y, dtype=np.float64) / self.target_scale)[:, None]
+        mask = torch.ones(features.shape[1], 1, dtype=torch.float64)
+        if self.spec.fit_intercept:
+            scaling = self.spec.intercept_scaling
+            mask[-1] = 1.0 / scaling if self.spec.penalise_intercept else 0.0
+        w = torch.from_numpy(np.ascontiguousarray(weights)).to(device)
+        shares = {"total": None, "weight": w, "count": torch.ones_like(w)}[self.spec.convention]
+        penalty = Penalty(self.spec.strength, mask.to(device), shares)
+        targets = torch.from_numpy(encoded).to(device)
+        return self._spanned(HeadProblem(features, targets, w, self.loss, penalty))
+
+    def reduce(
+        self,
+        X: Any,
+        y: NDArray[Any],
+        weights: NDArray[np.float64],
+        device: torch.device | str = "cpu",
+    ) -> HeadEncoder:
+        """From now on make problems in the span of the given rows, where that pays.
+
+        Give all rows that may ever be fitted; rows to measure on need not be among them.
+        """
+        # One row tells how wide the features of all are: they are made for wide tables only.
+        row = np.zeros(1, dtype=np.int64)
+        if Span.pays(self.problem(take_rows(X, row), y[row], weights[row]), len(y)):
+            self._span = Span(self.problem(X, y, weights, device))
+        return self
+
+    def _spanned(self, problem: HeadProblem) -> HeadProblem:
+        return problem if self._span is None else self._span.of(problem)
+
+    def loss_unit(self, problem: HeadProblem) -> float:
+        """Factor from the head's loss to the reported one: nats, or the share of Var(y).
+
+        The variance is that of the weighted rows, so that a row without weight has no say.
+        """
+        if not isinstance(problem.loss, Squared):
+            return 1.0
+        weights = problem.weights / problem.weights.sum()
+        centred = problem.targets - weights @ problem.targets
+        variance = float((weights @ centred.square()).sum())
+        rounding = 1e-28 * float((weights @ problem.targets.square()).sum())
+        return 2.0 / variance if variance > rounding else 2.0
+
+    def predict(self, Z: Tensor) -> NDArray[Any]:
+        """What the head predicts from its outputs Z (n, K): labels, or targets in their unit."""
+        outputs = Z.cpu().numpy()
+        if self.classes is None:
+            return outputs[:, 0] * self.target_scale
+        codes = outputs.argmax(1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
+        return self.classes[codes]
+
+    def predict_proba(self, Z: Tensor) -> NDArray[np.float64]:
+        """Class probabilities (n, C) of a head trained by cross-entropy."""
+        P: NDArray[np.float64] = self.loss.mean(Z).cpu().numpy()
+        if P.shape[1] == 1:
+            return np.hstack([1.0 - P, P])
+        return P / P.sum(1, keepdims=True)
+
+    def notes(self, problem: HeadProblem, fit: HeadFit) -> tuple[tuple[str, str], ...]:
+        """Lines for the report."""
+        if self.spec.transformer != "impute":
+            return ()
+        return (("missing", "the head sees medians and an indicator where values are missing"),)
+
+    def _encode_labels(self, codes: NDArray[np.int64]) -> NDArray[np.float64]:
+        binary = self.n_classes == 2
+        targets = codes[:, None].astype(float) if binary else np.eye(self.n_classes)[codes]
+        return 2.0 * targets - 1.0 if self.spec.loss == "squared" else targets
+
+    def _features(self, X: Any) -> Features:
+        if self._transformer is not None:
+            with advised(*UNKNOWN_CATEGORIES):
+                X = self._transformer.transform(X)
+        intercept = self.spec.fit_intercept
+        if not sp.issparse(X):
+            return _matrix_rows(X).features(ones=intercept, **self._affine)
+        with advised(*IMPUTE):
+            X = check_array(X, accept_sparse="csr", dtype=np.float64, input_name="X")
+        ones = np.ones((X.shape[0], int(intercept)))
+        return SparseFeatures(sp.csr_matrix(sp.hstack([X, ones], format="csr")))
+
+
+def _matrix_rows(X: Any) -> MatrixRows:
+    if isinstance(X, MatrixRows):
+        return X
+    with advised(*IMPUTE):
+        return MatrixRows(check_array(X, dtype=FLOATS, input_name="X"))
+
+
+def column_moments(X: MatrixRows, weights: NDArray[np.float64] | None) -> dict[str, Tensor]:
+    """``mean`` and ``scale`` of the weighted columns (d,), as ``StandardScaler`` has them.
+
+    The scale of a column that is constant to rounding is 1.
+    """
+    w = torch.ones(len(X)) if weights is None else torch.from_numpy(weights)
+    w = w.to(torch.float64)[:, None]
+    total, rounding = float(w.sum()), torch.finfo(torch.float64).eps
+    mean = X.features().adjoint(w)[:, 0] / total
+    variance = X.features(mean=mean).adjoint_squared(w)[:, 0] / total
+    noise = total * rounding * variance + (total * mean * rounding).square()
+    return {"mean": mean, "scale": torch.where(variance <= noise, 1.0, variance.sqrt())}

@@ -1,0 +1,286 @@
+"""A convex head on given features: its objective on any subset of rows, and its optimum.
+
+For a set K of rows the head minimises
+
+    F_K(theta) = sum_{i in K} w_i l_i(theta) + (lam_K / 2) |P theta|^2,
+
+where P leaves the intercept out. Two conventions for lam_K are in use downstream and select
+differently: *total* (``LogisticRegression(C)``, ``Ridge(alpha)``), where lam_K is a constant,
+and *per row* (weight decay, SGD's ``alpha``), where lam_K = lam * sum_{i in K} c_i.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from skprune.heads.features import Features
+from skprune.losses.head import Loss
+
+if TYPE_CHECKING:
+    from skprune.heads.span import Span
+
+Product = Callable[[Tensor], Tensor]
+
+#: Mean gradient norm at which a head counts as fitted.
+GRADIENT_TOLERANCE = 1e-9
+#: Largest change of an output by the last step of a fit that has converged. Where the minimum
+#: is at infinity (separable classes, no penalty) the gradient vanishes as well, but every
+#: Newton step moves the outputs by about 1.
+SETTLED = 0.5
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """The ridge penalty of a head.
+
+    Parameters
+    ----------
+    strength : float
+        lam: of the whole objective (total) or of every row's share c_i (per row).
+    mask : Tensor of shape (D, 1)
+        P's diagonal: 1 where a coefficient is penalised, 0 where not (the intercept).
+    shares : Tensor of shape (n,) or None
+        c_i of the per-row convention; None is the total convention.
+    """
+
+    strength: float
+    mask: Tensor
+    shares: Tensor | None
+
+    def total(self) -> float:
+        """lam_K of the rows at hand."""
+        return self.strength * (1.0 if self.shares is None else float(self.shares.sum()))
+
+
+@dataclass(frozen=True)
+class HeadProblem:
+    """Rows, targets, weights, loss and penalty: everything F_K is made of.
+
+    Parameters
+    ----------
+    features : Features of shape (n, D)
+    targets : Tensor of shape (n, K), float64
+    weights : Tensor of shape (n,), float64
+    loss : Loss
+    penalty : Penalty
+    span : Span or None
+        What theta has its coordinates in, where that is not the features themselves.
+    """
+
+    features: Features
+    targets: Tensor
+    weights: Tensor
+    loss: Loss
+    penalty: Penalty
+    span: Span | None = None
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def theta_shape(self) -> tuple[int, int]:
+        """(D, K)."""
+        return (self.features.shape[1], self.targets.shape[1])
+
+    def zeros(self) -> Tensor:
+        """A starting point."""
+        return self.targets.new_zeros(self.theta_shape)
+
+    def coefficients(self, theta: Tensor) -> Tensor:
+        """``theta`` in terms of the features that were handed in, (n_features, K)."""
+        return theta if self.span is None else self.span.theta(theta)
+
+    def coordinates(self, coefficients: Tensor) -> Tensor:
+        """The theta (D, K) with the outputs of ``coefficients`` (n_features, K) on these rows."""
+        return coefficients if self.span is None else self.span.coordinates(coefficients)
+
+    def subset(self, indices: Tensor) -> HeadProblem:
+        """The same objective on some of the rows."""
+        indices = indices.to(self.targets.device)
+        shares = self.penalty.shares
+        return replace(
+            self,
+            features=self.features.take(indices),
+            targets=self.targets[indices],
+            weights=self.weights[indices],
+            penalty=self.penalty
+            if shares is None
+            else replace(self.penalty, shares=shares[indices]),
+        )
+
+    def value(self, theta: Tensor, Z: Tensor) -> float:
+        """F_K at theta, whose outputs are Z."""
+        data = torch.dot(self.weights, self.loss.value(Z, self.targets))
+        return float(data + 0.5 * self.penalty.total() * (self.penalty.mask * theta).square().sum())
+
+    def gradient(self, theta: Tensor, Z: Tensor) -> Tensor:
+        """dF_K / dtheta, shape (D, K)."""
+        E = self.loss.residual(Z, self.targets) * self.weights[:, None]
+        return self.features.adjoint(E) + self.penalty.total() * self.penalty.mask.square() * theta
+
+    def hessian(self, Z: Tensor, dtype: torch.dtype = torch.float64) -> Product:
+        """The Hessian of F_K at outputs Z as a function that multiplies a (D, K) tensor.
+
+        ``dtype`` is the precision of its products with the features.
+        """
+        P, weights = self.loss.mean(Z).to(dtype), self.weights.to(dtype)
+        ridge = self.penalty.total() * self.penalty.mask.square()
+
+        def middle(part: slice, Z: Tensor) -> Tensor:
+            return self.loss.hessian_product(P[part], Z).mul_(weights[part, None])
+
+        def product(V: Tensor) -> Tensor:
+            return self.features.sandwich(middle, V.to(dtype)).to(V.dtype) + ridge * V
+
+        return product
+
+
+@dataclass(frozen=True)
+class HeadFit:
+    """An optimum and how well it was reached.
+
+    Attributes
+    ----------
+    theta : Tensor of shape (D, K)
+    outputs : Tensor of shape (n, K)
+        Phi @ theta of the rows the head was fitted on.
+    gradient_norm : float
+        |dF_K| / sum of weights at theta.
+    n_iter : int
+        Newton iterations.
+    converged : bool
+        Whether ``gradient_norm`` reached the tolerance, and not on the way to infinity.
+    """
+
+    theta: Tensor
+    outputs: Tensor
+    gradient_norm: float
+    n_iter: int
+    converged: bool
+
+
+def conjugate_gradient(
+    product: Product, rhs: Tensor, precondition: Product, *, rtol: float, max_iter: int = 200
+) -> Tensor:
+    """Solve ``product(x) = rhs`` for a positive semidefinite product, to a relative residual.
+
+    Kept here rather than taken from ``scipy.sparse.linalg.cg``, which has no CUDA tensors.
+    """
+    x = torch.zeros_like(rhs)
+    residual = rhs.clone()
+    z = precondition(residual)
+    direction = z.clone()
+    rho = float((residual * z).sum())
+    target = rtol * float(rhs.norm())
+    for _ in range(max_iter):
+        if float(residual.norm()) <= target:
+            break
+        Hd = product(direction)
+        curvature = float((direction * Hd).sum())
+        if curvature <= 0.0:  # a flat direction: no component of the solution lies there
+            break
+        step = rho / curvature
+        x.add_(direction, alpha=step)
+        residual.sub_(Hd, alpha=step)
+        z = precondition(residual)
+        rho, previous = float((residual * z).sum()), rho
+        direction.mul_(rho / previous).add_(z)
+    return x
+
+
+def solve_hessian(
+    problem: HeadProblem, outputs: Tensor, rhs: Tensor, precondition: Product, *, rtol: float
+) -> Tensor:
+    """H_K^-1 rhs with the exact Hessian at ``outputs``, for a gradient ``rhs`` (D, K).
+
+    Its products are made in the precision of the rows: nobody asks for more digits of a step or of
+    a score than float32 has.
+
+    The solution is sought among directions that the losses feel. In the others (a common shift
+    of all classes) H may vanish and the rounding error of ``rhs`` would be blown up.
+    """
+
+    def projected(V: Tensor) -> Tensor:
+        return problem.loss.project(precondition(V))
+
+    product = problem.hessian(outputs, problem.features.dtype)
+    return conjugate_gradient(product, rhs, projected, rtol=rtol)
+
+
+def newton_step(
+    problem: HeadProblem,
+    theta: Tensor,
+    precondition: Product,
+    *,
+    outputs: Tensor | None = None,
+    rtol: float = 1e-3,
+) -> Tensor:
+    """One Newton step -H_K^-1 dF_K(theta) on the rows of ``problem``, shape (D, K)."""
+    Z = problem.features.forward(theta) if outputs is None else outputs
+    gradient = problem.gradient(theta, Z)
+    return solve_hessian(problem, Z, -gradient, precondition, rtol=rtol)
+
+
+def fit_head(
+    problem: HeadProblem,
+    precondition: Product,
+    *,
+    start: Tensor | None = None,
+    tol: float = GRADIENT_TOLERANCE,
+    max_iter: int = 100,
+) -> HeadFit:
+    """Minimise F_K by truncated Newton steps with an Armijo line search.
+
+    The outputs are linear in theta, so the line search costs no product with the features.
+
+    Parameters
+    ----------
+    problem : HeadProblem
+    precondition : callable
+        Multiplies a (D, K) tensor by an approximate inverse Hessian (a warm refit passes
+        the curvature of all rows).
+    start : Tensor of shape (D, K), optional
+        Default: zeros.
+    tol : float
+        Bound on the gradient norm per unit of weight.
+    max_iter : int
+        Bound on the Newton iterations.
+
+    Returns
+    -------
+    HeadFit
+    """
+    theta = problem.zeros() if start is None else start.clone()
+    scale = float(problem.weights.sum())
+    Z = problem.features.forward(theta)
+    value, gradient = problem.value(theta, Z), problem.gradient(theta, Z)
+    norm = float(gradient.norm()) / scale
+    iteration, moved = 0, 0.0
+    while norm > tol and iteration < max_iter:
+        iteration += 1
+        rtol = min(0.1, math.sqrt(norm))
+        step = solve_hessian(problem, Z, -gradient, precondition, rtol=rtol)
+        slope = float((gradient * step).sum())
+        dZ = problem.features.forward(step)
+        length = 1.0
+        while True:
+            candidate, outputs = theta + length * step, Z + length * dZ
+            new_value = problem.value(candidate, outputs)
+            # The slack is the rounding error of the value, so that the last steps are taken.
+            if new_value <= value + 1e-4 * length * slope + 1e-13 * abs(value):
+                break
+            length *= 0.5
+            if length < 1e-10:
+                return HeadFit(theta, Z, norm, iteration, norm <= tol)
+        if not problem.loss.quadratic:
+            moved = length * float((dZ.abs().amax(1) * (problem.weights > 0)).max())
+        theta, Z, value = candidate, outputs, new_value
+        gradient = problem.gradient(theta, Z)
+        norm = float(gradient.norm()) / scale
+    return HeadFit(theta, Z, norm, iteration, norm <= tol and moved <= SETTLED)

@@ -1,0 +1,1 @@
+"""Losses of rows: value, gradient and curvature in the outputs."""

@@ -1,0 +1,207 @@
+"""What ``InfluencePruner.fit`` does, in order: read, split, search, number rows as the caller."""
+
+from __future__ import annotations
+
+import numbers
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_consistent_length, check_random_state
+
+from skprune.base import resolve_size
+from skprune.data.containers import natural, take_rows
+from skprune.data.copies import numbered
+from skprune.data.sources import is_dataset
+from skprune.data.table import Table, hold_out, read_table, read_validation
+from skprune.evaluation.retrained import Data, Retraining, Seen, make_retraining
+from skprune.heads.encoding import HeadEncoder
+from skprune.network.encoding import NetworkEncoder, SourceRows
+from skprune.network.reading import read_rows, read_validation_rows
+from skprune.network.torch_model import Network, is_network
+from skprune.proxies.base import Outcome, Settings
+from skprune.proxies.known import prune_head_once
+from skprune.proxies.layers import prune_network
+from skprune.proxies.linear_spec import HeadSpec
+from skprune.proxies.rules import check_rows, examines_head, what_is_retrained
+from skprune.proxies.sampling import Prior
+from skprune.search.outcome import class_counts
+from skprune.subset import Rows
+from skprune.utils.cache import check_folder, digest
+from skprune.utils.devices import choose_device
+from skprune.utils.threads import threads
+
+
+def prune(
+    pruner: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, groups: Any
+) -> tuple[Outcome, Table, Rows]:
+    """Decide which rows to keep; the arguments are those of ``InfluencePruner.fit``.
+
+    Returns
+    -------
+    found : Outcome
+        Its rows are numbered as the caller's.
+    table : Table
+        The caller's rows.
+    counted : ndarray of int64
+        Those that have a weight, among which was chosen.
+    """
+    # Refuse an unknown device and an impossible folder before anything is trained.
+    choose_device(pruner.device, 0)
+    check_folder(pruner.cache_dir)
+    begin, y, y_val = time.perf_counter(), natural(y), natural(y_val)
+    head_only = examines_head(pruner)
+    check_rows(pruner.model, X)
+    read = _read_network if is_network(pruner.model) else _read_table
+    whole, validation, subject = read(pruner, X, y, sample_weight, X_val, y_val)
+    check_consistent_length(whole.y, groups)
+    # Rows without weight say nothing of the model: they are neither examined nor kept.
+    counted = np.flatnonzero(whole.weights > 0)
+    table = whole.take(counted) if len(counted) < len(whole) else whole
+    seed, fixed = _seed(pruner.random_state, table), None
+    if pruner.keep is not None:
+        minima = table.minima(pruner.min_per_class)
+        fixed = min(len(table), resolve_size(pruner.keep, len(whole), minima))
+    retrained = what_is_retrained(pruner, subject)
+    # The excess loss on all rows tells the gap of linear models, and of no others.
+    linear = isinstance(subject, HeadSpec) and subject.own and retrained is pruner.model
+    inner, outer = np.arange(len(table)), None
+    if validation is None:
+        groups = None if groups is None else np.asarray(groups)[counted]
+        fraction = pruner.validation_fraction
+        if fixed is not None and retrained is not None and not linear:
+            # What is held out is not kept, and half of what goes is to be chosen.
+            fraction = min(fraction, (1 - fixed / len(table)) / 2)
+        inner, outer = hold_out(table, fraction, groups, seed)
+        validation = table.take(outer)
+        held_out = _data(X, y, whole, counted[outer], retrained)
+    else:
+        held_out = _data(X_val, y_val, validation, np.arange(len(validation)), retrained)
+    retraining = confirm = None
+    if retrained is not None:
+        retrain = partial(
+            make_retraining,
+            retrained,
+            scoring=pruner.scoring,
+            loss=pruner.loss,
+            n_seeds=pruner.n_seeds,
+            seed=seed,
+            device=pruner.device,
+            batch_size=pruner.batch_size,
+        )
+        retraining = retrain(_data(X, y, whole, counted[inner], retrained), held_out)
+        if linear:
+            every = _data(X, y, whole, counted, retrained)
+            confirm = partial(_on_all_rows, retrain, every)
+    settings = Settings(
+        max_gap=pruner.max_gap,
+        keep=pruner.keep,
+        fixed=fixed,
+        scoring=pruner.scoring,
+        curvature=pruner.curvature,
+        solver="swap" if pruner.solver == "auto" else pruner.solver,
+        prior=Prior(pruner.prior, len(whole), counted),
+        refit=head_only and pruner.verify is not None,
+        retraining=retraining,
+        confirm=confirm,
+        retrained=type(retrained).__name__,
+        min_per_class=pruner.min_per_class,
+        inner=inner,
+        outer=outer,
+        seed=seed,
+        device=pruner.device,
+        batch_size=pruner.batch_size,
+        cache_dir=pruner.cache_dir,
+        verbose=pruner.verbose,
+        begin=begin,
+    )
+    # The precision of the arithmetic here is not that of the model around which fit is called.
+    kinds = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    with ExitStack() as stack:
+        for kind in kinds:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(threads(pruner.n_jobs, _numbers(pruner, subject, table)))
+        if isinstance(subject, Network) and not head_only:
+            found = prune_network(settings, table, subject, pruner.layers, validation)
+        else:
+            encoder = _encoder(pruner, subject, table, seed)
+            found = prune_head_once(settings, table, encoder, validation)
+    return _as_the_caller(found, whole, counted), whole, counted
+
+
+def _on_all_rows(retrain: Callable[..., Retraining], every: Data, seen: Seen) -> Retraining:
+    return retrain(every, every, seen=seen)
+
+
+def _as_the_caller(found: Outcome, whole: Table, counted: Rows) -> Outcome:
+    """The same with the caller's numbers of the rows, those without weight among them."""
+    # Where nothing is pruned, rows without weight stay as well.
+    kept = counted[found.kept] if found.report.met else np.arange(len(whole))
+    scores = np.zeros(len(whole))
+    scores[counted] = found.scores
+    report = replace(
+        found.report,
+        notes=found.report.notes + (() if whole.copies is None else (whole.copies.note(),)),
+        n_rows=len(whole),
+        n_kept=len(kept),
+        classes=class_counts(whole, kept),
+    )
+    return replace(found, kept=kept, scores=scores, report=report)
+
+
+def _numbers(pruner: Any, subject: HeadSpec | Network, table: Table) -> int:
+    """Numbers that the rows hold, or meet on their way through a network."""
+    if isinstance(subject, Network):
+        return len(table) * subject.n_parameters
+    return len(table) * int(getattr(pruner, "n_features_in_", 1))
+
+
+def _data(X: Any, y: Any, table: Table, rows: Rows, retrained: Any) -> Data:
+    """Some rows as an estimator takes them; those of a network as positions."""
+    estimator = hasattr(retrained, "fit") and not is_network(retrained)
+    copies = None if table.copies is None else table.copies.take(rows)
+    about = (table.given_weights(rows), None if copies is None else numbered(copies.units))
+    if isinstance(table.X, SourceRows) and not (estimator and not is_dataset(X)):
+        return Data(table.X.take_rows(rows), None, *about)
+    if np.array_equal(rows, np.arange(len(table))):  # all of them: no copy
+        return Data(X, y, *about)
+    return Data(take_rows(X, rows), take_rows(y, rows), *about)
+
+
+def _read_table(
+    pruner: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
+) -> tuple[Table, Table | None, HeadSpec]:
+    table, spec = read_table(pruner, X, y, sample_weight, pruner.model)
+    if X_val is None and y_val is None:
+        return table, None, spec
+    return table, read_validation(pruner, X_val, y_val, table, spec), spec
+
+
+def _read_network(
+    pruner: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
+) -> tuple[Table, Table | None, Network]:
+    network = Network(pruner.model, pruner.loss, pruner.weight_decay)
+    table = read_rows(X, y, sample_weight, network.loss, network.model)
+    if X_val is None and y_val is None:
+        return table, None, network
+    held_out = read_validation_rows(X_val, y_val, table, network.loss, network.model)
+    return table, held_out, network
+
+
+def _encoder(pruner: Any, subject: HeadSpec | Network, table: Table, seed: int) -> HeadEncoder:
+    if isinstance(subject, Network):
+        return NetworkEncoder(subject, pruner.device, pruner.batch_size, seed, pruner.cache_dir)
+    return HeadEncoder(subject, table.classes, seed)
+
+
+def _seed(random_state: Any, table: Table) -> int:
+    if random_state is None:
+        return int(digest(table.codes if table.classes is not None else table.y)[:8], 16)
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31))

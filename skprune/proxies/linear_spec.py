@@ -1,0 +1,264 @@
+"""From what the user hands in as ``model=`` to the head that is examined.
+
+The penalty convention is read off the model: see ``HeadSpec``.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from inspect import signature
+from typing import Any
+
+from sklearn.base import is_classifier, is_regressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    LogisticRegressionCV,
+    Ridge,
+    RidgeClassifier,
+    SGDClassifier,
+    SGDRegressor,
+)
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
+from sklearn.utils.class_weight import compute_class_weight
+
+from skprune.utils.exceptions import advised
+
+#: lam of the package's own heads, per row, on standardised columns.
+DEFAULT_STRENGTH = 1e-3
+
+#: Linear models that are read as heads.
+SMOOTH = (
+    LogisticRegression,
+    Ridge,
+    RidgeClassifier,
+    LinearRegression,
+    SGDClassifier,
+    SGDRegressor,
+)
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """The objective of a linear model, in the package's terms.
+
+    Attributes
+    ----------
+    task : {"classification", "regression"}
+    loss : {"softmax", "sigmoid", "squared"}
+        For two classes "softmax" has one output and is the sigmoid.
+    strength : float
+        lam, with the loss of a row as -log p or half the squared error.
+    convention : {"total", "weight", "count"}
+        "total": sum_K w l + lam/2 |theta|^2. Per row: sum_K (w l + lam c/2 |theta|^2) with c the
+        row's weight ("weight") or 1 ("count", as SGD does).
+    penalise_intercept, intercept_scaling : bool, float
+        Whether the intercept b is penalised, as (b / intercept_scaling)^2 (liblinear).
+    class_weight : None, "balanced" or dict
+    balance_by_weight : bool
+        Whether "balanced" sums sample weights or counts rows.
+    transformer : estimator, "standardise", "impute" or None
+        What turns the rows into features. "impute" fills in medians, adds indicators of what was
+        missing, and standardises.
+    exact : bool
+        Whether fitting the head to some of the rows is all that ``fit`` of the model does with
+        them: no steps before it are fitted as well, no class weights are counted on the rows at
+        hand, and it does not stop before the optimum.
+    own : bool
+        Whether the head is the model's own last step. If not, it stands in for a model that is
+        not linear, in choosing rows.
+    """
+
+    task: str
+    loss: str
+    strength: float
+    convention: str
+    fit_intercept: bool = True
+    penalise_intercept: bool = False
+    intercept_scaling: float = 1.0
+    class_weight: Any = None
+    balance_by_weight: bool = False
+    transformer: Any = None
+    exact: bool = True
+    own: bool = True
+
+
+def read_model(model: Any, task: str) -> HeadSpec:
+    """Read the head off ``model``.
+
+    Of any other classifier or regressor, and of a Pipeline that ends in one, the package's own
+    head is what chooses rows, on what the steps before the last make of them.
+
+    Parameters
+    ----------
+    model : None, str or estimator
+    task : {"classification", "regression"}
+        What the target looks like; decides what None means.
+
+    Raises
+    ------
+    TypeError
+        If the model is no classifier and no regressor.
+    ValueError
+        If it is a classifier and the target continuous.
+    """
+    if model is None:
+        model = "softmax" if task == "classification" else "ridge"
+    if isinstance(model, str):
+        if model not in ("softmax", "ridge"):
+            raise ValueError(
+                f"model={model!r} is not known; use 'softmax', 'ridge', None or an estimator."
+            )
+        own_task, loss = (
+            ("classification", "softmax") if model == "softmax" else ("regression", "squared")
+        )
+        spec = HeadSpec(own_task, loss, DEFAULT_STRENGTH, "weight", transformer="standardise")
+    elif isinstance(model, Pipeline):
+        sampler = sampler_in(model)
+        if sampler is not None:
+            raise ValueError(
+                f"model={type(model).__name__} holds the sampler {sampler}, which trains on rows "
+                "that are not those of the table, so that no row can be examined by it. Leave the "
+                "sampler out of model, and train the whole Pipeline on the kept rows: "
+                "PrunedClassifier(pipeline, pruner), or verify=pipeline to measure with it."
+            )
+        last = model.steps[-1][1]
+        if isinstance(last, Pipeline):  # a Pipeline in a Pipeline
+            flat = [*model.steps[:-1], *last.steps]
+            return read_model(make_pipeline(*(step for _, step in flat)), task)
+        spec = read_model(last, task)
+        if len(model) > 1:
+            encode: Any = model[:-1]
+            if not spec.own:
+                # The model may take NaN; the package's own penalty is for columns of unit spread.
+                fill = SimpleImputer(strategy="median", add_indicator=True)
+                encode = make_pipeline(encode, fill, StandardScaler(with_mean=False))
+            spec = replace(spec, transformer=encode, exact=False)
+    else:
+        spec = _read_linear_model(model) or _stand_in(model)
+    if spec.task == "classification" and task == "regression":
+        raise ValueError(
+            f"model={model!r} is a classifier and y is continuous; use a regressor such as "
+            "Ridge(), or model=None."
+        )
+    return spec
+
+
+def _stand_in(model: Any) -> HeadSpec:
+    """The package's own head, which chooses rows for a model that is not linear."""
+    if isinstance(model, type):
+        raise TypeError(
+            f"model is the class {model.__name__}; pass an instance of it, such as "
+            f"{model.__name__}(), and of a torch nn.Module a trained one."
+        )
+    if hasattr(model, "fit") and (is_classifier(model) or is_regressor(model)):
+        name = "softmax" if is_classifier(model) else "ridge"
+        return replace(read_model(name, "classification"), exact=False, own=False)
+    raise TypeError(
+        "model must be None, 'softmax', 'ridge', a classifier or regressor of scikit-learn's kind, "
+        f"a Pipeline that ends in one, or a torch model; got {model!r}."
+    )
+
+
+def sampler_in(model: Any) -> str | None:
+    """Name of the step of imbalanced-learn's Pipeline ``model`` that makes or drops rows."""
+    steps = model.steps if isinstance(model, Pipeline) else []
+    names = (type(s).__name__ if hasattr(s, "fit_resample") else sampler_in(s) for _, s in steps)
+    return next(filter(None, names), None)
+
+
+@contextmanager
+def advised_of_sampler(model: Any) -> Iterator[None]:
+    """While ``model`` is trained on kept rows: say what to do if a sampler in it cannot."""
+    sampler = sampler_in(model)
+    advice = (
+        f"The sampler {sampler} was given the kept rows alone: let every class keep as many as it "
+        "needs with min_per_class=, and leave out weights, which the rows that it makes have not."
+    )
+    with advised("", advice) if sampler else nullcontext():
+        yield
+
+
+def takes_missing(estimator: Any) -> bool:
+    """Whether an estimator that is trained on the rows takes NaN in them."""
+    if not hasattr(estimator, "__sklearn_tags__"):
+        return False
+    if isinstance(estimator, Pipeline):
+        return takes_missing(estimator.steps[0][1])
+    inner = getattr(estimator, "estimator", None)  # of a search, a calibration ...
+    return bool(get_tags(estimator).input_tags.allow_nan) or takes_missing(inner)
+
+
+def _read_linear_model(model: Any) -> HeadSpec | None:
+    """The head that a linear model is; None for any other model."""
+    if isinstance(model, SMOOTH):
+        model._validate_params()  # C > 0, alpha >= 0, ...: scikit-learn's own messages
+    if _is_rough(model):
+        return None
+    balanced = getattr(model, "class_weight", None) == "balanced"
+    if isinstance(model, LogisticRegression) and not isinstance(model, LogisticRegressionCV):
+        unpenalised = model.penalty is None
+        one_vs_rest = getattr(model, "multi_class", None) == "ovr" or model.solver == "liblinear"
+        return HeadSpec(
+            "classification",
+            "sigmoid" if one_vs_rest else "softmax",
+            0.0 if unpenalised else 1.0 / model.C,
+            "total",
+            fit_intercept=model.fit_intercept,
+            penalise_intercept=model.solver == "liblinear",
+            intercept_scaling=float(model.intercept_scaling),
+            class_weight=model.class_weight,
+            balance_by_weight="sample_weight" in signature(compute_class_weight).parameters,
+            exact=not balanced,
+        )
+    if isinstance(model, SGDClassifier) and model.loss == "log_loss":
+        return HeadSpec(
+            "classification",
+            "sigmoid",
+            0.0 if model.penalty is None else float(model.alpha),
+            "count",
+            fit_intercept=model.fit_intercept,
+            class_weight=model.class_weight,
+            exact=False,
+        )
+    if isinstance(model, SGDRegressor) and model.loss == "squared_error":
+        strength = 0.0 if model.penalty is None else float(model.alpha)
+        return HeadSpec(
+            "regression",
+            "squared",
+            strength,
+            "count",
+            fit_intercept=model.fit_intercept,
+            exact=False,
+        )
+    if isinstance(model, (Ridge, RidgeClassifier, LinearRegression)):
+        alpha = getattr(model, "alpha", 0.0)
+        if not isinstance(alpha, numbers.Real):
+            name = type(model).__name__
+            raise ValueError(f"{name}(alpha=...) must be one number, got {alpha!r}.")
+        is_classes = isinstance(model, RidgeClassifier)
+        return HeadSpec(
+            "classification" if is_classes else "regression",
+            "squared",
+            float(alpha),
+            "total",
+            fit_intercept=model.fit_intercept,
+            class_weight=model.class_weight if is_classes else None,
+            exact=not balanced,
+        )
+    return None
+
+
+def _is_rough(model: Any) -> bool:
+    """Whether the optimum has no Hessian: an l1 penalty, or coefficients that are held positive."""
+    penalty, l1_ratio = getattr(model, "penalty", None), getattr(model, "l1_ratio", None)
+    rough = penalty == "l1" or (penalty == "elasticnet" and l1_ratio != 0)
+    # From scikit-learn 1.8 on LogisticRegression is told by l1_ratio alone.
+    rough = rough or (isinstance(model, LogisticRegression) and l1_ratio not in (None, 0, 0.0))
+    return bool(rough or getattr(model, "positive", False))

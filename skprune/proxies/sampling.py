@@ -1,0 +1,74 @@
+"""Odds of the rows to be in the subset that a search starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skprune.heads.problem import HeadFit, HeadProblem
+from skprune.subset import Rows
+
+
+class Prior:
+    """The parameter ``prior`` of a pruner of ``n`` rows, checked, for those that are ``counted``.
+
+    Raises
+    ------
+    ValueError
+        If it is not one finite, non-negative number a row, positive somewhere.
+    """
+
+    def __init__(self, given: Any, n: int, counted: Rows) -> None:
+        self.name = given if isinstance(given, str) else None
+        self.odds: NDArray[np.float64] | None = None
+        if given is None or self.name:
+            return
+        try:
+            self.odds = np.asarray(given, dtype=np.float64)
+        except ValueError as error:
+            raise ValueError(f'prior must be None, "loss", "el2n" or numbers: {error}.') from error
+        if self.odds.shape != (n,):
+            raise ValueError(f"prior has shape {self.odds.shape}, but X has {n} rows.")
+        if not np.all(np.isfinite(self.odds)) or np.any(self.odds < 0) or not self.odds.sum() > 0:
+            raise ValueError("prior must be finite and non-negative, and positive somewhere.")
+        self.odds = self.odds[counted]
+
+    def of(
+        self, rows: Rows, difficulty_by: Callable[[str], NDArray[np.float64]]
+    ) -> NDArray[np.float64] | None:
+        """Odds of these rows of the table; None is uniform.
+
+        Parameters
+        ----------
+        rows : ndarray of int64
+        difficulty_by : callable
+            Their difficulty, (len(rows),), by the score of that name.
+        """
+        if self.odds is not None:
+            return np.asarray(self.odds[rows])
+        if self.name is None:
+            return None
+        hardness = difficulty_by(self.name)
+        return np.sqrt(hardness) if self.name == "loss" else hardness
+
+    def in_words(self) -> str:
+        """Which start is in force, and what that means for other models."""
+        if self.odds is None and self.name is None:
+            return "uniform within classes"
+        name = f'"{self.name}"' if self.name else "given"
+        return f"prior {name}: for this model alone, others may do worse than random"
+
+
+def difficulty(score: str, problem: HeadProblem, fit: HeadFit) -> NDArray[np.float64]:
+    """How hard every row is for the fitted head, shape (n,).
+
+    "loss" is its loss, "el2n" the norm of its error vector p - y.
+    """
+    if score == "loss":
+        values = problem.loss.value(fit.outputs, problem.targets)
+    else:
+        values = problem.loss.residual(fit.outputs, problem.targets).norm(dim=1)
+    return values.cpu().numpy()

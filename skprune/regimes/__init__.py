@@ -1,1 +1,0 @@
-"""How a subset is found, once the rows are read: for a convex head, and for a whole network."""

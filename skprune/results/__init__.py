@@ -1,0 +1,1 @@
+"""What was found, as values that know nothing of how: gap, report, picture."""

@@ -1,0 +1,243 @@
+"""The gap: what a smaller training set costs.
+
+gap = score(full) - score(pruned), so that positive is worse. The level says how it was found:
+"predicted" by one Newton step on the kept rows, "refit" by fitting the head on them, or
+"retrained" by training the whole model on them (``skprune.evaluation.retrained``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skprune.evaluation.scorers import Scorer
+from skprune.heads.problem import HeadProblem
+from skprune.losses.head import Loss
+
+#: Groups of the delete-a-group jackknife for scores that are no means over rows.
+JACKKNIFE_GROUPS = 20
+
+
+class Gap(float):
+    """A number that says where it comes from.
+
+    Attributes
+    ----------
+    standard_error : float
+        Of the mean over the held-out rows, in the unit of the gap.
+    level : {"predicted", "refit", "retrained"}
+        How the pruned head, or model, was found.
+    scoring : str
+        What was scored: "loss" is in nats (classification) or shares of Var(y).
+    n_rows : int
+        Rows that it was measured on.
+    held_out : bool
+        Whether these rows took part in nothing. If not, they are all rows that the model on all
+        rows was fitted on: see ``skprune.search.sizes.carry_over``.
+    """
+
+    standard_error: float
+    level: str
+    scoring: str
+    n_rows: int
+    held_out: bool
+
+    def __new__(
+        cls,
+        value: float,
+        standard_error: float,
+        level: str,
+        scoring: str,
+        n_rows: int,
+        held_out: bool = True,
+    ) -> Gap:
+        """Create a gap of ``value``; the other arguments are the attributes."""
+        self = super().__new__(cls, value)
+        self.standard_error, self.level = standard_error, level
+        self.scoring, self.n_rows, self.held_out = scoring, n_rows, held_out
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        args = (float(self), self.standard_error, self.level, self.scoring)
+        return (Gap, (*args, self.n_rows, self.held_out))
+
+    def __repr__(self) -> str:
+        return (
+            f"Gap({float(self):+.4g} +- {self.standard_error:.2g}, {self.level}, {self.scoring}, "
+            f"{self.measured_on})"
+        )
+
+    @property
+    def measured_on(self) -> str:
+        """The rows that it was measured on, in words."""
+        return f"{self.n_rows:,} held-out rows" if self.held_out else f"all {self.n_rows:,} rows"
+
+    def within(self, max_gap: float) -> bool:
+        """Whether the gap plus one standard error is allowed (False for a NaN)."""
+        return float(self) + self.standard_error <= max_gap
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the model on all rows has learned: a budget that is larger means nothing.
+
+    Attributes
+    ----------
+    score : float
+        Of the model on all rows; minus the loss, or what the scorer says.
+    gap : Gap
+        Of a constant prediction (the shares of the classes, or the mean of the target): the score
+        of the model on all rows minus that of the constant.
+    """
+
+    score: float
+    gap: Gap
+
+    def covers(self, max_gap: float) -> bool:
+        """Whether a budget is smaller than all that could be lost."""
+        return float(self.gap) > max_gap
+
+
+def growth(loss: Loss, Z_full: Tensor, Z_pruned: Tensor, weights: Tensor) -> float:
+    """By what share a model's outputs are larger, along those of the model on all rows.
+
+    A model that is fitted to n rows is larger than the best one by its overfit: the gradient of
+    the population's loss along its own parameters is tr(H^-1 J) / n, with J the second moment of
+    the rows' gradients. On the rows themselves that gradient is zero. So a subset that shrinks the
+    model (a total penalty weighs more on fewer rows) loses less than is seen in the rows, and one
+    that makes it larger loses more, by this share of ``HeldOut.overfit`` = tr(H^-1 J) / n.
+
+    Parameters
+    ----------
+    loss : Loss
+        Whose Hessian is the metric.
+    Z_full, Z_pruned : Tensor of shape (n, K)
+    weights : Tensor of shape (n,)
+    """
+
+    def centred(Z: Tensor) -> Tensor:  # the intercept is no part of the size
+        return Z - (weights @ Z) / weights.sum()
+
+    z, change = centred(Z_full), centred(Z_pruned - Z_full)
+    Hz = loss.hessian_product(loss.mean(Z_full), z) * weights[:, None]
+    size = float((Hz * z).sum())
+    return float((Hz * change).sum()) / size if size > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows to measure on.
+
+    Parameters
+    ----------
+    problem : HeadProblem
+        The rows, encoded as the training rows are.
+    unit : float
+        Factor from the head's loss to the reported one.
+    scoring : str
+        Name of what is scored.
+    scorer : callable or None
+        None is the loss.
+    units : ndarray of shape (n,), int64, optional
+        0, 1, 2 ..., equal for copies of a row, which a standard error counts once.
+    overfit : float, optional
+        Of rows on which the head itself is fitted: see ``growth``, in the reported unit. None: the
+        rows took part in nothing.
+    """
+
+    problem: HeadProblem
+    unit: float
+    scoring: str
+    scorer: Scorer | None
+    units: NDArray[np.int64] | None = None
+    overfit: float | None = None
+
+    def outputs(self, theta: Tensor) -> Tensor:
+        """Phi @ theta on the held-out rows."""
+        return self.problem.features.forward(theta)
+
+    def losses(self, Z: Tensor) -> Tensor:
+        """Reported loss of every held-out row, shape (n,)."""
+        return self.unit * self.problem.loss.value(Z, self.problem.targets)
+
+    def gap(self, full: Tensor, pruned: Tensor, level: str) -> Gap:
+        """Gap between two heads (D, K), with the standard error of the paired difference."""
+        return self._gap(self.outputs(full), self.outputs(pruned), level)
+
+    def learned(self, theta: Tensor, problem: HeadProblem) -> Learned:
+        """What the head ``theta`` knows beyond the mean of the targets it was fitted to.
+
+        Parameters
+        ----------
+        theta : Tensor of shape (D, K)
+        problem : HeadProblem
+            The rows that it was fitted on.
+        """
+        Z = self.outputs(theta)
+        mean = (problem.weights @ problem.targets) / problem.weights.sum()
+        gap = self._gap(Z, problem.loss.link(mean).expand_as(Z), "refit")
+        if self.scorer is None:
+            weights = self.problem.weights
+            return Learned(-float(weights @ self.losses(Z)) / float(weights.sum()), gap)
+        return Learned(self.scorer(Z, np.arange(len(Z))), gap)
+
+    def _gap(self, Z_full: Tensor, Z_pruned: Tensor, level: str) -> Gap:
+        if self.scorer is None:
+            value, error = self._paired_loss(Z_full, Z_pruned)
+            if self.overfit is not None:
+                problem = self.problem
+                value += self.overfit * growth(problem.loss, Z_full, Z_pruned, problem.weights)
+        else:
+            value, error = self._jackknife(self.scorer, Z_full, Z_pruned)
+        held_out = self.overfit is None
+        return Gap(value, error, level, self.scoring, len(self.problem), held_out)
+
+    def gradient(self, theta: Tensor) -> Tensor:
+        """Gradient (D, K) of the mean reported loss at theta."""
+        problem = self.problem
+        E = problem.loss.residual(self.outputs(theta), problem.targets) * problem.weights[:, None]
+        return problem.features.adjoint(E) * (self.unit / float(problem.weights.sum()))
+
+    def _paired_loss(self, Z_full: Tensor, Z_pruned: Tensor) -> tuple[float, float]:
+        weights = self.problem.weights
+        total = float(weights.sum())
+        difference = self.losses(Z_pruned) - self.losses(Z_full)
+        mean = float(weights @ difference) / total
+        parts = weights * (difference - mean)
+        if self.units is not None:
+            units = torch.from_numpy(self.units).to(weights.device)
+            weights, parts = (v.new_zeros(len(v)).index_add_(0, units, v) for v in (weights, parts))
+        largest = float(weights.square().sum()) / total**2  # 1 / n for equal weights
+        if largest > 1 - 1e-6:
+            return mean, math.inf
+        error = float(parts.norm()) / total
+        return mean, error / math.sqrt(1 - largest)
+
+    def _jackknife(self, scorer: Scorer, Z_full: Tensor, Z_pruned: Tensor) -> tuple[float, float]:
+        def difference(rows: NDArray[np.int64]) -> float:
+            index = torch.from_numpy(rows).to(Z_full.device)
+            return scorer(Z_full[index], rows) - scorer(Z_pruned[index], rows)
+
+        rows = np.arange(len(Z_full))
+        value = difference(rows)
+        units = rows if self.units is None else self.units
+        groups = min(JACKKNIFE_GROUPS, int(units.max()) + 1)
+        replicates = []
+        for g in range(groups):
+            rest = rows[units % groups != g]
+            try:
+                replicate = difference(rest) if len(rest) else math.nan
+            except ValueError:  # such as a class that has no row left
+                continue
+            if math.isfinite(replicate):
+                replicates.append(replicate)
+        if len(replicates) < 2:
+            return value, math.inf
+        spread = np.sum((np.array(replicates) - np.mean(replicates)) ** 2)
+        return value, math.sqrt((len(replicates) - 1) / len(replicates) * spread)

@@ -1,0 +1,202 @@
+"""The result of pruning, as an object that prints."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from skprune.results.gap import Gap, Learned
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """Rows of one class before and after."""
+
+    label: Any
+    rows: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class PruningReport:
+    """What was asked, what was found and what it cost.
+
+    Attributes
+    ----------
+    status : str
+        The outcome in words.
+    met : bool
+        Whether a budget ``max_gap`` was met; True for a fixed size.
+    n_rows, n_kept : int
+    classes : tuple of ClassCount
+        Empty for regression.
+    predicted, refit, retrained : Gap or None
+        Gap of the kept rows by a Newton step, by refitting the head, and by retraining the model.
+    random : Gap or None
+        That of a stratified random subset of the same size, by the last of these that was done.
+    trial : Gap or None
+        The gap by which the size was chosen, without the held-out rows; None if it is the above.
+    learned : Learned or None
+        Scores of the model on all rows and of a constant prediction.
+    refused : str
+        Why fewer rows were not allowed, in words; empty if none were tried.
+    max_gap : float or None
+        The budget; None if the size was fixed.
+    prior : str
+        Which rows the search started from.
+    model : str
+        Head, parameters and curvature.
+    gradient_norm : float
+        Mean gradient norm of the head on all rows: how well "optimum" is meant.
+    selection_seconds : float
+        All of ``fit``: examining, searching, measuring.
+    full_fit_seconds, pruned_fit_seconds : float or None
+        Trainings or cold fits of this model on the ``full_fit_rows`` rows of the trial and on the
+        ``pruned_fit_rows`` it keeps.
+    full_fit_rows, pruned_fit_rows : int
+    notes : tuple of (str, str)
+        Further lines, (name, value).
+    doubts : tuple of str
+        Why numbers of this report may not be believed; ``fit`` warns of each.
+    """
+
+    status: str
+    met: bool
+    n_rows: int
+    n_kept: int
+    classes: tuple[ClassCount, ...]
+    predicted: Gap | None
+    refit: Gap | None
+    retrained: Gap | None
+    random: Gap | None
+    trial: Gap | None
+    learned: Learned | None
+    refused: str
+    max_gap: float | None
+    prior: str
+    model: str
+    gradient_norm: float
+    selection_seconds: float
+    full_fit_seconds: float | None
+    pruned_fit_seconds: float | None
+    full_fit_rows: int
+    pruned_fit_rows: int
+    notes: tuple[tuple[str, str], ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def beaten_by_random(self) -> bool:
+        """Whether the model retrained on random rows loses less, by more than a standard error."""
+        if self.retrained is None or self.random is None:
+            return False
+        return float(self.retrained) - float(self.random) > self.retrained.standard_error
+
+    @property
+    def saved_seconds(self) -> float | None:
+        """Seconds that one retraining of this model saves."""
+        if self.pruned_fit_seconds is None or self.full_fit_seconds is None:
+            return None
+        return self.full_fit_seconds - self.pruned_fit_seconds
+
+    @property
+    def retrainings_to_pay(self) -> float | None:
+        """Retrainings of this model after which the selection has paid for itself."""
+        saved = self.saved_seconds
+        if saved is None or saved <= 0:
+            return None
+        return self.selection_seconds / saved
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """(name, value) of every line of the report."""
+        yield "status", self.status
+        share = self.n_kept / self.n_rows
+        yield "rows", f"{self.n_rows:,} in, {self.n_kept:,} kept ({share:.1%})"
+        if self.max_gap is not None:
+            yield "allowed gap", f"{self.max_gap:g}"
+        for name, gap in (
+            ("gap, predicted", self.predicted),
+            ("gap, refit", self.refit),
+            ("gap, retrained", self.retrained),
+            ("random", self.random),
+        ):
+            if gap is not None:
+                yield name if "," in name else f"random, {gap.level}", _show(gap)
+        if self.trial is not None:
+            yield "gap, in the search", _show(self.trial)
+        if self.refused:
+            yield "fewer rows", self.refused
+        if self.learned is not None:
+            yield "scores", _scores(self.learned)
+        yield "start", self.prior
+        yield "model", f"{self.model}; gradient norm {self.gradient_norm:.1e}"
+        yield from self.notes
+        for doubt in self.doubts:
+            yield "doubt", doubt
+        yield "selection", f"{self.selection_seconds:.2f} s, all of fit"
+        if self.full_fit_seconds is not None:
+            fits = f"{self.full_fit_seconds:.3f} s on {self.full_fit_rows:,} rows"
+            if self.pruned_fit_seconds is not None:
+                fits += f", {self.pruned_fit_seconds:.3f} s on the {self.pruned_fit_rows:,} kept"
+            yield "one training", fits
+        yield "net saving", self._saving()
+
+    def _saving(self) -> str:
+        if self.n_kept == self.n_rows:
+            return "none: no row was removed"
+        if self.saved_seconds is None:
+            return "not measured: nothing was trained on the kept rows"
+        if self.retrainings_to_pay is None:
+            return "none for this model: training it on the kept rows takes as long"
+        return (
+            f"{self.saved_seconds:.3f} s a training of this model; the selection has paid for "
+            f"itself after {self.retrainings_to_pay:.1f} trainings"
+        )
+
+    def __str__(self) -> str:
+        lines = ["Pruning report"]
+        lines += [f"  {name:<18} {value}" for name, value in self.lines()]
+        if self.classes:
+            width = max(5, *(len(str(c.label)) for c in self.classes))
+            lines.append(f"  {'class':<{width}} {'rows':>9} {'kept':>9} {'share':>7}")
+            lines += [
+                f"  {c.label!s:<{width}} {c.rows:>9,} {c.kept:>9,} {c.kept / c.rows:>7.1%}"
+                for c in self.classes
+            ]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for name, value in self.lines()
+        )
+        table = f"<table><caption>Pruning report</caption>{rows}</table>"
+        if not self.classes:
+            return table
+        rows = "".join(
+            f"<tr><td>{html.escape(str(c.label))}</td><td>{c.rows:,}</td><td>{c.kept:,}</td>"
+            f"<td>{c.kept / c.rows:.1%}</td></tr>"
+            for c in self.classes
+        )
+        head = "<tr><th>class</th><th>rows</th><th>kept</th><th>share</th></tr>"
+        return f"{table}<table>{head}{rows}</table>"
+
+
+def _show(gap: Gap) -> str:
+    value = f"{float(gap):+.4f} +- {gap.standard_error:.4f} {gap.scoring}"
+    return f"{value} ({gap.measured_on})"
+
+
+def _scores(learned: Learned) -> str:
+    """What all rows and a constant prediction score; losses as losses."""
+    gap = learned.gap
+    sign = -1.0 if gap.scoring == "loss" else 1.0
+    full, constant = sign * learned.score, sign * (learned.score - float(gap))
+    return (
+        f"{gap.scoring} {full:.4g} with all rows, {constant:.4g} by a constant prediction "
+        f"({gap.measured_on})"
+    )

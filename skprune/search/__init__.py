@@ -1,0 +1,1 @@
+"""The smallest size whose gap is allowed."""

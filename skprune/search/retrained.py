@@ -1,0 +1,145 @@
+"""The search by retraining: subsets are chosen by influence, and measured by training anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from skprune.evaluation.retrained import RetrainedTrial, Retraining, smallest_retrained
+from skprune.proxies.base import Settings
+from skprune.results.gap import Gap, Learned
+from skprune.search.sizes import Trial, Trials, smallest_size
+from skprune.subset import Rows, Selection
+
+
+class Retrained:
+    """Subsets as a bench chooses them, measured by retraining a model on them.
+
+    Parameters
+    ----------
+    bench : Trials
+    retraining : Retraining
+        Its rows are those of the bench.
+    """
+
+    def __init__(self, bench: Trials, retraining: Retraining) -> None:
+        self.bench, self.retraining = bench, retraining
+        self.groups, self.minima = bench.groups, bench.minima
+
+    def __len__(self) -> int:
+        return len(self.bench)
+
+    def select(self, size: int, warm: Rows | None) -> Selection:
+        """The bench's choice."""
+        return self.bench.select(size, warm)
+
+    def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
+        """The bench's choice, measured by retraining; random rows are not."""
+        trial = self.bench.trial(size, warm, with_random=False)
+        return _with_retrained(trial, self.retraining.trial(trial.selection.indices))
+
+    def random_gap(self, size: int) -> Gap:
+        """The retrained gap of a stratified random subset."""
+        seed = self.retraining.seed
+        return self.retraining.random_trial(size, self.groups, self.minima, seed).gap
+
+    def learned(self) -> Learned | None:
+        """What the model has learned from all rows."""
+        return self.retraining.learned()
+
+
+def judged(bench: Trials, retraining: Retraining | None) -> Trials:
+    """The bench itself, or its choices measured by retraining."""
+    return bench if retraining is None else Retrained(bench, retraining)
+
+
+def _with_retrained(trial: Trial, measured: RetrainedTrial) -> Trial:
+    return replace(
+        trial,
+        retrained=measured.gap,
+        seconds=trial.seconds + measured.seconds,
+        failure=measured.failure,
+    )
+
+
+def search(
+    settings: Settings, bench: Trials, size: int | None, smallest: int
+) -> tuple[Trial | None, list[Trial]]:
+    """The trial of a given size, or the smallest allowed one.
+
+    Where a model is retrained, the gaps of what chooses the rows are the guess that the search by
+    retraining starts from.
+
+    Parameters
+    ----------
+    settings : Settings
+    bench : Trials
+        As ``judged`` gives it.
+    size : int or None
+        Rows to keep, if their number is fixed.
+    smallest : int
+        The fewest rows that could be kept.
+    """
+    retrained = bench if isinstance(bench, Retrained) else None
+    chooser = bench if retrained is None else retrained.bench
+    largest, max_gap = len(bench), settings.max_gap
+    with tqdm(desc="skprune", unit=" sizes", disable=not settings.verbose) as bar:
+
+        def show(trial: Trial) -> Trial:
+            bar.set_postfix({"rows": trial.size, trial.gap.level: f"{float(trial.gap):+.4f}"})
+            bar.update()
+            return trial
+
+        def attempt(size: int, warm: Rows | None, with_random: bool) -> Trial:
+            return show(chooser.trial(size, warm, with_random=with_random and retrained is None))
+
+        if size is not None:
+            trial = show(bench.trial(size))
+            return trial, [trial]
+        best, trials = smallest_size(attempt, largest=largest, smallest=smallest, max_gap=max_gap)
+        if retrained is None:
+            return best, trials
+        return _retrained(retrained.retraining, attempt, trials, largest, smallest, max_gap)
+
+
+def _retrained(
+    retraining: Retraining,
+    attempt: Callable[[int, Rows | None, bool], Trial],
+    guess: list[Trial],
+    largest: int,
+    smallest: int,
+    max_gap: float,
+) -> tuple[Trial | None, list[Trial]]:
+    chosen: dict[int, Trial] = {}
+
+    def select(size: int) -> Rows:
+        chosen[size] = attempt(size, None, False)
+        return chosen[size].selection.indices
+
+    best, trials = smallest_retrained(
+        retraining,
+        select,
+        largest=largest,
+        smallest=smallest,
+        max_gap=max_gap,
+        guess=([t.size for t in guess], [float(t.gap) for t in guess]),
+    )
+    done = {t.size: _with_retrained(chosen[t.size], t) for t in trials}
+    return None if best is None else done[best.size], list(done.values())
+
+
+def in_words(retraining: Retraining, name: str) -> tuple[tuple[str, str], ...]:
+    """A line of the report: what was retrained, how often, and how long it took."""
+    largest = max(retraining.trainings, key=lambda training: training.n_rows)
+    seconds = np.sum([training.seconds for training in retraining.trainings])
+    seeds = "the same for every seed"
+    if not retraining.deterministic:
+        seeds = f"{retraining.n_seeds} seed" + "s" * (retraining.n_seeds > 1)
+    text = (
+        f"{name}, {retraining.n_trainings} trainings ({seeds}) in {seconds:.1f} s, "
+        f"{retraining.seconds_per_training(largest.n_rows):.2f} s on {largest.n_rows:,} rows"
+    )
+    return (("retraining", text),)

@@ -1,0 +1,58 @@
+"""Seeds for trainings, and the global random states put back after each."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from skprune.utils.threads import ALONE
+
+
+def child_seeds(seed: int, count: int) -> list[int]:
+    """Seeds of ``count`` trainings, below 2**31; the first ones do not depend on ``count``."""
+    return [
+        int(np.random.SeedSequence([seed % 2**32, s]).generate_state(1)[0] >> 1)
+        for s in range(count)
+    ]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Python's, numpy's and torch's global generators start at ``seed``, and are put back after.
+
+    Whatever a user's training draws from, it is the same for equal seeds. They are generators of
+    the process, so that another thread waits until they are put back.
+    """
+    # The devices are named because torch warns of forking all of several unasked.
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    with ALONE, torch.random.fork_rng(devices):
+        python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - put back below
+        try:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002 - user code may draw from it
+            torch.manual_seed(seed)
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002 - as it was
+
+
+def set_random_states(estimator: Any, seed: int, *, unset: bool = False) -> None:
+    """Give every ``random_state`` of an estimator, nested ones as well, a seed of its own.
+
+    With ``unset`` only those that are None: what the user has fixed stays.
+    """
+    names = [
+        name
+        for name, value in sorted(estimator.get_params(deep=True).items())
+        if (name == "random_state" or name.endswith("__random_state"))
+        and not (unset and value is not None)
+    ]
+    if names:
+        seeds = child_seeds(seed, len(names))
+        estimator.set_params(**dict(zip(names, seeds, strict=True)))
