@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from skprune.baselines import RandomPruner, ScorePruner
     from skprune.compose import PrunedClassifier, PrunedRegressor, PruningSampler
     from skprune.data.sources import PrunedSubset
+    from skprune.proxies.parameters import LinearProxy, Retrain, TorchProxy
     from skprune.pruner import InfluencePruner
     from skprune.results.display import PruningCurveDisplay
 
 __all__ = [
     "InfluencePruner",
+    "LinearProxy",
     "PrunedClassifier",
     "PrunedRegressor",
     "PrunedSubset",
@@ -25,7 +27,9 @@ __all__ = [
     "PruningSampler",
     "PruningWarning",
     "RandomPruner",
+    "Retrain",
     "ScorePruner",
+    "TorchProxy",
     "__version__",
     "subset",
 ]
@@ -33,6 +37,9 @@ __all__ = [
 # torch and scikit-learn take seconds to import: every name is fetched when it is first asked for.
 _HOMES = {
     "InfluencePruner": "skprune.pruner",
+    "LinearProxy": "skprune.proxies.parameters",
+    "Retrain": "skprune.proxies.parameters",
+    "TorchProxy": "skprune.proxies.parameters",
     "PrunedClassifier": "skprune.compose",
     "PrunedRegressor": "skprune.compose",
     "PrunedSubset": "skprune.data.sources",

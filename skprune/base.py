@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skprune.data.containers import PrunedData, n_rows, take_rows
 from skprune.proxies.linear_spec import takes_missing
+from skprune.proxies.parameters import unwrapped
 from skprune.utils.exceptions import warn_user
 
 if TYPE_CHECKING:
@@ -192,6 +193,6 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.input_tags.sparse = True
-        trained = (getattr(self, name, None) for name in ("model", "verify"))
+        trained = (unwrapped(getattr(self, name, None)) for name in ("model", "verify"))
         tags.input_tags.allow_nan = self._allow_nan or any(map(takes_missing, trained))
         return tags

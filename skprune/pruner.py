@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numbers
-import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner
+from skprune.proxies.parameters import Retrain, unwrapped
 from skprune.utils.exceptions import warn_user
 from skprune.utils.memory import says_what_fits
 
@@ -186,45 +186,26 @@ class InfluencePruner(BasePruner):
     _counted: NDArray[np.int64]
     _dataset: Any
 
-    @property
-    def _parameter_constraints(self) -> dict[str, Any]:
-        """What every parameter may be; a property, since the names of methods come with torch."""
-        import torch
-
-        from skprune.curvature import CURVATURES
-        from skprune.curvature.layers import CURVATURES as NETWORK_CURVATURES
-        from skprune.subset import SOLVERS
-
-        return {
-            "max_gap": [Interval(numbers.Real, 0, None, closed="neither")],
-            "keep": [None, *KEEP_CONSTRAINTS],
-            "model": "no_validation",
-            "scoring": [str, callable],
-            "curvature": [StrOptions({"auto", *CURVATURES, *NETWORK_CURVATURES})],
-            "solver": [StrOptions({"auto", *SOLVERS} - {"exact"})],
-            "prior": [None, StrOptions({"loss", "el2n"}), "array-like"],
-            "verify": [
-                None,
-                StrOptions({"auto", "refit", "retrain"}),
-                HasMethods(["fit"]),
-                callable,
-            ],
-            "n_seeds": [Interval(numbers.Integral, 1, None, closed="left")],
-            "min_per_class": [Interval(numbers.Integral, 0, None, closed="left")],
-            "validation_fraction": [Interval(numbers.Real, 0, 1, closed="neither")],
-            "layers": [StrOptions({"head", "all"}), list, tuple],
-            "loss": [None, callable],
-            "weight_decay": [None, Interval(numbers.Real, 0, None, closed="left")],
-            "device": [str, torch.device],
-            "batch_size": [
-                StrOptions({"auto"}),
-                Interval(numbers.Integral, 1, None, closed="left"),
-            ],
-            "cache_dir": [None, str, os.PathLike],
-            "random_state": ["random_state"],
-            "n_jobs": [None, numbers.Integral],
-            "verbose": ["verbose"],
-        }
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "max_gap": [Interval(numbers.Real, 0, None, closed="neither")],
+        "keep": [None, *KEEP_CONSTRAINTS],
+        "model": "no_validation",
+        "scoring": [str, callable],
+        "solver": [StrOptions({"auto", "swap", "anneal", "relax", "balance"})],
+        "sampling": [StrOptions({"uniform", "loss", "el2n"}), "array-like"],
+        "verify": [
+            None,
+            StrOptions({"auto", "refit", "retrain"}),
+            Retrain,
+            HasMethods(["fit"]),
+            callable,
+        ],
+        "min_per_class": [Interval(numbers.Integral, 0, None, closed="left")],
+        "validation_fraction": [Interval(numbers.Real, 0, 1, closed="neither")],
+        "random_state": ["random_state"],
+        "n_jobs": [None, numbers.Integral],
+        "verbose": ["verbose"],
+    }
 
     def __init__(
         self,
@@ -233,19 +214,11 @@ class InfluencePruner(BasePruner):
         keep: float | int | None = None,
         model: Any = None,
         scoring: str | Callable[..., float] = "loss",
-        curvature: str = "auto",
         solver: str = "auto",
-        prior: Any = None,
+        sampling: Any = "uniform",
         verify: Any = "auto",
-        n_seeds: int = 3,
         min_per_class: int = 1,
         validation_fraction: float = 0.2,
-        layers: Any = "head",
-        loss: Any = None,
-        weight_decay: float | None = None,
-        device: Any = "auto",
-        batch_size: int | str = "auto",
-        cache_dir: Any = None,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -254,19 +227,11 @@ class InfluencePruner(BasePruner):
         self.keep = keep
         self.model = model
         self.scoring = scoring
-        self.curvature = curvature
         self.solver = solver
-        self.prior = prior
+        self.sampling = sampling
         self.verify = verify
-        self.n_seeds = n_seeds
         self.min_per_class = min_per_class
         self.validation_fraction = validation_fraction
-        self.layers = layers
-        self.loss = loss
-        self.weight_decay = weight_decay
-        self.device = device
-        self.batch_size = batch_size
-        self.cache_dir = cache_dir
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -419,9 +384,10 @@ class InfluencePruner(BasePruner):
         from skprune.data.table import check_features
         from skprune.network.torch_model import is_network
 
-        if is_network(self.model):  # its rows are images, token ids ... as often as columns
+        model = unwrapped(self.model)
+        if is_network(model):  # its rows are images, token ids ... as often as columns
             return
-        check_features(self, X, self.model)
+        check_features(self, X, model)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()

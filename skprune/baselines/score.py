@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
+from skprune.proxies.parameters import unwrapped
 from skprune.utils.memory import says_what_fits
 
 
@@ -87,7 +88,7 @@ class ScorePruner(BasePruner):
         from skprune.subset.start import largest_subset
 
         self._validate_params()
-        table, spec = read_table(self, X, y, sample_weight, self.model)
+        table, spec = read_table(self, X, y, sample_weight, unwrapped(self.model))
         minima = table.minima(self.min_per_class)
         size = resolve_size(self.keep, len(table), minima)
         rows = (table.X, table.y, table.weights)
@@ -100,4 +101,4 @@ class ScorePruner(BasePruner):
     def _check_features(self, X: Any) -> None:
         from skprune.data.table import check_features
 
-        check_features(self, X, self.model)
+        check_features(self, X, unwrapped(self.model))

@@ -14,7 +14,8 @@ from skprune.heads.encoding import HeadEncoder
 from skprune.heads.span import spanned_width
 from skprune.network.module import TorchModel
 from skprune.network.reading import read_rows
-from skprune.network.torch_model import Network, is_network
+from skprune.network.torch_model import Network
+from skprune.proxies.parameters import TorchProxy, as_proxy
 from skprune.proxies.rules import names_layers
 from skprune.utils.devices import choose_device
 from skprune.utils.threads import threads
@@ -25,22 +26,24 @@ ENCODED_ROWS = 2000
 
 def estimate_cost(pruner: Any, X: Any, y: Any) -> CostEstimate:
     """Cost of ``fit`` of an ``InfluencePruner``, trainings not counted; it is left as it is."""
+    proxy = as_proxy(pruner.model)
+    proxy.check()
 
     def head(n: int, D: int, K: int) -> CostEstimate:
-        if pruner.curvature != "diagonal":
+        if proxy.curvature != "diagonal":
             D = spanned_width(n, D)
         with threads(pruner.n_jobs, n * D):
-            device = choose_device(pruner.device, n * D)
+            device = choose_device(proxy.device, n * D)
             return head_cost(n, D, K, 8, fixed=pruner.keep is not None, device=device)
 
-    named = names_layers(pruner)
-    if not is_network(pruner.model):
-        table, spec = read_table(clone(pruner), X, y, None, pruner.model)
+    named = names_layers(proxy)
+    if not isinstance(proxy, TorchProxy):
+        table, spec = read_table(clone(pruner), X, y, None, proxy.given)
         first = np.unique(table.codes, return_index=True)[1]
         few = table.take(np.union1d(first, np.arange(min(len(table), ENCODED_ROWS))))
         encoder = HeadEncoder(spec, table.classes).fit(few.X, few.y, few.weights)
         return head(len(table), *encoder.problem(few.X, few.y, few.weights).theta_shape)
-    network = Network(pruner.model, pruner.loss, pruner.weight_decay)
+    network = Network(proxy.given, proxy.loss, proxy.weight_decay)
     if network.trains:
         raise ValueError(
             "estimate_cost runs a few rows through the network, but this model is trained by "
@@ -50,10 +53,10 @@ def estimate_cost(pruner: Any, X: Any, y: Any) -> CostEstimate:
     about = (table.X.source, table.X.positions, 0)
     with threads(pruner.n_jobs, len(table) * network.n_parameters):
         if not named:
-            return probe_head(TorchModel(network.module(*about), pruner.device), table, head)
+            return probe_head(TorchModel(network.module(*about), proxy.device), table, head)
         return ensemble_cost(
             probe_layers(
-                TorchModel(module, pruner.device), table, network, pruner.layers, pruner.curvature
+                TorchModel(module, proxy.device), table, network, proxy.layers, proxy.curvature
             )
             for module in network.modules(*about)
         )

@@ -28,6 +28,7 @@ from skprune.proxies.base import Outcome, Settings
 from skprune.proxies.known import prune_head_once
 from skprune.proxies.layers import prune_network
 from skprune.proxies.linear_spec import HeadSpec
+from skprune.proxies.parameters import Proxy, Retrain, TorchProxy, as_proxy
 from skprune.proxies.rules import check_rows, examines_head, what_is_retrained
 from skprune.proxies.sampling import Prior
 from skprune.search.outcome import class_counts
@@ -51,14 +52,18 @@ def prune(
     counted : ndarray of int64
         Those that have a weight, among which was chosen.
     """
+    proxy = as_proxy(pruner.model)
+    proxy.check()
+    verify = pruner.verify if isinstance(pruner.verify, Retrain) else Retrain()
+    verify.check()
     # Refuse an unknown device and an impossible folder before anything is trained.
-    choose_device(pruner.device, 0)
-    check_folder(pruner.cache_dir)
+    choose_device(proxy.device, 0)
+    check_folder(proxy.cache_dir)
     begin, y, y_val = time.perf_counter(), natural(y), natural(y_val)
-    head_only = examines_head(pruner)
-    check_rows(pruner.model, X)
-    read = _read_network if is_network(pruner.model) else _read_table
-    whole, validation, subject = read(pruner, X, y, sample_weight, X_val, y_val)
+    head_only = examines_head(pruner, proxy)
+    check_rows(proxy.given, X)
+    read = _read_network if isinstance(proxy, TorchProxy) else _read_table
+    whole, validation, subject = read(pruner, proxy, X, y, sample_weight, X_val, y_val)
     check_consistent_length(whole.y, groups)
     # Rows without weight say nothing of the model: they are neither examined nor kept.
     counted = np.flatnonzero(whole.weights > 0)
@@ -67,9 +72,9 @@ def prune(
     if pruner.keep is not None:
         minima = table.minima(pruner.min_per_class)
         fixed = min(len(table), resolve_size(pruner.keep, len(whole), minima))
-    retrained = what_is_retrained(pruner, subject)
+    retrained = what_is_retrained(pruner, proxy, subject)
     # The excess loss on all rows tells the gap of linear models, and of no others.
-    linear = isinstance(subject, HeadSpec) and subject.own and retrained is pruner.model
+    linear = isinstance(subject, HeadSpec) and subject.own and retrained is proxy.given
     inner, outer = np.arange(len(table)), None
     if validation is None:
         groups = None if groups is None else np.asarray(groups)[counted]
@@ -84,15 +89,17 @@ def prune(
         held_out = _data(X_val, y_val, validation, np.arange(len(validation)), retrained)
     retraining = confirm = None
     if retrained is not None:
+        # Only a proxy of a network tells how another network is scored.
+        judged = verify.estimator if isinstance(verify.estimator, Proxy) else proxy
         retrain = partial(
             make_retraining,
             retrained,
             scoring=pruner.scoring,
-            loss=pruner.loss,
-            n_seeds=pruner.n_seeds,
+            loss=judged.loss,
+            n_seeds=verify.n_seeds,
             seed=seed,
-            device=pruner.device,
-            batch_size=pruner.batch_size,
+            device=judged.device,
+            batch_size=judged.batch_size,
         )
         retraining = retrain(_data(X, y, whole, counted[inner], retrained), held_out)
         if linear:
@@ -103,9 +110,9 @@ def prune(
         keep=pruner.keep,
         fixed=fixed,
         scoring=pruner.scoring,
-        curvature=pruner.curvature,
+        curvature=proxy.curvature,
         solver="swap" if pruner.solver == "auto" else pruner.solver,
-        prior=Prior(pruner.prior, len(whole), counted),
+        prior=Prior(pruner.sampling, len(whole), counted),
         refit=head_only and pruner.verify is not None,
         retraining=retraining,
         confirm=confirm,
@@ -114,9 +121,9 @@ def prune(
         inner=inner,
         outer=outer,
         seed=seed,
-        device=pruner.device,
-        batch_size=pruner.batch_size,
-        cache_dir=pruner.cache_dir,
+        device=proxy.device,
+        batch_size=proxy.batch_size,
+        cache_dir=proxy.cache_dir,
         verbose=pruner.verbose,
         begin=begin,
     )
@@ -127,9 +134,9 @@ def prune(
             stack.enter_context(torch.autocast(kind, enabled=False))
         stack.enter_context(threads(pruner.n_jobs, _numbers(pruner, subject, table)))
         if isinstance(subject, Network) and not head_only:
-            found = prune_network(settings, table, subject, pruner.layers, validation)
+            found = prune_network(settings, table, subject, proxy.layers, validation)
         else:
-            encoder = _encoder(pruner, subject, table, seed)
+            encoder = _encoder(proxy, subject, table, seed)
             found = prune_head_once(settings, table, encoder, validation)
     return _as_the_caller(found, whole, counted), whole, counted
 
@@ -174,18 +181,18 @@ def _data(X: Any, y: Any, table: Table, rows: Rows, retrained: Any) -> Data:
 
 
 def _read_table(
-    pruner: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
+    pruner: Any, proxy: Proxy, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
 ) -> tuple[Table, Table | None, HeadSpec]:
-    table, spec = read_table(pruner, X, y, sample_weight, pruner.model)
+    table, spec = read_table(pruner, X, y, sample_weight, proxy.given)
     if X_val is None and y_val is None:
         return table, None, spec
     return table, read_validation(pruner, X_val, y_val, table, spec), spec
 
 
 def _read_network(
-    pruner: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
+    pruner: Any, proxy: Proxy, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
 ) -> tuple[Table, Table | None, Network]:
-    network = Network(pruner.model, pruner.loss, pruner.weight_decay)
+    network = Network(proxy.given, proxy.loss, proxy.weight_decay)
     table = read_rows(X, y, sample_weight, network.loss, network.model)
     if X_val is None and y_val is None:
         return table, None, network
@@ -193,9 +200,9 @@ def _read_network(
     return table, held_out, network
 
 
-def _encoder(pruner: Any, subject: HeadSpec | Network, table: Table, seed: int) -> HeadEncoder:
+def _encoder(proxy: Proxy, subject: HeadSpec | Network, table: Table, seed: int) -> HeadEncoder:
     if isinstance(subject, Network):
-        return NetworkEncoder(subject, pruner.device, pruner.batch_size, seed, pruner.cache_dir)
+        return NetworkEncoder(subject, proxy.device, proxy.batch_size, seed, proxy.cache_dir)
     return HeadEncoder(subject, table.classes, seed)
 
 

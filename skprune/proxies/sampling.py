@@ -13,7 +13,7 @@ from skprune.subset import Rows
 
 
 class Prior:
-    """The parameter ``prior`` of a pruner of ``n`` rows, checked, for those that are ``counted``.
+    """The parameter ``sampling`` of a pruner of ``n`` rows, checked, for those ``counted``.
 
     Raises
     ------
@@ -22,18 +22,20 @@ class Prior:
     """
 
     def __init__(self, given: Any, n: int, counted: Rows) -> None:
-        self.name = given if isinstance(given, str) else None
+        self.name = given if isinstance(given, str) and given != "uniform" else None
         self.odds: NDArray[np.float64] | None = None
-        if given is None or self.name:
+        if isinstance(given, str):
             return
         try:
             self.odds = np.asarray(given, dtype=np.float64)
         except ValueError as error:
-            raise ValueError(f'prior must be None, "loss", "el2n" or numbers: {error}.') from error
+            raise ValueError(
+                f'sampling must be "uniform", "loss", "el2n" or numbers: {error}.'
+            ) from error
         if self.odds.shape != (n,):
-            raise ValueError(f"prior has shape {self.odds.shape}, but X has {n} rows.")
+            raise ValueError(f"sampling has shape {self.odds.shape}, but X has {n} rows.")
         if not np.all(np.isfinite(self.odds)) or np.any(self.odds < 0) or not self.odds.sum() > 0:
-            raise ValueError("prior must be finite and non-negative, and positive somewhere.")
+            raise ValueError("sampling must be finite and non-negative, and positive somewhere.")
         self.odds = self.odds[counted]
 
     def of(
@@ -59,7 +61,7 @@ class Prior:
         if self.odds is None and self.name is None:
             return "uniform within classes"
         name = f'"{self.name}"' if self.name else "given"
-        return f"prior {name}: for this model alone, others may do worse than random"
+        return f"sampling {name}: for this model alone, others may do worse than random"
 
 
 def difficulty(score: str, problem: HeadProblem, fit: HeadFit) -> NDArray[np.float64]:

@@ -11,6 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.pipeline import Pipeline
 
+from skprune.proxies.parameters import unwrapped
+
 Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -27,7 +29,7 @@ def says_what_fits(fit: Fit) -> Fit:
             from skprune.network.batches import is_short_of_memory
             from skprune.network.torch_model import is_network  # torch comes with the first fit
 
-            if is_network(self.model) or not is_short_of_memory(error):
+            if is_network(unwrapped(self.model)) or not is_short_of_memory(error):
                 raise
             raise MemoryError(f"Memory ran out ({error}). {_needs(self, X, y)}") from error
 
@@ -39,7 +41,7 @@ def _needs(pruner: Any, X: Any, y: Any) -> str:
 
     n, *width = np.shape(X)
     d, target = math.prod(width), read_target(y, pruner)
-    classes = 1 if is_continuous(target, pruner.model) else len(np.unique(target))
+    classes = 1 if is_continuous(target, unwrapped(pruner.model)) else len(np.unique(target))
     D, K = d + 1, classes if classes > 2 else 1
     if sp.issparse(X):
         rows = f"X holds {X.nnz} entries x 12 bytes = {_size(12 * X.nnz)}"
@@ -49,10 +51,14 @@ def _needs(pruner: Any, X: Any, y: Any) -> str:
             "as float32"
         )
     encoded = ""
-    if isinstance(pruner.model, Pipeline):
+    if isinstance(unwrapped(pruner.model), Pipeline):
         encoded = " What the Pipeline in model= makes of X may have more columns, or be dense."
     # Numbers of 8 bytes: H, its factor and the inverse, or a factor's own four; two diagonals.
-    cure = '; or the pruner curvature="diagonal" or "ekfac"' if hasattr(pruner, "curvature") else ""
+    cure = (
+        '; or LinearProxy(..., curvature="diagonal" or "ekfac")'
+        if hasattr(pruner, "verify")
+        else ""
+    )
     return (
         f"{rows}; the curvature of a head of {D} x {K} parameters takes {_size(24 * (D * K) ** 2)} "
         f'as "dense", {_size(32 * D**2)} as "ekfac" and {_size(16 * D * K)} as "diagonal". Give '

@@ -84,7 +84,7 @@ class FeatureStore:
         ----------
         key : str
             Digest of everything that the array depends on, by ``skprune.utils.cache.digest``:
-            letters, digits, ``-`` and ``_``. Never a name alone: equal keys are taken for equal arrays.
+            letters, digits, ``-`` and ``_``. Never a name alone: equal keys are equal arrays.
         shape : tuple of int, (n, ...)
             Several arrays of one pass are stored side by side in one.
         dtype : numpy dtype
