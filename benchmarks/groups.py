@@ -21,7 +21,7 @@ import torch
 from scipy.stats import linregress, spearmanr
 
 from benchmarks.harness import markdown, save
-from skprune import InfluencePruner
+from skprune import InfluencePruner, LinearProxy
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.examination import examine
 from skprune.heads.problem import HeadProblem, fit_head
@@ -102,7 +102,7 @@ def groups(args: argparse.Namespace) -> list[dict[str, Any]]:
 def leave_one_out(args: argparse.Namespace) -> dict[str, Any]:
     """Rank correlation of ``scores_`` with actual leave-one-out retraining."""
     X, y = make_rows(700, 20, 3, args.seed)
-    pruner = InfluencePruner(keep=0.5, curvature="dense")
+    pruner = InfluencePruner(keep=0.5, model=LinearProxy(curvature="dense"))
     pruner.fit(X[:400], y[:400], X_val=X[400:], y_val=y[400:])
     encoder = HeadEncoder(read_model(None, "classification"), np.unique(y)).fit(X[:400], y[:400])
     problem = encoder.problem(X[:400], y[:400], np.ones(400))

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import markdown, named, save
-from skprune import InfluencePruner
+from skprune import InfluencePruner, LinearProxy
 
 CLASSES = 10
 GIB = 2**30
@@ -45,7 +45,7 @@ def measure(n: int, d: int, dtype: str, keep: float, device: str) -> dict[str, A
     X, y = make_rows(n, d, dtype)
     before = peak_bytes()
     start = time.perf_counter()
-    pruner = InfluencePruner(keep=keep, device=device, random_state=0).fit(X, y)
+    pruner = InfluencePruner(keep=keep, random_state=0, model=LinearProxy(device=device)).fit(X, y)
     seconds = time.perf_counter() - start
     on_device = torch.cuda.max_memory_allocated() if device.startswith("cuda") else 0
     return {

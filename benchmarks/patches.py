@@ -25,7 +25,7 @@ def methods(share: float, seed: int) -> dict[str, Any]:
     """The pruners compared at one share."""
     return {
         "skprune": InfluencePruner(keep=share, random_state=seed),
-        "skprune, prior=loss": InfluencePruner(keep=share, prior="loss", random_state=seed),
+        "skprune, prior=loss": InfluencePruner(keep=share, sampling="loss", random_state=seed),
         "random": RandomPruner(share, stratify=False, random_state=seed),
         "stratified": RandomPruner(share, random_state=seed),
         "highest loss": ScorePruner(share),

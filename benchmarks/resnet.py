@@ -24,7 +24,7 @@ from torch.utils.data import TensorDataset
 
 from benchmarks.harness import markdown, named, save
 from benchmarks.memory import GIB, peak_bytes
-from skprune import InfluencePruner
+from skprune import InfluencePruner, TorchProxy
 
 CLASSES = 10
 
@@ -78,7 +78,9 @@ def measure(
     net = resnet18(width).to(device).eval()
     before, start = peak_bytes(), time.perf_counter()
     pruner = InfluencePruner(
-        model=net, layers="all", curvature=curvature, keep=keep, device=device, random_state=0
+        model=TorchProxy(net, layers="all", curvature=curvature, device=device),
+        keep=keep,
+        random_state=0,
     ).fit(rows)
     seconds = time.perf_counter() - start
     return {

@@ -24,14 +24,13 @@ if TYPE_CHECKING:
 
 
 class InfluencePruner(BasePruner):
-    """Keep the fewest rows on which retraining costs at most ``max_gap`` on held-out rows.
+    """Keep the fewest rows on which retraining costs at most ``max_gap``.
 
-    The rows are examined by a convex head (softmax or ridge regression on the columns, the
-    linear model given as ``model``, or the last layer of a torch network), or by all layers of a
-    network. Rows are chosen so that the influence vectors of what is removed cancel: then the
-    optimum on the kept rows is the optimum on all of them. How many can go is found by refitting
-    the head on the kept rows, or by retraining a whole model, and measuring its loss on rows that
-    took no part in fitting or selecting.
+    Rows are chosen by a proxy: a convex head (softmax or ridge regression on the columns, the
+    linear model given as ``model``, or the last layer of a torch network), or all layers of a
+    network. They are chosen so that the influence vectors of what is removed cancel: then the
+    optimum on the kept rows is the optimum on all of them. How many can go is found by fitting the
+    model anew on the kept rows, and measuring its loss on rows that took no part in it.
 
     Parameters
     ----------
@@ -41,76 +40,45 @@ class InfluencePruner(BasePruner):
     keep : float in (0, 1], int or None, default=None
         Share (float) or number (int) of rows to keep. If given, ``max_gap`` is not used: the best
         subset of that size is chosen, and its gap measured and reported.
-    model : None, "softmax", "ridge", scikit-learn linear model or Pipeline, or torch model, \
-            default=None
-        What examines the rows. None is a softmax head for classes and a ridge head for numbers,
-        on standardised columns, with 1e-3 of ridge penalty per row; "softmax" and "ridge" say
-        which if y leaves doubt (whole numbers are classes if they have at most 30 values or are
-        integer codes 0, 1, 2, ...). A ``LogisticRegression``,
-        ``RidgeClassifier``, ``Ridge``, ``LinearRegression``, ``SGDClassifier(loss="log_loss")``
-        or ``SGDRegressor`` is read (not fitted): its own penalty and the way it scales with the
-        number of rows are respected. A Pipeline that ends in one may encode raw columns; it is
-        fitted without the held-out rows, so let encoders ignore unknown categories.
-        Torch models are a trained ``nn.Module``, which comes back as it was, a skorch net, or a
-        callable ``train(dataset, seed) -> nn.Module``. The last two, unless the net is fitted,
-        are trained here without the held-out rows; a module has mostly seen them. A list of
-        trained modules (checkpoints, or seeds; not for ``layers="head"``) is examined together:
-        all effects are means over its members.
+    model : None, "softmax", "ridge", classifier, regressor, Pipeline, torch model, LinearProxy or \
+            TorchProxy, default=None
+        What will be trained on the kept rows; its gap is what is promised. None is a softmax head
+        for classes and a ridge head for numbers, on standardised columns, with 1e-3 of ridge
+        penalty per row; "softmax" and "ridge" say which if y leaves doubt (whole numbers are
+        classes if they have at most 30 values or are integer codes 0, 1, 2, ...).
+        Of a ``LogisticRegression``, ``RidgeClassifier``, ``Ridge``, ``LinearRegression``,
+        ``SGDClassifier(loss="log_loss")`` or ``SGDRegressor``, or a Pipeline that ends in one, the
+        penalty and the way it scales with the number of rows are read off, and rows are chosen in
+        its own metric; a Pipeline is fitted whole on the kept rows. For any other classifier or
+        regressor the package's own head chooses the rows, and the model, trained anew on them,
+        decides on a budget. Let encoders ignore unknown categories.
+        Torch models are a trained ``nn.Module``, a list of them, a skorch net, or a callable
+        ``train(dataset, seed) -> nn.Module``. Options, such as ``layers="all"`` or a curvature, go
+        into ``TorchProxy(net, ...)`` and ``LinearProxy(estimator, ...)``; estimators and networks
+        are shorthands for them.
     scoring : str or callable, default="loss"
         "loss": cross-entropy in nats, or squared error in units of the variance of y. Or any
         scikit-learn scorer, which counts all held-out rows alike, whatever their weight.
-    curvature : {"auto", "dense", "ekfac", "diagonal", "hessian", "cg", "kfac", "lissa", \
-            "lowrank"}, default="auto"
-        The Hessian: exact, its Kronecker-factored eigenbasis, or its diagonal. "auto" takes the
-        first that is affordable for the number of parameters. The others are for whole networks,
-        where "dense" is the Gauss-Newton matrix; with "cg" and "lissa", which have no root, rows
-        are chosen by "ekfac" and gaps predicted by the one that is named.
     solver : {"auto", "swap", "anneal", "relax", "balance"}, default="auto"
         How the subset is searched: batched one-swap search ("auto"), the paper's simulated
         annealing, its convex relaxation followed by swaps, or one pass in blocks.
-    prior : None, "loss", "el2n" or array-like of shape (n_rows,), default=None
-        Odds of a row to be in the subset the search starts from. None is uniform within each
-        class, the safe choice when another model is trained on the kept rows. "loss" (the square
-        root of a row's loss) and "el2n" (the norm of its error p - y) prefer hard rows: right
-        only where the trained model is the examining head itself.
-    verify : {"auto", "refit", "retrain", None}, estimator or callable, default="auto"
-        How gaps are measured. "refit" fits the head anew, None only predicts by one Newton step;
-        "auto" is the first for a head and the second for whole networks. "retrain" trains
-        ``model`` anew on the kept rows; an estimator, a skorch net or a callable
-        ``train(dataset, seed)`` is trained instead of it, so that a forest, say, can judge rows
-        that a head has chosen.
-    n_seeds : int, default=3
-        Retrainings of every set of rows, if the model's result depends on its seed.
+    sampling : {"uniform", "loss", "el2n"} or array-like of shape (n_rows,), default="uniform"
+        Initial sampling weights: the odds of a row to be in the subset that the search starts
+        from. "uniform" is so within each class, the safe choice when another model is trained on
+        the kept rows. "loss" (the square root of a row's loss) and "el2n" (the norm of its error
+        p - y) prefer hard rows: right only where the trained model is the head itself.
+    verify : {"auto", "refit", "retrain", None}, estimator, callable or Retrain, default="auto"
+        How gaps are measured. "refit" fits the head anew, None only predicts by one Newton step.
+        "retrain" trains ``model`` anew on the kept rows; an estimator, a skorch net or a callable
+        ``train(dataset, seed)`` is trained instead of it, and ``Retrain(estimator, n_seeds=)`` says
+        how often. "auto" is the first where the head is all of the model, retraining where it is
+        not (Pipelines, and, for a budget, models that are not linear), and None for whole networks.
     min_per_class : int, default=1
         Rows that every class keeps at least (or all it has). For torch models classes also keep
         their shares, unless there is a ``prior``: more than a head may be trained on the rows.
     validation_fraction : float, default=0.2
         Rows held out to measure the gap when ``fit`` is given no ``X_val``. The size is found
         without them; then all rows are examined and that share of them is kept.
-    layers : "head", "all" or list of str or nn.Module, default="head"
-        Of a torch model: the last linear layer, whose optimum is found first, so that the theory
-        holds; all parameters that are trained; or the layers or parameters of these names.
-        Without retraining, the gap of other layers than the head is only predicted, and ``keep``
-        must be given.
-    loss : nn.Module or callable, default=None
-        What a torch model was trained with: ``nn.CrossEntropyLoss`` (with label smoothing and
-        class weights), ``nn.NLLLoss``, ``nn.BCEWithLogitsLoss``, ``nn.BCELoss``, ``nn.MSELoss``,
-        or ``loss(outputs, targets)`` with one value a row (not for ``layers="head"``). Classes of
-        these, and torch's functions of the same names, stand for their defaults. None takes the
-        criterion of a skorch net, or tells by the targets.
-    weight_decay : float, default=None
-        lam of a torch model, lam/2 theta'theta beside the mean loss. None takes that of a skorch
-        net's optimizer; else a head is penalised as the package's own are, by 1e-3 on features of
-        unit spread, and other layers not at all.
-    device : str or torch.device, default="auto"
-        Where a network runs and the head's products are made. "auto" is CUDA if there is one and
-        the rows are worth it.
-    batch_size : int or "auto", default="auto"
-        Rows that go through a network together; halved where memory runs out.
-    cache_dir : str or path-like, default=None
-        Folder in which the features of a network's rows, or the factors of its layers' curvature,
-        are kept between processes, by the content of rows and network. An extraction of features
-        that is killed goes on where it stopped. A full disk costs a warning, not the fit.
     random_state : int, RandomState instance or None, default=None
         None derives the seed from y: the same data gives the same rows.
     n_jobs : int or None, default=None
@@ -130,8 +98,8 @@ class InfluencePruner(BasePruner):
         ``scoring="loss"``). Positive: the row helps. A row that was itself held out is scored on
         the other held-out rows.
     gap_ : Gap
-        The gap at the chosen size: a float that knows its standard error and whether it was
-        predicted, refit or retrained.
+        The gap of the kept rows: a float that knows its standard error, whether it was predicted,
+        refit or retrained, and on which rows.
     path_ : dict of ndarray
         Every size tried: ``n_kept``, ``share``, ``predicted_gap``, ``refit_gap``,
         ``retrained_gap``, ``standard_error``, ``random_gap``, ``allowed``, ``seconds``. Sizes are

@@ -30,11 +30,13 @@ from torch.utils.data import TensorDataset
 import skprune.proxies.head
 from skprune import (
     InfluencePruner,
+    LinearProxy,
     PrunedClassifier,
     PrunedRegressor,
     PruningSampler,
     PruningWarning,
     RandomPruner,
+    Retrain,
     ScorePruner,
 )
 from skprune.data.containers import PrunedData
@@ -292,7 +294,7 @@ class TestPipelinesWithSamplers:
         np.testing.assert_array_equal(pruned.predict_proba(X), alone.predict_proba(X))
 
     def test_as_the_judge(self, unbalanced):
-        pruner = InfluencePruner(keep=0.4, verify=self.PIPELINE, n_seeds=1)
+        pruner = InfluencePruner(keep=0.4, verify=Retrain(self.PIPELINE, n_seeds=1))
         assert pruner.fit(*unbalanced).gap_.level == "retrained"
         with pytest.raises(ValueError, match=r"sampler RandomOverSampler.*leave out the weights"):
             pruner.fit(*unbalanced, sample_weight=np.linspace(1, 2, 120))
@@ -490,7 +492,7 @@ class TestScoreCache:
         InfluencePruner(keep=0.4).fit(X, y, sample_weight=np.arange(1, 151))
         InfluencePruner(keep=0.4, model=LogisticRegression(C=2.0)).fit(X, y)
         InfluencePruner(keep=0.4, model=LogisticRegression(C=3.0)).fit(X, y)
-        InfluencePruner(keep=0.4, curvature="diagonal").fit(X, y)
+        InfluencePruner(keep=0.4, model=LinearProxy(curvature="diagonal")).fit(X, y)
         InfluencePruner(keep=0.4, random_state=1).fit(X, y)  # holds out other rows
         assert len(examined) == 7
 

@@ -13,6 +13,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from numpy.testing import assert_array_equal
+from proxycases import make_pruner
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
@@ -29,7 +30,7 @@ SPARSE = ["csr", "csc", "coo", "bsr", "dia", "dok", "lil"]
 
 def prune(data, target, **params):
     """A fitted pruner and what it returned."""
-    pruner = InfluencePruner(**{"keep": 0.4, "random_state": 0, **params})
+    pruner = make_pruner(**{"keep": 0.4, "random_state": 0, **params})
     return pruner, *pruner.fit_transform(data, target)
 
 

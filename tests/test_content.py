@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 from torchcases import blobs
 
-from skprune import InfluencePruner
+from skprune import InfluencePruner, TorchProxy
 from skprune.utils.content import UnknownContentError, content
 
 FACTOR, TABLE, NUMBERS, WEIGHTS = 1.0, {"scale": 1.0}, [1.0, 2.0], np.ones(6)
@@ -253,7 +253,7 @@ class Hidden(nn.Module):
 @pytest.mark.filterwarnings("ignore:The predicted step")
 def test_what_comes_out_is_looked_at(layers, monkeypatch):
     (X, y), net = blobs(n=60), Hidden()
-    pruner = InfluencePruner(keep=0.4, model=net, layers=layers, random_state=0)
+    pruner = InfluencePruner(keep=0.4, model=TorchProxy(net, layers=layers), random_state=0)
     scores = []
     for scale in ("1", "2"):
         monkeypatch.setenv("SCALE_OF_THE_TEST", scale)

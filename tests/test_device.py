@@ -7,8 +7,9 @@ import pytest
 import scipy.sparse as sp
 import torch
 from pretended_device import DEVICE, PretendedDevice
+from proxycases import make_pruner
 
-from skprune import InfluencePruner
+from skprune import InfluencePruner, LinearProxy
 from skprune.curvature import CURVATURES, build_curvature
 from skprune.heads import features
 from skprune.heads.encoding import HeadEncoder
@@ -95,7 +96,7 @@ def test_nothing_is_on_the_wrong_device(name, sparse, table, monkeypatch):
 
 def test_devices_without_float64_are_refused():
     with pytest.raises(ValueError, match="no float64"):
-        InfluencePruner(device="mps").fit(np.eye(8), np.arange(8) % 2)
+        InfluencePruner(model=LinearProxy(device="mps")).fit(np.eye(8), np.arange(8) % 2)
 
 
 def test_a_mistake_would_be_found():
@@ -131,13 +132,13 @@ def test_solvers(solver, rng):
 )
 def test_the_pruner_after_the_same_rows_were_examined_here(params, table):
     X, y = table
-    here = InfluencePruner(random_state=0, device="cpu", **params).fit(X, y)
+    here = make_pruner(random_state=0, **params, device="cpu").fit(X, y)
     with PretendedDevice():
-        there = InfluencePruner(random_state=0, device=DEVICE, **params).fit(X, y)
+        there = make_pruner(random_state=0, **params, device=DEVICE).fit(X, y)
         newton = there.group_influence([1, 2, 3]).newton
     np.testing.assert_array_equal(there.sample_indices_, here.sample_indices_)
     np.testing.assert_allclose(there.scores_, here.scores_, rtol=1e-9)
     np.testing.assert_allclose(newton.loss, here.group_influence([1, 2, 3]).newton.loss, rtol=1e-6)
     for device in DEVICES[1:]:
-        found = InfluencePruner(random_state=0, device=device, **params).fit(X, y)
+        found = make_pruner(random_state=0, **params, device=device).fit(X, y)
         np.testing.assert_allclose(found.scores_, here.scores_, rtol=1e-4, atol=1e-9)

@@ -26,12 +26,15 @@ from torch.nn import MSELoss
 
 from skprune import (
     InfluencePruner,
+    LinearProxy,
     PrunedClassifier,
     PrunedRegressor,
     PruningSampler,
     PruningWarning,
     RandomPruner,
+    Retrain,
     ScorePruner,
+    TorchProxy,
 )
 
 X, Y = load_iris(return_X_y=True)
@@ -231,9 +234,8 @@ INVALID = {
     "max_gap": [-0.01, 0, 0.0, np.nan, np.inf, None, "1%"],
     "keep": [0, 0.0, -1, -0.5, 1.5, np.nan, "half"],
     "scoring": [None, 3],
-    "curvature": ["full", None],
     "solver": ["greedy", None],
-    "prior": ["el3n", 3],
+    "sampling": ["el3n", 3, None],
     "verify": ["bogus", True],
     "min_per_class": [-1, 1.5, None],
     "validation_fraction": [0, 1, 1.5, -0.1, np.nan],
@@ -303,12 +305,31 @@ def test_numbers_that_are_none(keep, n):
         RandomPruner(keep, random_state=0).fit(np.zeros((n, 1)), np.linspace(0, 1, n))
 
 
-@pytest.mark.parametrize("name", ["loss", "weight_decay"])
-@pytest.mark.parametrize("model", [None, LogisticRegression()])
-def test_what_a_network_was_trained_with_for_a_table(name, model):
-    pruner = InfluencePruner(model=model, **{name: 0.1 if name == "weight_decay" else MSELoss()})
-    words = [f"^{name}=.* is of a torch model", "model=.*examines a table", f"Leave {name} out"]
-    refusal(lambda: pruner.fit(X, Y), ValueError, words)
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (TorchProxy(None, loss=MSELoss()), ["TorchProxy takes a trained", "it is LinearProxy"]),
+        (
+            TorchProxy(LogisticRegression()),
+            ["TorchProxy takes a trained", "got Logistic"],
+        ),
+        (LinearProxy(torch.nn.Linear(4, 3)), ["LinearProxy takes an estimator", "to TorchProxy"]),
+    ],
+)
+def test_what_is_in_the_wrong_proxy(model, words):
+    refusal(lambda: InfluencePruner(model=model).fit(X, Y), ValueError, words)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"model": LinearProxy(curvature="full")}, ["'curvature' parameter of LinearProxy"]),
+        ({"model": TorchProxy(torch.nn.Linear(4, 3), batch_size=0)}, ["'batch_size' .*TorchProxy"]),
+        ({"verify": Retrain(LogisticRegression(), n_seeds=0)}, ["'n_seeds' parameter of Retrain"]),
+    ],
+)
+def test_invalid_parameters_of_what_is_nested(given, words):
+    refusal(lambda: InfluencePruner(**given).fit(X, Y), InvalidParameterError, words)
 
 
 BYTES = np.broadcast_to(np.int8(1), (10**6, 10**6))
@@ -321,10 +342,13 @@ EMPTY = sp.csr_matrix((150, 2_000_000))
         (lambda: InfluencePruner().fit(BYTES, np.arange(10**6) % 2), ["7.28 TiB as float64"]),
         (lambda: ScorePruner().fit(X=BYTES, y=np.arange(10**6) % 2), ["7.28 TiB as float64"]),
         (
-            lambda: InfluencePruner(curvature="dense").fit(EMPTY, Y),
+            lambda: InfluencePruner(model=LinearProxy(curvature="dense")).fit(EMPTY, Y),
             ["786 TiB as .dense"],
         ),
-        (lambda: InfluencePruner(curvature="ekfac").fit(EMPTY, Y), ["116 TiB as .ekfac", "0 entr"]),
+        (
+            lambda: InfluencePruner(model=LinearProxy(curvature="ekfac")).fit(EMPTY, Y),
+            ["116 TiB as .ekfac", "0 entr"],
+        ),
     ],
 )
 def test_memory_that_runs_out(call, words):
@@ -369,7 +393,11 @@ def test_minimum_per_class_above_the_budget():
     ],
 )
 def test_prior(prior, words):
-    refusal(lambda: InfluencePruner(keep=0.4, prior=prior).fit(X, Y), ValueError, ["prior", *words])
+    refusal(
+        lambda: InfluencePruner(keep=0.4, sampling=prior).fit(X, Y),
+        ValueError,
+        ["sampling", *words],
+    )
 
 
 @pytest.mark.parametrize("scoring", ["acuracy", "loss_"])

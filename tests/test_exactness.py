@@ -267,7 +267,7 @@ def test_sgd_optimum_is_what_its_documentation_says(rng):
 def test_pruner_recognises_exact_balance_under_a_total_penalty(name, rng):
     model, n_classes = TOTAL[name]
     X, y, w, kept = with_balanced_sets(model, n_classes, rng)
-    pruner = InfluencePruner(keep=int(kept.sum()), model=model, prior=kept.astype(float))
+    pruner = InfluencePruner(keep=int(kept.sum()), model=model, sampling=kept.astype(float))
     X_kept, y_kept = pruner.fit_transform(X, y, sample_weight=w, X_val=X[:50], y_val=y[:50])
     np.testing.assert_array_equal(pruner.keep_mask_, kept)
     assert abs(pruner.gap_) < 1e-8
@@ -280,7 +280,7 @@ def test_pruner_recognises_exact_balance_under_a_penalty_per_row(name, rng):
     model, n_classes = PER_ROW[name]
     X, y, w, kept = twice(n_classes, rng)
     # SGD itself makes fewer steps on fewer rows; the optimum is that of the head.
-    pruner = InfluencePruner(keep=0.5, model=model, prior=kept.astype(float), verify="refit")
+    pruner = InfluencePruner(keep=0.5, model=model, sampling=kept.astype(float), verify="refit")
     X_kept, y_kept = pruner.fit_transform(X, y, sample_weight=w, X_val=X[:50], y_val=y[:50])
     np.testing.assert_array_equal(pruner.keep_mask_, kept)
     assert abs(pruner.gap_) < 1e-6
@@ -291,6 +291,6 @@ def test_pruner_recognises_exact_balance_under_a_penalty_per_row(name, rng):
 def test_pruner_with_the_other_convention_sees_no_balance(rng):
     X, y, w, kept = twice(2, rng)
     for model in (LogisticRegression(C=1 / (0.05 * len(y))), "softmax"):
-        pruner = InfluencePruner(keep=0.5, model=model, prior=kept.astype(float))
+        pruner = InfluencePruner(keep=0.5, model=model, sampling=kept.astype(float))
         pruner.fit(X, y, sample_weight=w, X_val=X[:50], y_val=y[:50])
         assert np.array_equal(pruner.keep_mask_, kept) == (model == "softmax")

@@ -10,6 +10,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from proxycases import make_pruner
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from test_torch_head import WithTargets
@@ -17,7 +18,7 @@ from torch import nn
 from torchcases import blobs, trained_mlp
 
 import skprune.curvature.layers.kept as kept
-from skprune import InfluencePruner, PrunedClassifier
+from skprune import InfluencePruner, PrunedClassifier, TorchProxy
 from skprune.curvature.layers import CURVATURES, FactorCache, NetworkCurvature
 from skprune.utils.cache import ContentCache
 from skprune.utils.exceptions import PruningWarning
@@ -47,7 +48,7 @@ def finds(monkeypatch):
 
 
 def prune(net, X, y, **options):
-    return InfluencePruner(
+    return make_pruner(
         **{"model": net, "keep": 0.4, "layers": "all", "random_state": 0, **options}
     ).fit(X, y)
 
@@ -102,7 +103,9 @@ def test_other_rows_networks_losses_and_layers_are_found_anew(finds):
         assert len(finds) == 2 - ("random_state" in options), options
     finds.clear()
     weights = np.linspace(0.5, 1.5, len(y))
-    InfluencePruner(model=net, keep=0.4, layers="all", random_state=0).fit(X, y, weights)
+    InfluencePruner(model=TorchProxy(net, layers="all"), keep=0.4, random_state=0).fit(
+        X, y, weights
+    )
     assert len(finds) == 2
 
 
@@ -190,7 +193,7 @@ def test_rows_and_losses_that_do_not_tell_their_content(finds, tmp_path):
 
 def test_a_search_over_budgets_examines_each_fold_once(finds):
     X, y = blobs(n=90)
-    pruner = InfluencePruner(model=trained_mlp(X, y), layers="all", random_state=0)
+    pruner = InfluencePruner(model=TorchProxy(trained_mlp(X, y), layers="all"), random_state=0)
     search = GridSearchCV(
         PrunedClassifier(LogisticRegression(), pruner), {"pruner__keep": [0.2, 0.4, 0.6]}, cv=2
     )

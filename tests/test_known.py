@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from proxycases import make_pruner
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -58,7 +59,7 @@ def searches(monkeypatch):
 )
 @pytest.mark.filterwarnings("ignore::skprune.utils.exceptions.PruningWarning")
 def test_a_grid_over_the_estimator_searches_once_a_fold(options, searched, searches):
-    pruner = InfluencePruner(keep=0.5, random_state=0, **options)
+    pruner = make_pruner(keep=0.5, random_state=0, **options)
     grid = GridSearchCV(
         PrunedClassifier(LogisticRegression(), pruner),
         {"estimator__C": [0.1, 1.0, 10.0, 100.0]},
@@ -105,7 +106,7 @@ CHANGES = [
 @pytest.mark.filterwarnings("ignore::skprune.utils.exceptions.PruningWarning")
 def test_whatever_determines_a_search_makes_another(change, searches):
     def fit(X=X, y=y, sample_weight=None, X_val=None, y_val=None, groups=None, **options):
-        pruner = InfluencePruner(**{"keep": 0.5, "random_state": 0, **options})
+        pruner = make_pruner(**{"keep": 0.5, "random_state": 0, **options})
         return pruner.fit(X, y, sample_weight, X_val, y_val, groups)
 
     found = [fit(), fit(), fit(n_jobs=1)][0]
@@ -152,7 +153,7 @@ def test_networks(rows, searches, monkeypatch):
 
 def test_what_is_wanted_on_disk_is_written_whatever_is_known(searches, tmp_path):
     pruner = InfluencePruner(keep=0.5, model=trained_mlp(X.astype("f4"), y), random_state=0)
-    pruner.fit(X, y).set_params(cache_dir=tmp_path).fit(X, y)
+    pruner.fit(X, y).set_params(model__cache_dir=tmp_path).fit(X, y)
     assert len(searches) == 2
     assert list(tmp_path.rglob("rows-*.npy"))
 

@@ -27,7 +27,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 
-from skprune import InfluencePruner, PrunedClassifier, PruningWarning
+from skprune import InfluencePruner, LinearProxy, PrunedClassifier, PruningWarning
 from skprune.data.table import hold_out, read_table
 from skprune.heads.examination import examine
 from skprune.proxies.head import EXAMINATIONS
@@ -437,12 +437,12 @@ def test_priors(rng):
     X, y, X_val, y_val = three_way("digits")
     kept = {}
     for name, prior in (
-        ("none", None),
+        ("none", "uniform"),
         ("loss", "loss"),
         ("el2n", "el2n"),
         ("given", rng.random(len(y))),
     ):
-        pruner = InfluencePruner(keep=0.5, prior=prior, random_state=0)
+        pruner = InfluencePruner(keep=0.5, sampling=prior, random_state=0)
         pruner.fit(X, y, X_val=X_val, y_val=y_val)
         assert len(pruner.sample_indices_) == round(0.5 * len(y))
         kept[name] = pruner.sample_indices_
@@ -633,7 +633,7 @@ def test_a_cached_fit_is_the_first_one_again(monkeypatch):
     assert len(made) == 1
     others = [
         (InfluencePruner(keep=0.5, random_state=1), {}),
-        (InfluencePruner(keep=0.5, random_state=0, curvature="diagonal"), {}),
+        (InfluencePruner(keep=0.5, random_state=0, model=LinearProxy(curvature="diagonal")), {}),
         (InfluencePruner(keep=0.5, random_state=0, model=LogisticRegression()), {}),
         (InfluencePruner(keep=0.5, random_state=0, model=LogisticRegression(C=2.0)), {}),
         (InfluencePruner(keep=0.5, random_state=0), {"sample_weight": np.linspace(1, 2, len(y))}),
@@ -671,7 +671,9 @@ def test_every_curvature_beats_random(curvature):
     X, y, X_val, y_val = three_way("digits")
     ours, random = [], []
     for seed in range(4):
-        pruner = InfluencePruner(keep=0.4, curvature=curvature, random_state=seed)
+        pruner = InfluencePruner(
+            keep=0.4, random_state=seed, model=LinearProxy(curvature=curvature)
+        )
         pruner.fit(X, y, X_val=X_val, y_val=y_val)
         ours.append(float(pruner.gap_))
         random.append(float(pruner.report_.random))

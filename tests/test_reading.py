@@ -17,7 +17,14 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
-from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, RandomPruner, ScorePruner
+from skprune import (
+    InfluencePruner,
+    PrunedClassifier,
+    PrunedRegressor,
+    RandomPruner,
+    Retrain,
+    ScorePruner,
+)
 from skprune.data.table import read_table
 from skprune.heads.encoding import HeadEncoder
 from skprune.proxies.linear_spec import read_model
@@ -82,7 +89,7 @@ class Judge(LogisticRegression):
 @pytest.mark.parametrize("weights", [None, np.linspace(1e-3, 5, 300)])
 def test_a_judge_gets_the_weights_that_were_given(weights):
     Judge.seen.clear()
-    pruner = InfluencePruner(keep=0.5, verify=Judge(), n_seeds=1, random_state=0)
+    pruner = InfluencePruner(keep=0.5, verify=Retrain(Judge(), n_seeds=1), random_state=0)
     pruner.fit(X, Y, sample_weight=weights, **HELD)
     if weights is None:
         assert set(Judge.seen) == {None}
@@ -116,7 +123,7 @@ def test_an_estimator_gets_labels_that_it_takes():
     pruned = PrunedClassifier(LogisticRegression(), InfluencePruner(keep=0.4))
     expected = pruned.fit(X, Y == 1).predict(X)
     np.testing.assert_array_equal(pruned.fit(X, (Y == 1).astype(object)).predict(X), expected)
-    judged = InfluencePruner(keep=0.4, verify=LogisticRegression(), n_seeds=1)
+    judged = InfluencePruner(keep=0.4, verify=Retrain(LogisticRegression(), n_seeds=1))
     assert judged.fit(X, Y.astype(object)).gap_ == judged.fit(X, Y).gap_
     PrunedRegressor(Ridge(), InfluencePruner(keep=0.4)).fit(X, T.astype(object))
 
@@ -151,7 +158,7 @@ def test_estimators_that_take_missing_values_are_trained_and_judge(estimator):
     pruned = PrunedClassifier(estimator, InfluencePruner(keep=0.4)).fit(HOLES, Y)
     assert pruned.__sklearn_tags__().input_tags.allow_nan
     assert len(pruned.predict(HOLES)) == 300
-    judge = InfluencePruner(keep=0.4, verify=estimator, scoring="accuracy", n_seeds=1)
+    judge = InfluencePruner(keep=0.4, verify=Retrain(estimator, n_seeds=1), scoring="accuracy")
     assert judge.fit(HOLES, Y).gap_.level == "retrained"
 
 

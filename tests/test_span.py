@@ -19,7 +19,7 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge, SGDRegressor
 
-from skprune import InfluencePruner, ScorePruner
+from skprune import InfluencePruner, LinearProxy, ScorePruner
 from skprune.curvature import build_curvature
 from skprune.heads.examination import cold_fit
 from skprune.heads.features import HELD_NUMBERS
@@ -120,7 +120,7 @@ def test_a_wide_table_is_pruned_like_its_rotated_rows(model, convert, rng):
     y = (y > 0).astype(int) if isinstance(model, LogisticRegression) else y
     wide, square = (
         InfluencePruner(
-            keep=0.5, model=model, curvature="dense", verify="refit", random_state=0
+            keep=0.5, model=LinearProxy(model, curvature="dense"), verify="refit", random_state=0
         ).fit(rows, y)
         for rows in (X, np.linalg.qr(dense.T)[1].T)
     )
@@ -184,6 +184,6 @@ def test_hardness_of_rows_of_a_wide_table(rng):
 @pytest.mark.parametrize(("curvature", "features"), [("auto", 61), ("ekfac", 61), ("diagonal", 91)])
 def test_a_pruner_works_in_the_span(curvature, features, rng):
     X, y = rng.normal(size=(60, 90)), rng.integers(0, 2, 60)
-    pruner = InfluencePruner(keep=0.5, curvature=curvature).fit(X, y)
+    pruner = InfluencePruner(keep=0.5, model=LinearProxy(curvature=curvature)).fit(X, y)
     assert pruner._study.problem.theta_shape == (features, 1)
     assert "91 x 1 parameters" in pruner.report_.model

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from proxycases import make_pruner
 from retraincases import states, unchanged
 from torch import nn
 from torchcases import blobs, mlp, trained_mlp
 
 import skprune.curvature.layers.kept as kept
 import skprune.network.encoding as encoding
-from skprune import InfluencePruner
 from skprune.utils.cache import ContentCache
 
 X, y = blobs(n=90)
@@ -43,7 +43,7 @@ def in_threads(fits):
 
 
 def fit(model, **options):
-    return lambda: InfluencePruner(keep=0.4, model=model, random_state=0, **options).fit(X, y)
+    return lambda: make_pruner(keep=0.4, model=model, random_state=0, **options).fit(X, y)
 
 
 @pytest.mark.filterwarnings("ignore:The predicted step")

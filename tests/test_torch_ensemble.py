@@ -8,11 +8,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from proxycases import make_pruner
 from sklearn.base import clone
 from torch import nn
 from torchcases import DEVICES, assert_untouched, blobs, mlp, state_of, train, trained_mlp
 
-from skprune import InfluencePruner
+from skprune import InfluencePruner, TorchProxy
 from skprune.influence.operator import DenseInfluence
 from skprune.subset import select_rows
 
@@ -24,7 +25,7 @@ REMOVED = np.arange(0, 120, 7)
 def prune(model, *, held_out=True, **options):
     rows = {"X_val": X_VAL, "y_val": Y_VAL} if held_out else {}
     given = {"keep": 0.4, "layers": "all", "weight_decay": 0.01, "random_state": 0, **options}
-    return InfluencePruner(model=model, **given).fit(X, Y, **rows)
+    return make_pruner(model=model, **given).fit(X, Y, **rows)
 
 
 def nets(n=3, dtype=torch.float64):
@@ -167,7 +168,9 @@ def test_every_member_comes_back_as_it_was(device):
     pruner = prune(members, device=device)
     pruner.group_influence([0, 5])
     with pytest.raises(FloatingPointError, match="not finite"):
-        InfluencePruner(model=members, keep=9, layers="all").fit(np.full_like(X, np.nan), Y)
+        InfluencePruner(model=TorchProxy(members, layers="all"), keep=9).fit(
+            np.full_like(X, np.nan), Y
+        )
     for net, state in zip(members, before, strict=True):
         assert_untouched(net, state)
     assert len(pruner.sample_indices_) == 48
@@ -202,7 +205,7 @@ def test_another_model_is_the_judge():
 def test_the_cost_counts_the_members():
     members = nets()
     one, three = (
-        InfluencePruner(model=model, keep=0.4, layers="all").estimate_cost(X, Y)
+        InfluencePruner(model=TorchProxy(model, layers="all"), keep=0.4).estimate_cost(X, Y)
         for model in (members[0], members)
     )
     assert three.bytes == 3 * one.bytes

@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from proxycases import make_pruner
 from sklearn.base import clone
 from sklearn.datasets import make_regression
 from sklearn.linear_model import LogisticRegression
@@ -32,7 +33,7 @@ from torchcases import (
     trained_mlp,
 )
 
-from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, ScorePruner
+from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, ScorePruner, TorchProxy
 from skprune.network.encoding import FEATURES, NetworkEncoder
 from skprune.network.module import TorchModel
 from skprune.network.reading import read_rows
@@ -48,7 +49,7 @@ def device(request):
 
 
 def prune(model, X, y=None, **options):
-    return InfluencePruner(model=model, **{"keep": 0.4, **options}).fit(X, y)
+    return make_pruner(model=model, **{"keep": 0.4, **options}).fit(X, y)
 
 
 # --- modules of others ---------------------------------------------------------------------------
@@ -473,7 +474,7 @@ def test_scores_and_gap_have_the_unit_of_torchs_own_loss():
     X, y = blobs()
     net, loss = mlp(dtype=torch.float64), nn.CrossEntropyLoss(weight=CLASSES)
     X_val, y_val = blobs(seed=1)
-    pruner = InfluencePruner(model=net, keep=0.5, loss=loss, weight_decay=DECAY)
+    pruner = InfluencePruner(model=TorchProxy(net, loss=loss, weight_decay=DECAY), keep=0.5)
     pruner.fit(X, y, X_val=X_val, y_val=y_val)
     features = net.eval()[:3](torch.from_numpy(X).double()).detach()
     held = net[:3](torch.from_numpy(X_val).double()).detach()

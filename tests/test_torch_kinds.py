@@ -12,6 +12,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from proxycases import make_pruner
 from skorch import NeuralNetClassifier
 from torch import nn
 from torch.nn import functional
@@ -32,7 +33,8 @@ IDS = np.random.default_rng(0).integers(0, 7, (60, 4))
 
 
 def prune(net, X, layers, y=Y, **options):
-    return InfluencePruner(keep=0.4, model=net, layers=layers, random_state=0, **options).fit(X, y)
+    given = {"keep": 0.4, "layers": layers, "random_state": 0, **options}
+    return make_pruner(model=net, **given).fit(X, y)
 
 
 def assert_same(odd, twin, X, layers, **options):

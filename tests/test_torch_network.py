@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from proxycases import make_pruner
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from torch import nn
@@ -28,7 +29,7 @@ from torchcases import (
     trained_mlp,
 )
 
-from skprune import InfluencePruner, PruningWarning
+from skprune import InfluencePruner, PruningWarning, Retrain, TorchProxy
 from skprune.losses.network import read_loss
 from skprune.network import jacobian, layers, trace
 from skprune.network.module import TorchModel, find_link
@@ -46,7 +47,7 @@ def device(request):
 
 
 def prune(model, X, y=None, **options):
-    return InfluencePruner(model=model, **{"keep": 0.4, "layers": "all", **options}).fit(X, y)
+    return make_pruner(model=model, **{"keep": 0.4, "layers": "all", **options}).fit(X, y)
 
 
 def own_loss(outputs, targets):
@@ -353,7 +354,7 @@ def test_rows_without_weight_and_labels_in_words():
     weights = np.ones(len(y))
     weights[::5] = 0
     words = np.array(["ant", "bee", "cat"])[y]
-    pruner = InfluencePruner(model=net, keep=30, layers="all", weight_decay=0.01)
+    pruner = InfluencePruner(model=TorchProxy(net, layers="all", weight_decay=0.01), keep=30)
     pruner.fit(X, words, sample_weight=weights)
     assert not pruner.keep_mask_[::5].any()
     counted = np.flatnonzero(weights)
@@ -367,11 +368,11 @@ def test_held_out_rows_of_the_user():
     net = trained_mlp(X, y)
     held = TensorDataset(torch.from_numpy(X_val), torch.from_numpy(y_val))
     options = {"model": net, "keep": 0.5, "layers": "all", "weight_decay": 0.01}
-    arrays = InfluencePruner(**options).fit(X, y, X_val=X_val, y_val=y_val)
-    dataset = InfluencePruner(**options).fit(X, y, X_val=held)
+    arrays = make_pruner(**options).fit(X, y, X_val=X_val, y_val=y_val)
+    dataset = make_pruner(**options).fit(X, y, X_val=held)
     np.testing.assert_array_equal(arrays.scores_, dataset.scores_)
     with pytest.raises(ValueError, match="rows of shape"):
-        InfluencePruner(**options).fit(X, y, X_val=X_val, y_val=np.eye(3)[y_val])
+        make_pruner(**options).fit(X, y, X_val=X_val, y_val=np.eye(3)[y_val])
 
 
 class Greedy(nn.Module):
@@ -427,7 +428,7 @@ def test_a_training_that_diverges_is_no_result():
             nn.init.constant_(net[-1].weight, float("nan"))
         return net
 
-    found = InfluencePruner(model=train, keep=0.5, verify="retrain", n_seeds=1).fit(X, y)
+    found = InfluencePruner(model=train, keep=0.5, verify=Retrain(n_seeds=1)).fit(X, y)
     assert np.isnan(found.gap_)
     assert "a training diverged" in found.report_.status
 
@@ -527,7 +528,7 @@ def test_scores_predict_what_leaving_a_row_out_does():
 
     model, loss = fit(np.arange(90))
     pruner = InfluencePruner(
-        model=model, keep=0.5, layers="all", curvature="cg", weight_decay=decay
+        model=TorchProxy(model, layers="all", curvature="cg", weight_decay=decay), keep=0.5
     ).fit(X, y, X_val=X_val, y_val=y_val)
     assert float(str(pruner.report_).split("gradient norm ")[1].split()[0]) < 1e-8
     for row in np.argsort(-np.abs(pruner.scores_))[:3]:
@@ -626,7 +627,9 @@ def test_validation_rows_that_the_module_does_not_take(layers):
     net = trained_mlp(X, y)
     before = state_of(net)
     with pytest.raises(ValueError, match=r"fails on rows like these, float32 \(1, 5\)") as caught:
-        InfluencePruner(keep=0.4, model=net, layers=layers).fit(X, y, X_val=X[:, :5], y_val=y)
+        InfluencePruner(keep=0.4, model=TorchProxy(net, layers=layers)).fit(
+            X, y, X_val=X[:, :5], y_val=y
+        )
     assert isinstance(caught.value.__cause__, RuntimeError)
     assert_untouched(net, before)
 
@@ -657,7 +660,7 @@ def test_rows_that_the_module_does_not_take_are_refused_in_words(layers):
     with pytest.raises(ValueError, match=r"Sequential fails on rows like these, float32 \(\d, 5\)"):
         prune(net, X[:, :5], y, layers=layers)
     with pytest.raises(ValueError, match="Sequential fails on rows like these"):
-        InfluencePruner(model=net, layers=layers).estimate_cost(X[:, :5], y)
+        InfluencePruner(model=TorchProxy(net, layers=layers)).estimate_cost(X[:, :5], y)
     text, y = sentences()
     with pytest.raises(ValueError, match=r"'ids'.*forward\(input_ids, attention_mask\)"):
         prune(TextNet(), {"ids": text["input_ids"]}, y, layers=layers)
@@ -671,7 +674,7 @@ def test_classes_and_layers_of_no_network_are_refused():
         with pytest.raises(ValueError, match="those of a torch model"):
             prune(model, X, y)
         with pytest.raises(ValueError, match="those of a torch model"):
-            InfluencePruner(model=model, layers="all").estimate_cost(X, y)
+            InfluencePruner(model=TorchProxy(model, layers="all")).estimate_cost(X, y)
 
 
 def test_a_step_that_leaves_the_network_behind_warns():
@@ -764,16 +767,16 @@ def test_datasets_held_out_rows_and_class_weights_are_checked_in_words():
     with pytest.raises(ValueError, match="weights of 2 classes, and the module has 3 outputs"):
         prune(net, X, y, loss=nn.CrossEntropyLoss(weight=torch.ones(2)))
     with pytest.raises(ValueError, match="copies modules"):
-        clone(InfluencePruner(keep=0.4, model=net, layers=[net[3]])).fit(X, y)
+        clone(InfluencePruner(keep=0.4, model=TorchProxy(net, layers=[net[3]]))).fit(X, y)
 
 
 def test_an_estimate_counts_passes_and_products(monkeypatch):
     X, y = blobs(300, 20)
     monkeypatch.setattr("skprune.cost.probe.seconds_per_row", lambda run, rows: 1e-3)
-    pruner = InfluencePruner(model=trained_mlp(X, y), keep=0.4, layers="all")
+    pruner = InfluencePruner(model=TorchProxy(trained_mlp(X, y), layers="all"), keep=0.4)
     steps = {}
     for curvature in ("auto", "dense", "ekfac", "cg", "lowrank"):
-        steps[curvature] = pruner.set_params(curvature=curvature).estimate_cost(X, y).steps
+        steps[curvature] = pruner.set_params(model__curvature=curvature).estimate_cost(X, y).steps
     assert steps["ekfac"]["predict"] == pytest.approx(0.3 * 20, rel=0.02)
     assert steps["cg"]["predict"] == pytest.approx(0.3 * (20 + 3 * 60), rel=0.02)
     assert steps["ekfac"]["examine"] == pytest.approx(2 * 0.3 * (3 + 1))  # three outputs

@@ -91,8 +91,8 @@ class TorchProxy(Proxy):
         parameters that are trained; or the layers or parameters of these names. Without
         retraining, the gap of other layers than the head is only predicted, and ``keep`` must be
         given.
-    curvature : {"auto", "dense", "ekfac", "kfac", "diagonal", "lowrank", "hessian", "cg", "lissa"}, \
-            default="auto"
+    curvature : {"auto", "dense", "ekfac", "kfac", "diagonal", "lowrank", "hessian", "cg", \
+            "lissa"}, default="auto"
         Of a head the first, second or fourth, as in ``LinearProxy``. Of layers "dense" is the
         Gauss-Newton matrix; with "cg" and "lissa", which have no root, rows are chosen by "ekfac"
         and gaps predicted by the one that is named. "auto" takes the most exact one that is

@@ -95,8 +95,8 @@ def _check_curvature(curvature: str, *, head: bool) -> None:
     if curvature != "auto" and curvature not in known:
         names = ", ".join(map(repr, known))
         raise ValueError(
-            f"curvature={curvature!r} is not one of {'a head' if head else 'layers'}; "
-            f"use 'auto', {names}{', or TorchProxy(net, layers=' + repr('all') + ')' if head else ''}."
+            f"curvature={curvature!r} is not one of {'a head' if head else 'layers'}; use 'auto', "
+            f"{names}{', or layers=' + repr('all') + ' of a TorchProxy' if head else ''}."
         )
 
 
