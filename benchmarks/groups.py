@@ -22,12 +22,12 @@ from scipy.stats import linregress, spearmanr
 
 from benchmarks.harness import markdown, save
 from skprune import InfluencePruner, LinearProxy
+from skprune.evaluation.held_out import HeldOut
 from skprune.heads.encoding import HeadEncoder
-from skprune.heads.examination import examine
+from skprune.heads.linear_spec import read_model
 from skprune.heads.problem import HeadProblem, fit_head
 from skprune.influence import leave_out as removal
-from skprune.proxies.linear_spec import read_model
-from skprune.results.gap import HeldOut
+from skprune.proxies.examination import examine
 
 
 def make_rows(n: int, columns: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

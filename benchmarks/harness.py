@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from skprune.evaluation.held_out import HeldOut
 from skprune.heads.encoding import HeadEncoder
-from skprune.heads.examination import cold_fit
-from skprune.proxies.linear_spec import read_model
-from skprune.results.gap import HeldOut
+from skprune.heads.linear_spec import read_model
+from skprune.proxies.examination import cold_fit
 
 RESULTS = Path(__file__).parent / "results"
 

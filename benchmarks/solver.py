@@ -25,10 +25,10 @@ from sklearn.datasets import load_breast_cancer, load_digits
 
 from benchmarks.harness import markdown, save
 from skprune import InfluencePruner
-from skprune.data.table import read_table
 from skprune.heads.encoding import HeadEncoder
-from skprune.heads.examination import examine
+from skprune.heads.reading import read_table
 from skprune.influence.operator import DenseInfluence, InfluenceOperator
+from skprune.proxies.examination import examine
 from skprune.subset import solve_subset
 
 KINDS = ("zero-mean", "shifted", "heavy-tailed", "clustered", "duplicated")

@@ -2,59 +2,19 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skprune.data.containers import PrunedData, n_rows, take_rows
-from skprune.proxies.linear_spec import takes_missing
+from skprune.heads.linear_spec import takes_missing
 from skprune.proxies.parameters import unwrapped
-from skprune.utils.exceptions import warn_user
 
 if TYPE_CHECKING:
     from skprune.data.sources import RowSource
-
-#: What ``keep`` may be: a share of the rows or their number.
-KEEP_CONSTRAINTS: list[Any] = [
-    Interval(numbers.Integral, 1, None, closed="left"),
-    Interval(numbers.Real, 0, 1, closed="right"),
-]
-
-#: A whole number of at most so many rows may be meant in percent, if it is less than this share.
-PERCENT, SMALL_SHARE = 100, 0.01
-
-
-def resolve_size(keep: float | int, n: int, minima: NDArray[np.int64]) -> int:
-    """Rows to keep of n, for a share or a number ``keep``.
-
-    Warns where a number of rows looks like a percentage.
-
-    Raises
-    ------
-    ValueError
-        If that is more rows than there are, or fewer than the classes' ``minima`` need.
-    """
-    whole = isinstance(keep, numbers.Integral)
-    size = int(keep) if whole else max(1, round(keep * n))
-    if size > n:
-        raise ValueError(f"keep={keep} is more than the {n} rows of X.")
-    if size < minima.sum():
-        raise ValueError(
-            f"keep={keep!r} is {size} row(s), but the minimum of every class (min_per_class) adds "
-            f"up to {int(minima.sum())} for {len(minima)} classes; keep more or lower it. (1.0 is "
-            "all rows, 1 is one row.)"
-        )
-    if whole and size <= PERCENT and size < SMALL_SHARE * n:
-        warn_user(
-            f"keep={size} is a number of rows, {size} of {n}. Was {size} % meant? That is "
-            f"keep={size / 100}. (As a share, keep={size / n:.3g}, so few rows raise no question.)"
-        )
-    return size
 
 
 class FittedAttributes:

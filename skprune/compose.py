@@ -34,7 +34,7 @@ from sklearn.utils.validation import check_is_fitted
 from skprune.base import FittedAttributes
 from skprune.baselines import RandomPruner, ScorePruner
 from skprune.data.containers import is_row_wise, n_rows, natural, plain
-from skprune.proxies.linear_spec import advised_of_sampler, sampler_in, takes_missing
+from skprune.heads.linear_spec import advised_of_sampler, sampler_in, takes_missing
 from skprune.pruner import InfluencePruner
 
 DELEGATED = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skprune.base import KEEP_CONSTRAINTS, BasePruner
+from skprune.base import BasePruner
+from skprune.proxies.memory import says_what_fits
 from skprune.proxies.parameters import Retrain, unwrapped
 from skprune.utils.exceptions import warn_user
-from skprune.utils.memory import says_what_fits
+from skprune.utils.size import KEEP_CONSTRAINTS
 
 if TYPE_CHECKING:
     from skprune.cost.model import CostEstimate
@@ -349,7 +350,7 @@ class InfluencePruner(BasePruner):
         return self._study.remove(removed)
 
     def _check_features(self, X: Any) -> None:
-        from skprune.data.table import check_features
+        from skprune.heads.reading import check_features
         from skprune.network.torch_model import is_network
 
         model = unwrapped(self.model)

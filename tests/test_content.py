@@ -25,7 +25,7 @@ from torch.nn.utils import parametrizations
 from torchcases import blobs
 
 from skprune import InfluencePruner, TorchProxy
-from skprune.utils.content import UnknownContentError, content
+from skprune.data.content import UnknownContentError, content
 
 FACTOR, TABLE, NUMBERS, WEIGHTS = 1.0, {"scale": 1.0}, [1.0, 2.0], np.ones(6)
 PARTIAL = functools.partial(nn.functional.leaky_relu, negative_slope=0.1)
@@ -227,7 +227,7 @@ def test_files_of_the_user_are_read_with_what_they_import(tmp_path, monkeypatch)
     monkeypatch.syspath_prepend(tmp_path)
     net, used, late = (importlib.import_module(f"part.{name}") for name in ("net", "used", "late"))
     first = content(net.Net())
-    code = "import part.net, part.late; from skprune.utils.content import content; "
+    code = "import part.net, part.late; from skprune.data.content import content; "
     command = [sys.executable, "-B", "-c", code + "print(content(part.net.Net()))"]
     other = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, text=True)
     assert other.stdout.strip() == first

@@ -16,10 +16,11 @@ from sklearn.preprocessing import OneHotEncoder
 
 from skprune import InfluencePruner
 from skprune.data.copies import find_copies
-from skprune.data.table import hold_out, read_table
+from skprune.data.matrix import MatrixRows
+from skprune.data.table import hold_out
+from skprune.evaluation.held_out import HeldOut
 from skprune.evaluation.retrained import Data, make_retraining
-from skprune.heads.encoding import MatrixRows
-from skprune.results.gap import HeldOut
+from skprune.heads.reading import read_table
 
 
 def unsorted(X):

@@ -11,13 +11,13 @@ from proxycases import make_pruner
 
 from skprune import InfluencePruner, LinearProxy
 from skprune.curvature import CURVATURES, build_curvature
+from skprune.evaluation.held_out import HeldOut
 from skprune.heads import features
 from skprune.heads.encoding import HeadEncoder
+from skprune.heads.linear_spec import read_model
 from skprune.heads.problem import fit_head
 from skprune.influence.leave_out import group_influence, leave_one_out
 from skprune.influence.operator import HeadInfluence
-from skprune.proxies.linear_spec import read_model
-from skprune.results.gap import HeldOut
 from skprune.subset import SOLVERS, select_rows, solve_subset
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])

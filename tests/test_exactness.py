@@ -32,9 +32,9 @@ from sklearn.preprocessing import PolynomialFeatures, scale
 from skprune import InfluencePruner
 from skprune.curvature import build_curvature
 from skprune.heads.encoding import HeadEncoder
-from skprune.heads.examination import examine
+from skprune.heads.linear_spec import read_model
 from skprune.influence.operator import HeadInfluence
-from skprune.proxies.linear_spec import read_model
+from skprune.proxies.examination import examine
 
 TIGHT = {"solver": "newton-cholesky", "tol": 1e-10, "max_iter": 1000}
 SQUARES = PolynomialFeatures(2, include_bias=False)

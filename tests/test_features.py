@@ -11,7 +11,8 @@ from sklearn.preprocessing import StandardScaler
 
 import skprune.heads.features as module
 from skprune import InfluencePruner
-from skprune.heads.encoding import MatrixRows, column_moments
+from skprune.data.matrix import MatrixRows
+from skprune.heads.encoding import column_moments, features_of
 from skprune.heads.features import DenseFeatures, SparseFeatures
 from skprune.utils.cache import digest
 from skprune.utils.threads import side_by_side
@@ -102,7 +103,7 @@ def test_no_copy_is_made_of_a_large_matrix(rng, small_blocks, tmp_path):
     path = tmp_path / "X.npy"
     np.save(path, rng.normal(size=(57, 6)).astype(np.float32))
     X = np.load(path, mmap_mode="r")
-    features = MatrixRows(X).take_rows(np.arange(0, 57, 2)).features(ones=True)
+    features = features_of(MatrixRows(X).take_rows(np.arange(0, 57, 2)), ones=True)
     assert features.matrix.data_ptr() == X.ctypes.data
     assert features.take(torch.arange(5)).matrix.data_ptr() == X.ctypes.data
     dense = torch.from_numpy(np.array(X, dtype=np.float64)[::2])

@@ -27,11 +27,12 @@ from sklearn.metrics import (
 )
 
 from skprune import InfluencePruner
+from skprune.evaluation.held_out import JACKKNIFE_GROUPS, HeldOut
 from skprune.evaluation.scorers import make_scorer as make_head_scorer
 from skprune.evaluation.tails import tail_index
 from skprune.heads.encoding import HeadEncoder
-from skprune.proxies.linear_spec import read_model
-from skprune.results.gap import JACKKNIFE_GROUPS, Gap, HeldOut
+from skprune.heads.linear_spec import read_model
+from skprune.results.gap import Gap
 from skprune.search.sizes import RESOLUTION, carry_over, path_table, smallest_size
 
 

@@ -28,9 +28,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.fixes import parse_version
 
 from skprune.heads.encoding import HeadEncoder
-from skprune.heads.examination import cold_fit
+from skprune.heads.linear_spec import read_model
 from skprune.heads.problem import conjugate_gradient, fit_head, newton_step, solve_hessian
-from skprune.proxies.linear_spec import read_model
+from skprune.proxies.examination import cold_fit
 
 EXACT = {"solver": "newton-cholesky", "tol": 1e-9, "max_iter": 1000}
 
@@ -491,7 +491,7 @@ def test_sparse_rows_are_densified_in_chunks_only(rng, monkeypatch):
     X = sp.random(2000, 50, 0.1, format="csr", random_state=0)
     y = rng.integers(0, 3, 2000)
     dense = fit_as_skprune(LogisticRegression(C=2.0), X.toarray(), y)
-    monkeypatch.setattr("skprune.heads.features.CHUNK_NUMBERS", 5_000)
+    monkeypatch.setattr("skprune.utils.chunks.CHUNK_NUMBERS", 5_000)
     made = []
     for kind in (sp.csr_matrix, sp.csc_matrix):
         original = kind.toarray

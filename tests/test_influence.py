@@ -26,14 +26,14 @@ from sklearn.preprocessing import StandardScaler, scale
 from skprune import InfluencePruner, LinearProxy
 from skprune.curvature import CURVATURES, build_curvature
 from skprune.curvature.diagonal import DiagonalCurvature
-from skprune.heads.examination import cold_fit
+from skprune.evaluation.held_out import HeldOut
 from skprune.heads.features import DenseFeatures, SparseFeatures
 from skprune.heads.problem import HeadProblem, Penalty
 from skprune.influence.leave_out import leave_one_out, newton_steps
 from skprune.influence.operator import DenseInfluence, HeadInfluence
 from skprune.influence.tilt import PRICE
 from skprune.losses.head import Softmax, Squared
-from skprune.results.gap import HeldOut
+from skprune.proxies.examination import cold_fit
 
 EXACT = {"solver": "newton-cholesky", "tol": 1e-9, "max_iter": 1000}
 
@@ -231,7 +231,7 @@ def test_squared_norms_are_taken_in_chunks(monkeypatch):
         return original(self, Phi, E)
 
     monkeypatch.setattr(type(curvature), "whiten_rows", spy)
-    monkeypatch.setattr("skprune.heads.features.CHUNK_NUMBERS", 1000)
+    monkeypatch.setattr("skprune.utils.chunks.CHUNK_NUMBERS", 1000)
     again = HeadInfluence(problem, fit.theta, fit.outputs, curvature)
     torch.testing.assert_close(again.squared_norms(), whole)
     assert max(sizes) <= 1000

@@ -7,7 +7,7 @@ import torch
 from networkcases import DEVICES, N, make_data, make_module, study, study_case, true_gradients
 
 from skprune.curvature.layers import build_curvature
-from skprune.curvature.layers.ensemble import CurvatureEnsemble, Member
+from skprune.influence.ensemble import CurvatureEnsemble, Member
 from skprune.influence.network import NetworkInfluence, StackedInfluence, network_influence
 from skprune.influence.network_leave_out import predict_removal, row_scores
 from skprune.influence.operator import DenseInfluence

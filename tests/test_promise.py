@@ -23,7 +23,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, PruningWarning
-from skprune.data.table import hold_out, read_table
+from skprune.data.table import hold_out
+from skprune.heads.reading import read_table
 
 EXACT = {"solver": "newton-cholesky", "tol": 1e-9, "max_iter": 1000}
 

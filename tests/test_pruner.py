@@ -28,8 +28,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 
 from skprune import InfluencePruner, LinearProxy, PrunedClassifier, PruningWarning
-from skprune.data.table import hold_out, read_table
-from skprune.heads.examination import examine
+from skprune.data.table import hold_out
+from skprune.heads.reading import read_table
+from skprune.proxies.examination import examine
 from skprune.proxies.head import EXAMINATIONS
 
 EXACT = {"solver": "newton-cholesky", "tol": 1e-9, "max_iter": 1000}

@@ -25,9 +25,9 @@ from skprune import (
     Retrain,
     ScorePruner,
 )
-from skprune.data.table import read_table
 from skprune.heads.encoding import HeadEncoder
-from skprune.proxies.linear_spec import read_model
+from skprune.heads.linear_spec import read_model
+from skprune.heads.reading import read_table
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 4))

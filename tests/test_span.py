@@ -21,11 +21,11 @@ from sklearn.linear_model import LogisticRegression, Ridge, SGDRegressor
 
 from skprune import InfluencePruner, LinearProxy, ScorePruner
 from skprune.curvature import build_curvature
-from skprune.heads.examination import cold_fit
+from skprune.evaluation.held_out import HeldOut
 from skprune.heads.features import HELD_NUMBERS
 from skprune.heads.span import MOST_ROWS, Span, spanned_width
 from skprune.influence.operator import HeadInfluence
-from skprune.results.gap import HeldOut
+from skprune.proxies.examination import cold_fit
 
 ROWS, COLUMNS = 15, 40
 #: The penalty of the last column, that of ones: an intercept, one that is penalised, a feature.

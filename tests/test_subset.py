@@ -9,17 +9,12 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from skprune.data.strata import group_minima, stratified_quotas
 from skprune.influence.operator import DenseInfluence
 from skprune.subset import select_rows
 from skprune.subset.anneal import anneal
 from skprune.subset.relax import relax
-from skprune.subset.start import (
-    group_minima,
-    largest_subset,
-    rank_in_group,
-    starting_subset,
-    stratified_quotas,
-)
+from skprune.subset.start import largest_subset, rank_in_group, starting_subset
 from skprune.subset.state import SubsetState
 from skprune.subset.swap import MIN_GAIN, NEGLIGIBLE, swap
 

@@ -7,12 +7,12 @@ import torch
 
 from benchmarks.peers.task import Answer, Clock, Task, run
 from skprune.curvature import build_curvature
+from skprune.evaluation.held_out import HeldOut
 from skprune.heads.features import DenseFeatures
 from skprune.heads.problem import HeadProblem, Penalty, solve_hessian
 from skprune.influence import leave_out as removal
 from skprune.influence.operator import HeadInfluence
 from skprune.losses.head import Softmax
-from skprune.results.gap import HeldOut
 
 
 def head_problem(task: Task, X: np.ndarray, y: np.ndarray) -> HeadProblem:

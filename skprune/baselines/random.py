@@ -10,8 +10,9 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 
-from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
+from skprune.base import BasePruner
 from skprune.data.containers import n_rows
+from skprune.utils.size import KEEP_CONSTRAINTS, resolve_size
 
 
 class RandomPruner(BasePruner):
@@ -80,8 +81,10 @@ class RandomPruner(BasePruner):
         """
         from skprune.data.arrays import is_columns
         from skprune.data.sources import as_source, is_dataset
-        from skprune.data.table import is_continuous, read_target
-        from skprune.subset.start import group_minima, starting_subset
+        from skprune.data.strata import group_minima
+        from skprune.data.table import read_target
+        from skprune.heads.reading import is_continuous
+        from skprune.subset.start import starting_subset
 
         self._validate_params()
         source = as_source(X, y) if is_dataset(X) or is_columns(X, y) else None

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skprune.base import KEEP_CONSTRAINTS, BasePruner, resolve_size
+from skprune.base import BasePruner
+from skprune.proxies.memory import says_what_fits
 from skprune.proxies.parameters import unwrapped
-from skprune.utils.memory import says_what_fits
+from skprune.utils.size import KEEP_CONSTRAINTS, resolve_size
 
 
 class ScorePruner(BasePruner):
@@ -81,9 +82,9 @@ class ScorePruner(BasePruner):
         ScorePruner
             self
         """
-        from skprune.data.table import read_table
         from skprune.heads.encoding import HeadEncoder
-        from skprune.heads.examination import cold_fit
+        from skprune.heads.reading import read_table
+        from skprune.proxies.examination import cold_fit
         from skprune.proxies.sampling import difficulty
         from skprune.subset.start import largest_subset
 
@@ -99,6 +100,6 @@ class ScorePruner(BasePruner):
         return self
 
     def _check_features(self, X: Any) -> None:
-        from skprune.data.table import check_features
+        from skprune.heads.reading import check_features
 
         check_features(self, X, unwrapped(self.model))

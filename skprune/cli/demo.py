@@ -21,7 +21,7 @@ from sklearn.svm import SVC
 from skprune.baselines import RandomPruner
 from skprune.cli.files import InputError, check_writable, replacing
 from skprune.cli.printing import warnings_on_stderr
-from skprune.proxies.linear_spec import DEFAULT_STRENGTH
+from skprune.heads.linear_spec import DEFAULT_STRENGTH
 from skprune.pruner import InfluencePruner
 from skprune.results.display import PruningCurveDisplay
 

@@ -9,8 +9,8 @@ from sklearn.base import clone
 
 from skprune.cost.model import CostEstimate, ensemble_cost, head_cost
 from skprune.cost.probe import probe_head, probe_layers
-from skprune.data.table import read_table
 from skprune.heads.encoding import HeadEncoder
+from skprune.heads.reading import read_table
 from skprune.heads.span import spanned_width
 from skprune.network.module import TorchModel
 from skprune.network.reading import read_rows

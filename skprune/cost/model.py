@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from skprune.curvature import DENSE_COST, DENSE_PARAMETERS
-from skprune.heads.features import CHUNK_NUMBERS, HELD_NUMBERS, DenseFeatures
+from skprune.heads.features import HELD_NUMBERS, DenseFeatures
+from skprune.utils.chunks import CHUNK_NUMBERS
 
 #: Products with all rows, from both sides, of one cold and of one warm fit of a head, of the
 #: choice of one subset, and of what is measured of it. Counted on the benchmarks' problems.

@@ -18,8 +18,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from skprune.data.containers import is_frame, plain
-from skprune.heads.encoding import MatrixRows
-from skprune.heads.features import row_chunks
+from skprune.data.matrix import MatrixRows
+from skprune.utils.chunks import row_chunks
 
 Numbers = NDArray[np.int64]
 

@@ -6,35 +6,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import GroupShuffleSplit
-from sklearn.utils import check_array, check_consistent_length, column_or_1d, get_tags
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils.validation import _check_sample_weight
 
 from skprune.data.containers import (
-    array_hint,
     is_missing,
     natural,
     plain,
-    refuse_lazy,
-    refuse_text,
     take_rows,
 )
-from skprune.data.copies import Copies, find_copies, numbered
-from skprune.heads.encoding import FLOATS, IMPUTE, MatrixRows
-from skprune.proxies.linear_spec import HeadSpec, read_model
-from skprune.subset.start import group_minima, stratified_quotas
-from skprune.utils.exceptions import advised
+from skprune.data.copies import Copies, numbered
+from skprune.data.strata import group_minima, stratified_quotas
 
 #: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ...
 MANY_VALUES = 30
 #: Largest number that is taken: curvatures multiply squares of columns, and 1e308 is the end.
 LARGEST = 1e50
-#: How numpy says that a value is no number.
-NO_NUMBER = ("could not convert string", "a string or a real number")
 
 
 @dataclass(frozen=True)
@@ -92,40 +82,6 @@ class Table:
         )
 
 
-def read_table(
-    estimator: BaseEstimator, X: Any, y: Any, sample_weight: Any, model: Any
-) -> tuple[Table, HeadSpec]:
-    """Check the rows and read the model; sets ``n_features_in_`` on the estimator.
-
-    Raises
-    ------
-    ValueError
-        For rows or targets that scikit-learn would refuse, and for columns that are not numbers
-        where the model does not encode them.
-    """
-    y = read_target(y, estimator)
-    task = "regression" if is_continuous(y, model) else "classification"
-    spec = read_model(model, task)
-    missing = get_tags(estimator).input_tags.allow_nan
-    X = _read_features(estimator, X, spec, reset=True, missing=missing)
-    if missing and spec.transformer == "standardise" and _has_missing(X):
-        spec = replace(spec, transformer="impute")
-    check_consistent_length(X, y)
-    if len(y) < 2:
-        raise ValueError(f"Found array with {len(y)} sample(s) while a minimum of 2 is required.")
-    weights, unit = read_weights(sample_weight, X)
-    copies = find_copies(X)
-    if unit is not None and spec.convention != "weight":
-        # The penalty is in the caller's unit. Where it is beyond reckoning the head is 0 anyway.
-        spec = replace(spec, strength=min(spec.strength / unit, LARGEST**2))
-    if spec.task == "regression":
-        y = _read_numbers(y, "y")
-        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights, unit, copies), spec
-    check_classification_targets(y)
-    classes, codes = number_classes(y, weights)
-    return Table(X, y, codes, classes, weights, unit, copies), spec
-
-
 def read_weights(sample_weight: Any, X: Any) -> tuple[NDArray[np.float64], float | None]:
     """``weights`` and ``unit`` of a ``Table``, for the rows of X.
 
@@ -165,11 +121,11 @@ def number_classes(
     return classes, codes
 
 
-def _read_numbers(y: NDArray[Any], name: str) -> NDArray[np.float64]:
+def read_numbers(y: NDArray[Any], name: str) -> NDArray[np.float64]:
     """The target of a regression."""
     try:
         numbers = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
-        _check_magnitude(numbers, name)
+        check_magnitude(numbers, name)
         return numbers
     except ValueError as error:
         if "could not convert string" not in str(error):
@@ -180,7 +136,7 @@ def _read_numbers(y: NDArray[Any], name: str) -> NDArray[np.float64]:
         ) from error
 
 
-def _check_magnitude(values: NDArray[Any], name: str) -> None:
+def check_magnitude(values: NDArray[Any], name: str) -> None:
     """Refuse numbers whose fourth powers would overflow."""
     # NaN is left aside.
     largest = float(np.fmax.reduce(values, axis=None, initial=0.0))
@@ -190,32 +146,6 @@ def _check_magnitude(values: NDArray[Any], name: str) -> None:
             f"{name} holds numbers as large as {largest:.1e}, more than the {LARGEST:.0e} that can "
             "be reckoned with; change its unit."
         )
-
-
-def read_validation(
-    estimator: BaseEstimator, X: Any, y: Any, table: Table, spec: HeadSpec
-) -> Table:
-    """Check held-out rows that the caller brings.
-
-    Raises
-    ------
-    ValueError
-        If they have other columns, or labels that the training rows lack.
-    """
-    if X is None or y is None:
-        raise ValueError("X_val and y_val go together; pass both or neither.")
-    y = read_target(y, estimator)
-    missing = spec.transformer == "impute"
-    X = _read_features(estimator, X, spec, reset=False, missing=missing)
-    check_consistent_length(X, y)
-    weights, copies = np.ones(len(y)), find_copies(X)
-    if table.classes is None:
-        y = _read_numbers(y, "y_val")
-        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights, None, copies)
-    unknown = np.setdiff1d(y, table.classes)
-    if len(unknown):
-        raise ValueError(f"y_val has labels that y lacks: {unknown.tolist()[:10]}.")
-    return Table(X, y, np.searchsorted(table.classes, y), table.classes, weights, None, copies)
 
 
 def hold_out(
@@ -295,62 +225,6 @@ def read_target(y: Any, estimator: BaseEstimator) -> NDArray[Any]:
     if y.dtype.kind in "mM":
         raise ValueError(f"y holds dates or durations ({y.dtype}); give labels or numbers.")
     return check_array(y, ensure_2d=False, dtype=None, input_name="y")
-
-
-def check_features(estimator: BaseEstimator, X: Any, model: Any) -> None:
-    """Check that the fitted ``estimator`` could have been fitted to the columns of X."""
-    missing = get_tags(estimator).input_tags.allow_nan
-    spec = read_model(model, "classification")
-    _read_features(estimator, X, spec, reset=False, missing=missing)
-
-
-def is_continuous(y: NDArray[Any], model: Any) -> bool:
-    """Whether the target calls for regression: by its values, or because the model says so."""
-    if y.dtype.kind not in "fiu":
-        return False
-    if type_of_target(y, input_name="y") == "continuous":
-        return True
-    if model is not None:
-        return read_model(model, "classification").task == "regression"
-    values = np.unique(y)
-    codes = y.dtype.kind != "f" and values[0] in (0, 1) and np.ptp(values) == len(values) - 1
-    return len(values) > MANY_VALUES and not codes
-
-
-def _read_features(
-    estimator: BaseEstimator, X: Any, spec: HeadSpec, *, reset: bool, missing: bool
-) -> Any:
-    """Numbers (n, d) in their own precision, or the caller's object that a Pipeline encodes.
-
-    NaN is taken where ``missing`` values are expected and the head is the package's own.
-    """
-    refuse_lazy(X)
-    if spec.transformer is not None and not isinstance(spec.transformer, str):
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
-        return X
-    refuse_text(X)
-    finite = "allow-nan" if missing and spec.transformer is not None else True
-    try:
-        with advised(*IMPUTE):
-            X = validate_data(
-                estimator,
-                plain(X),
-                reset=reset,
-                accept_sparse="csr",
-                dtype=FLOATS,
-                ensure_all_finite=finite,
-            )
-        _check_magnitude(X.data if sp.issparse(X) else X, "X")
-        return X if sp.issparse(X) else MatrixRows(X)
-    except (TypeError, ValueError) as error:
-        hint = array_hint(X) if any(words in str(error) for words in NO_NUMBER) else ""
-        if not hint:
-            raise
-        raise type(error)(f"{error}. {hint}") from error
-
-
-def _has_missing(X: Any) -> bool:
-    return bool(np.isnan(X.data if sp.issparse(X) else X.matrix).any())
 
 
 def read_removed(rows: Any, n: int) -> NDArray[np.bool_]:

@@ -12,7 +12,8 @@ from sklearn.metrics import get_scorer
 from torch import Tensor
 
 from skprune.data.containers import take_rows
-from skprune.heads.encoding import HeadEncoder, MatrixRows
+from skprune.data.matrix import MatrixRows
+from skprune.heads.encoding import HeadEncoder
 
 #: Score of the head's outputs on some of the held-out rows: (Z, rows) -> float, more is better.
 Scorer = Callable[[Tensor, NDArray[np.int64]], float]

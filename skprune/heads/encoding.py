@@ -17,16 +17,15 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 from skprune.data.containers import take_rows
+from skprune.data.matrix import FLOATS, MatrixRows
 from skprune.heads.features import DenseFeatures, Features, SparseFeatures, shared_tensor
+from skprune.heads.linear_spec import HeadSpec
 from skprune.heads.problem import HeadFit, HeadProblem, Penalty
 from skprune.heads.span import Span
 from skprune.losses.head import Loss, Sigmoid, Softmax, Squared
-from skprune.proxies.linear_spec import HeadSpec
 from skprune.utils.exceptions import advised
 from skprune.utils.seeds import set_random_states
 
-#: Kept as they come; other numbers become float64.
-FLOATS = [np.float64, np.float32, np.float16]
 #: What scikit-learn says of rows that it cannot take, and what to do about them.
 IMPUTE = (
     "contains NaN",
@@ -40,39 +39,6 @@ UNKNOWN_CATEGORIES = (
     'encoder take them: OneHotEncoder(handle_unknown="ignore") or "infrequent_if_exist", '
     'OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1).',
 )
-
-
-class MatrixRows:
-    """Rows of a matrix, named by position: what a table holds, so that taking rows copies none.
-
-    Parameters
-    ----------
-    matrix : ndarray of shape (N, d), of a floating dtype
-    positions : ndarray of shape (n,), int64, optional
-        Default: all rows.
-    """
-
-    def __init__(self, matrix: NDArray[Any], positions: NDArray[np.int64] | None = None) -> None:
-        self.matrix, self.positions = matrix, positions
-        n = len(matrix) if positions is None else len(positions)
-        self.shape = (n, matrix.shape[1])
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        rows = self.matrix if self.positions is None else self.matrix[self.positions]
-        return np.array(rows, dtype=dtype) if copy else np.asarray(rows, dtype=dtype)
-
-    def take_rows(self, indices: NDArray[np.int64]) -> MatrixRows:
-        """Some of these rows."""
-        positions = indices if self.positions is None else self.positions[indices]
-        return MatrixRows(self.matrix, positions)
-
-    def features(self, **affine: Any) -> DenseFeatures:
-        """The rows as a matrix that multiplies; ``affine`` is what ``DenseFeatures`` takes."""
-        index = None if self.positions is None else torch.from_numpy(self.positions)
-        return DenseFeatures(shared_tensor(self.matrix), index, **affine).held()
 
 
 class HeadEncoder:
@@ -249,11 +215,17 @@ class HeadEncoder:
                 X = self._transformer.transform(X)
         intercept = self.spec.fit_intercept
         if not sp.issparse(X):
-            return _matrix_rows(X).features(ones=intercept, **self._affine)
+            return features_of(_matrix_rows(X), ones=intercept, **self._affine)
         with advised(*IMPUTE):
             X = check_array(X, accept_sparse="csr", dtype=np.float64, input_name="X")
         ones = np.ones((X.shape[0], int(intercept)))
         return SparseFeatures(sp.csr_matrix(sp.hstack([X, ones], format="csr")))
+
+
+def features_of(X: MatrixRows, **affine: Any) -> DenseFeatures:
+    """The rows as a matrix that multiplies; ``affine`` is what ``DenseFeatures`` takes."""
+    index = None if X.positions is None else torch.from_numpy(X.positions)
+    return DenseFeatures(shared_tensor(X.matrix), index, **affine).held()
 
 
 def _matrix_rows(X: Any) -> MatrixRows:
@@ -271,7 +243,7 @@ def column_moments(X: MatrixRows, weights: NDArray[np.float64] | None) -> dict[s
     w = torch.ones(len(X)) if weights is None else torch.from_numpy(weights)
     w = w.to(torch.float64)[:, None]
     total, rounding = float(w.sum()), torch.finfo(torch.float64).eps
-    mean = X.features().adjoint(w)[:, 0] / total
-    variance = X.features(mean=mean).adjoint_squared(w)[:, 0] / total
+    mean = features_of(X).adjoint(w)[:, 0] / total
+    variance = features_of(X, mean=mean).adjoint_squared(w)[:, 0] / total
     noise = total * rounding * variance + (total * mean * rounding).square()
     return {"mean": mean, "scale": torch.where(variance <= noise, 1.0, variance.sqrt())}

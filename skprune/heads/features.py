@@ -21,24 +21,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skprune.utils.chunks import row_chunks
 from skprune.utils.threads import side_by_side
 
 T = TypeVar("T")
 
-#: Numbers held at once by a temporary copy of rows (64 MiB of float64).
-CHUNK_NUMBERS = 2**23
 #: A dense matrix of no more numbers is held in one block, ready to multiply (256 MiB of float64).
 HELD_NUMBERS = 2**25
 #: Bytes of rows that are converted at once to be multiplied: for a thread of a processor what its
 #: cache holds, for an accelerator enough to be busy with.
 BLOCK_BYTES, DEVICE_BLOCK_BYTES = 2**20, 2**27
-
-
-def row_chunks(n: int, width: int, numbers: int | None = None) -> Iterator[slice]:
-    """Slices over n rows, so that (rows x width) stays within ``numbers`` (``CHUNK_NUMBERS``)."""
-    size = max(1, (numbers or CHUNK_NUMBERS) // max(1, width))
-    for start in range(0, n, size):
-        yield slice(start, min(start + size, n))
 
 
 def shared_tensor(array: NDArray[Any]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.curvature import Curvature
-from skprune.heads.features import CHUNK_NUMBERS
 from skprune.heads.problem import HeadProblem, solve_hessian
 from skprune.influence.operator import HeadInfluence
-from skprune.results.gap import HeldOut
+from skprune.utils.chunks import CHUNK_NUMBERS
+
+if TYPE_CHECKING:
+    from skprune.evaluation.held_out import HeldOut
 
 #: Relative residual of the solves behind scores and behind the influence of a group.
 SOLVE_TOLERANCE = 1e-3

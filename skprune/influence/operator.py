@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.curvature import Curvature
-from skprune.heads.features import row_chunks
 from skprune.heads.problem import HeadProblem
 from skprune.influence.tilt import PullSpectrum, pull_spectrum
+from skprune.utils.chunks import row_chunks
 
 
 class InfluenceOperator(ABC):

@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from skprune.data.content import UnknownContentError
 from skprune.data.sources import RowSource
 from skprune.heads.encoding import HeadEncoder
-from skprune.heads.features import DenseFeatures, row_chunks, shared_tensor
+from skprune.heads.features import DenseFeatures, shared_tensor
+from skprune.heads.linear_spec import DEFAULT_STRENGTH, HeadSpec
 from skprune.heads.problem import HeadFit, HeadProblem, Penalty
 from skprune.losses.head import Loss
 from skprune.losses.network import RowLoss, read_loss
@@ -23,9 +25,8 @@ from skprune.network.layers import DEPENDENT, agree
 from skprune.network.module import LinearHead, TorchModel, linear_calls
 from skprune.network.parameters import check_finite
 from skprune.network.torch_model import Network
-from skprune.proxies.linear_spec import DEFAULT_STRENGTH, HeadSpec
 from skprune.utils.cache import ContentCache, digest
-from skprune.utils.content import UnknownContentError
+from skprune.utils.chunks import row_chunks
 from skprune.utils.store import FeatureStore
 
 #: Features kept in memory, shared by all pruners of this process.

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from skprune.data.content import content
 from skprune.utils.cache import digest
-from skprune.utils.content import content
 from skprune.utils.threads import ALONE
 
 #: Rows whose results are part of what is known of a network.

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from skprune.data.content import UnknownContentError
 from skprune.data.source import RowSource
 from skprune.losses.network import RowLoss
 from skprune.network.batches import is_short_of_memory
@@ -32,7 +33,6 @@ from skprune.network.operations import plain_operations
 from skprune.network.output_hessian import OutputHessian
 from skprune.network.parameters import check_finite, choose_parameters
 from skprune.utils.cache import digest
-from skprune.utils.content import UnknownContentError
 
 #: Inputs are kept on the device between passes up to this many bytes.
 CACHED_BYTES = 1 << 30

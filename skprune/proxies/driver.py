@@ -14,27 +14,28 @@ import numpy as np
 import torch
 from sklearn.utils import check_consistent_length, check_random_state
 
-from skprune.base import resolve_size
 from skprune.data.containers import natural, take_rows
 from skprune.data.copies import numbered
 from skprune.data.sources import is_dataset
-from skprune.data.table import Table, hold_out, read_table, read_validation
+from skprune.data.table import Table, hold_out
 from skprune.evaluation.retrained import Data, Retraining, Seen, make_retraining
 from skprune.heads.encoding import HeadEncoder
+from skprune.heads.linear_spec import HeadSpec
+from skprune.heads.reading import read_table, read_validation
 from skprune.network.encoding import NetworkEncoder, SourceRows
 from skprune.network.reading import read_rows, read_validation_rows
 from skprune.network.torch_model import Network, is_network
-from skprune.proxies.base import Outcome, Settings
 from skprune.proxies.known import prune_head_once
 from skprune.proxies.layers import prune_network
-from skprune.proxies.linear_spec import HeadSpec
 from skprune.proxies.parameters import Proxy, Retrain, TorchProxy, as_proxy
 from skprune.proxies.rules import check_rows, examines_head, what_is_retrained
 from skprune.proxies.sampling import Prior
 from skprune.search.outcome import class_counts
+from skprune.search.request import Outcome, Settings
 from skprune.subset import Rows
 from skprune.utils.cache import check_folder, digest
 from skprune.utils.devices import choose_device
+from skprune.utils.size import resolve_size
 from skprune.utils.threads import threads
 
 

@@ -11,19 +11,19 @@ from torch import Tensor
 
 from skprune.curvature import Curvature, choose_curvature
 from skprune.data.table import Table
+from skprune.evaluation.held_out import HeldOut
 from skprune.evaluation.retrained import Seen
 from skprune.evaluation.scorers import make_scorer
 from skprune.evaluation.tails import heavy_tails
 from skprune.heads.encoding import HeadEncoder
-from skprune.heads.examination import Examination, cold_fit, examine
 from skprune.heads.problem import HeadFit, HeadProblem, fit_head
 from skprune.influence.leave_out import GroupInfluence, group_influence, leave_one_out
 from skprune.influence.operator import HeadInfluence
 from skprune.network.encoding import NetworkEncoder
-from skprune.proxies.base import Outcome, Settings
+from skprune.proxies.examination import Examination, cold_fit, examine
 from skprune.proxies.sampling import difficulty
-from skprune.results.gap import HeldOut
 from skprune.search.outcome import Found, find, on_all_rows, report
+from skprune.search.request import Outcome, Settings
 from skprune.search.retrained import judged
 from skprune.search.sizes import Bench
 from skprune.subset import Rows

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from skprune.data.content import content
 from skprune.data.table import Table
 from skprune.heads.encoding import HeadEncoder
 from skprune.network.encoding import NetworkEncoder, SourceRows
 from skprune.network.fingerprint import module_content
 from skprune.network.module import TorchModel
-from skprune.proxies.base import Outcome, Settings
 from skprune.proxies.head import prune_head
+from skprune.search.request import Outcome, Settings
 from skprune.utils.cache import ContentCache, memory
-from skprune.utils.content import content
 
 #: Outcomes kept in memory, shared by all pruners of this process.
 OUTCOMES = ContentCache(max_bytes=2**30)

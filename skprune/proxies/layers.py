@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 
 from skprune.curvature.layers import FactorCache, build_curvature, choose_curvature
 from skprune.curvature.layers.base import NetworkCurvature
-from skprune.curvature.layers.ensemble import CurvatureEnsemble, Member
 from skprune.data.table import Table
+from skprune.influence.ensemble import CurvatureEnsemble, Member
 from skprune.influence.leave_out import Change, GroupInfluence
 from skprune.influence.network_leave_out import removal_steps
 from skprune.network.batches import first_size, smaller
-from skprune.network.bench import DOUBT, FAR, NetworkBench
 from skprune.network.encoding import SourceRows
 from skprune.network.forward import read_model_loss
 from skprune.network.layers import RowGradients
 from skprune.network.module import TorchModel
 from skprune.network.problem import NetworkProblem
 from skprune.network.torch_model import Network
-from skprune.proxies.base import Outcome, Settings
+from skprune.proxies.layers_bench import DOUBT, FAR, NetworkBench
 from skprune.search.outcome import find, on_all_rows, report
+from skprune.search.request import Outcome, Settings
 from skprune.search.retrained import judged
 from skprune.utils.exceptions import warn_user
 

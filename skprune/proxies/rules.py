@@ -7,8 +7,8 @@ from typing import Any
 from skprune.curvature import CURVATURES
 from skprune.curvature.layers import CURVATURES as NETWORK_CURVATURES
 from skprune.data.sources import is_dataset
+from skprune.heads.linear_spec import HeadSpec
 from skprune.network.torch_model import as_members, is_network
-from skprune.proxies.linear_spec import HeadSpec
 from skprune.proxies.parameters import LinearProxy, Proxy, Retrain, TorchProxy, unwrapped
 
 

@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from skprune.pruner import InfluencePruner
-
 #: Orders of magnitude, at most, between the largest gap drawn and where the axis turns linear.
 DECADES = 5
 
@@ -331,15 +329,15 @@ class PruningCurveDisplay:
         ax.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
 
 
-def _find_pruner(estimator: Any) -> InfluencePruner:
+def _find_pruner(estimator: Any) -> Any:
     """The fitted InfluencePruner in ``estimator``."""
     found = estimator
     if isinstance(found, Pipeline) or type(found).__name__ == "Pipeline":  # imbalanced-learn's too
         found = found.steps[-1][1]
-    if not isinstance(found, InfluencePruner) and hasattr(found, "pruner"):
+    if hasattr(found, "pruner"):
         check_is_fitted(found, "pruner_")
         found = found.pruner_
-    if not isinstance(found, InfluencePruner):
+    if not hasattr(found, "estimate_cost"):  # no other pruner tries sizes
         got = type(estimator).__name__
         where = "" if found is estimator else f" with {type(found).__name__} in it"
         raise TypeError(

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skprune.data.table import Table
-from skprune.proxies.base import Outcome, Settings, Study
 from skprune.results.gap import Gap, Learned
 from skprune.results.report import ClassCount, PruningReport
+from skprune.search.request import Outcome, Settings, Study
 from skprune.search.retrained import in_words, search
 from skprune.search.sizes import Trial, Trials, carry_over, outcome, path_table, refusal
 from skprune.subset import Rows

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 from tqdm.auto import tqdm
 
-from skprune.evaluation.retrained import RetrainedTrial, Retraining, smallest_retrained
-from skprune.proxies.base import Settings
+from skprune.evaluation.retrained import RetrainedTrial, Retraining
 from skprune.results.gap import Gap, Learned
+from skprune.search.few_trainings import smallest_retrained
+from skprune.search.request import Settings
 from skprune.search.sizes import Trial, Trials, smallest_size
 from skprune.subset import Rows, Selection
 

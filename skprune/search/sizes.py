@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.curvature import Curvature
+from skprune.evaluation.held_out import HeldOut
 from skprune.heads.problem import HeadFit, HeadProblem, fit_head, newton_step
 from skprune.influence.operator import HeadInfluence
-from skprune.results.gap import Gap, HeldOut, Learned
+from skprune.results.gap import Gap, Learned
 from skprune.subset import Rows, Selection, select_rows
 from skprune.subset.start import represented_minima, starting_subset
 from skprune.subset.swap import swap

@@ -6,10 +6,10 @@ vectors nearly cancel.
 
 from __future__ import annotations
 
+from skprune.data.strata import Rows
 from skprune.subset.result import SubsetResult
 from skprune.subset.select import SOLVERS, select_rows
 from skprune.subset.solve import solve_path, solve_subset
-from skprune.subset.start import Rows
 from skprune.subset.state import Selection
 
 __all__ = [

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from skprune.data.strata import Rows
 from skprune.influence.operator import InfluenceOperator
 from skprune.subset.monitor import Monitor
-from skprune.subset.start import Rows
 from skprune.subset.state import Selection, SubsetState
 
 #: Proposed exchanges per row of the table, and their bounds.

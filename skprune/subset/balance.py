@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skprune.heads.features import CHUNK_NUMBERS
+from skprune.data.strata import Rows, stratified_quotas
 from skprune.influence.operator import InfluenceOperator
 from skprune.subset.monitor import Monitor
-from skprune.subset.start import Rows, stratified_quotas
 from skprune.subset.state import Selection, pair_gains
+from skprune.utils.chunks import CHUNK_NUMBERS
 
 #: Rows of a block.
 BLOCK = 256

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, xlogy
 
+from skprune.data.strata import Rows
 from skprune.influence.operator import InfluenceOperator
 from skprune.subset.monitor import Monitor
-from skprune.subset.start import Rows, largest_subset
+from skprune.subset.start import largest_subset
 
 Vector = NDArray[np.float64]
 

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.spatial import cKDTree
 
+from skprune.data.strata import Rows
 from skprune.influence.operator import InfluenceOperator
 from skprune.subset.bound import rounding
 from skprune.subset.monitor import Monitor
-from skprune.subset.start import Rows
 from skprune.subset.state import Selection
 
 #: Rows up to which halves are enumerated, if there are not more pairs of counts per group.

@@ -12,11 +12,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from skprune.data.strata import Rows
 from skprune.subset.bound import rounding
 from skprune.subset.monitor import Monitor
 from skprune.subset.perturb import perturb
 from skprune.subset.problem import Problem
-from skprune.subset.start import Rows, largest_subset, starting_subset
+from skprune.subset.start import largest_subset, starting_subset
 from skprune.subset.state import Selection
 from skprune.subset.swap import swap
 

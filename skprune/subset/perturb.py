@@ -13,9 +13,9 @@ from itertools import count, islice
 
 import numpy as np
 
+from skprune.data.strata import Rows
 from skprune.influence.operator import InfluenceOperator
 from skprune.subset.monitor import Monitor
-from skprune.subset.start import Rows
 from skprune.subset.state import Selection
 from skprune.subset.swap import swap
 

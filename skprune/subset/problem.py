@@ -15,13 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from skprune.data.strata import Rows, group_minima
 from skprune.influence.operator import (
     DenseInfluence,
     InfluenceOperator,
     RestrictedInfluence,
     SparseInfluence,
 )
-from skprune.subset.start import Rows, group_minima
 
 
 @dataclass(frozen=True)

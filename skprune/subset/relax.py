@@ -12,9 +12,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from skprune.data.strata import Rows
 from skprune.influence.operator import InfluenceOperator
 from skprune.subset.monitor import Monitor
-from skprune.subset.start import Rows, largest_subset
+from skprune.subset.start import largest_subset
 from skprune.subset.state import Selection
 from skprune.subset.swap import swap
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skprune.subset.start import Rows
+from skprune.data.strata import Rows
 
 
 @dataclass(frozen=True)

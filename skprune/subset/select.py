@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from skprune.data.strata import Rows
 from skprune.influence.operator import InfluenceOperator
 from skprune.subset.anneal import anneal
 from skprune.subset.balance import balance
 from skprune.subset.exact import exact
 from skprune.subset.monitor import Monitor
 from skprune.subset.relax import relax
-from skprune.subset.start import Rows, starting_subset
+from skprune.subset.start import starting_subset
 from skprune.subset.state import Selection
 from skprune.subset.swap import swap
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skprune.data.strata import Rows
 from skprune.influence.operator import InfluenceOperator
-from skprune.subset.start import Rows
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skprune.heads.features import CHUNK_NUMBERS
+from skprune.data.strata import Rows
 from skprune.influence.operator import InfluenceOperator
 from skprune.subset.monitor import Monitor
-from skprune.subset.start import Rows
 from skprune.subset.state import Selection, SubsetState, pair_gains, single_gains
+from skprune.utils.chunks import CHUNK_NUMBERS
 
 #: Candidates on either side whose Gram matrix is formed near the optimum.
 POOL = 128

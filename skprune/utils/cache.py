@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from skprune.heads.features import row_chunks
+from skprune.utils.chunks import row_chunks
 
 
 def check_folder(cache_dir: str | os.PathLike[str] | None) -> None:

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from skprune.data.content import UnknownContentError
 from skprune.network.problem import NetworkProblem
 from skprune.utils.cache import ContentCache, digest
-from skprune.utils.content import UnknownContentError
 from skprune.utils.exceptions import warn_user
 from skprune.utils.files import UnwritableError, make_folder, remove, write_whole
 from skprune.version import __version__

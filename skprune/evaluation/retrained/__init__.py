@@ -21,7 +21,6 @@ from skprune.evaluation.retrained.trainers import (
     make_trainer,
 )
 from skprune.network.torch_model import Network
-from skprune.search.few_trainings import smallest_retrained
 
 __all__ = [
     "CallableTrainer",
@@ -37,7 +36,6 @@ __all__ = [
     "Training",
     "make_retraining",
     "make_trainer",
-    "smallest_retrained",
 ]
 
 

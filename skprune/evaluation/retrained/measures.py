@@ -22,10 +22,10 @@ from sklearn.preprocessing import LabelBinarizer
 from torch import Tensor
 
 from skprune.data.containers import n_rows, plain, take_rows
+from skprune.evaluation.held_out import JACKKNIFE_GROUPS, growth
 from skprune.evaluation.retrained.trainers import Data
 from skprune.heads.encoding import UNKNOWN_CATEGORIES
 from skprune.losses.head import Loss
-from skprune.results.gap import JACKKNIFE_GROUPS, growth
 from skprune.subset import Rows
 from skprune.utils.exceptions import advised
 

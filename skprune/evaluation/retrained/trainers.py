@@ -15,9 +15,9 @@ from torch import nn
 
 from skprune.data.containers import take_rows
 from skprune.data.sources import RowSource, as_source, is_dataset
+from skprune.heads.linear_spec import advised_of_sampler, sampler_in
 from skprune.network.encoding import SourceRows
 from skprune.network.torch_model import call_trainer, fit_skorch, is_skorch
-from skprune.proxies.linear_spec import advised_of_sampler, sampler_in
 from skprune.subset import Rows
 from skprune.utils.seeds import seeded, set_random_states
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skprune.curvature.layers.ensemble import CurvatureEnsemble
+from skprune.influence.ensemble import CurvatureEnsemble
 from skprune.results.gap import Gap
 from skprune.search.sizes import Trial
 from skprune.subset import Rows, Selection, select_rows

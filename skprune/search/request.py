@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from skprune.evaluation.retrained import Retraining, Seen
 from skprune.influence.leave_out import GroupInfluence
-from skprune.proxies.sampling import Prior
 from skprune.results.gap import Gap
 from skprune.results.report import PruningReport
 from skprune.subset import Rows
+
+if TYPE_CHECKING:
+    from skprune.proxies.sampling import Prior
 
 
 @dataclass(frozen=True)

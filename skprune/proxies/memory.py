@@ -37,7 +37,8 @@ def says_what_fits(fit: Fit) -> Fit:
 
 
 def _needs(pruner: Any, X: Any, y: Any) -> str:
-    from skprune.data.table import is_continuous, read_target
+    from skprune.data.table import read_target
+    from skprune.heads.reading import is_continuous
 
     n, *width = np.shape(X)
     d, target = math.prod(width), read_target(y, pruner)

@@ -1,0 +1,158 @@
+"""The gap between two heads, on rows that took part in nothing or on those they are fitted on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skprune.evaluation.scorers import Scorer
+from skprune.heads.problem import HeadProblem
+from skprune.losses.head import Loss
+from skprune.results.gap import Gap, Learned
+
+#: Groups of the delete-a-group jackknife for scores that are no means over rows.
+JACKKNIFE_GROUPS = 20
+
+
+def growth(loss: Loss, Z_full: Tensor, Z_pruned: Tensor, weights: Tensor) -> float:
+    """By what share a model's outputs are larger, along those of the model on all rows.
+
+    A model that is fitted to n rows is larger than the best one by its overfit: the gradient of
+    the population's loss along its own parameters is tr(H^-1 J) / n, with J the second moment of
+    the rows' gradients. On the rows themselves that gradient is zero. So a subset that shrinks the
+    model (a total penalty weighs more on fewer rows) loses less than is seen in the rows, and one
+    that makes it larger loses more, by this share of ``HeldOut.overfit`` = tr(H^-1 J) / n.
+
+    Parameters
+    ----------
+    loss : Loss
+        Whose Hessian is the metric.
+    Z_full, Z_pruned : Tensor of shape (n, K)
+    weights : Tensor of shape (n,)
+    """
+
+    def centred(Z: Tensor) -> Tensor:  # the intercept is no part of the size
+        return Z - (weights @ Z) / weights.sum()
+
+    z, change = centred(Z_full), centred(Z_pruned - Z_full)
+    Hz = loss.hessian_product(loss.mean(Z_full), z) * weights[:, None]
+    size = float((Hz * z).sum())
+    return float((Hz * change).sum()) / size if size > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows to measure on.
+
+    Parameters
+    ----------
+    problem : HeadProblem
+        The rows, encoded as the training rows are.
+    unit : float
+        Factor from the head's loss to the reported one.
+    scoring : str
+        Name of what is scored.
+    scorer : callable or None
+        None is the loss.
+    units : ndarray of shape (n,), int64, optional
+        0, 1, 2 ..., equal for copies of a row, which a standard error counts once.
+    overfit : float, optional
+        Of rows on which the head itself is fitted: see ``growth``, in the reported unit. None: the
+        rows took part in nothing.
+    """
+
+    problem: HeadProblem
+    unit: float
+    scoring: str
+    scorer: Scorer | None
+    units: NDArray[np.int64] | None = None
+    overfit: float | None = None
+
+    def outputs(self, theta: Tensor) -> Tensor:
+        """Phi @ theta on the held-out rows."""
+        return self.problem.features.forward(theta)
+
+    def losses(self, Z: Tensor) -> Tensor:
+        """Reported loss of every held-out row, shape (n,)."""
+        return self.unit * self.problem.loss.value(Z, self.problem.targets)
+
+    def gap(self, full: Tensor, pruned: Tensor, level: str) -> Gap:
+        """Gap between two heads (D, K), with the standard error of the paired difference."""
+        return self._gap(self.outputs(full), self.outputs(pruned), level)
+
+    def learned(self, theta: Tensor, problem: HeadProblem) -> Learned:
+        """What the head ``theta`` knows beyond the mean of the targets it was fitted to.
+
+        Parameters
+        ----------
+        theta : Tensor of shape (D, K)
+        problem : HeadProblem
+            The rows that it was fitted on.
+        """
+        Z = self.outputs(theta)
+        mean = (problem.weights @ problem.targets) / problem.weights.sum()
+        gap = self._gap(Z, problem.loss.link(mean).expand_as(Z), "refit")
+        if self.scorer is None:
+            weights = self.problem.weights
+            return Learned(-float(weights @ self.losses(Z)) / float(weights.sum()), gap)
+        return Learned(self.scorer(Z, np.arange(len(Z))), gap)
+
+    def _gap(self, Z_full: Tensor, Z_pruned: Tensor, level: str) -> Gap:
+        if self.scorer is None:
+            value, error = self._paired_loss(Z_full, Z_pruned)
+            if self.overfit is not None:
+                problem = self.problem
+                value += self.overfit * growth(problem.loss, Z_full, Z_pruned, problem.weights)
+        else:
+            value, error = self._jackknife(self.scorer, Z_full, Z_pruned)
+        held_out = self.overfit is None
+        return Gap(value, error, level, self.scoring, len(self.problem), held_out)
+
+    def gradient(self, theta: Tensor) -> Tensor:
+        """Gradient (D, K) of the mean reported loss at theta."""
+        problem = self.problem
+        E = problem.loss.residual(self.outputs(theta), problem.targets) * problem.weights[:, None]
+        return problem.features.adjoint(E) * (self.unit / float(problem.weights.sum()))
+
+    def _paired_loss(self, Z_full: Tensor, Z_pruned: Tensor) -> tuple[float, float]:
+        weights = self.problem.weights
+        total = float(weights.sum())
+        difference = self.losses(Z_pruned) - self.losses(Z_full)
+        mean = float(weights @ difference) / total
+        parts = weights * (difference - mean)
+        if self.units is not None:
+            units = torch.from_numpy(self.units).to(weights.device)
+            weights, parts = (v.new_zeros(len(v)).index_add_(0, units, v) for v in (weights, parts))
+        largest = float(weights.square().sum()) / total**2  # 1 / n for equal weights
+        if largest > 1 - 1e-6:
+            return mean, math.inf
+        error = float(parts.norm()) / total
+        return mean, error / math.sqrt(1 - largest)
+
+    def _jackknife(self, scorer: Scorer, Z_full: Tensor, Z_pruned: Tensor) -> tuple[float, float]:
+        def difference(rows: NDArray[np.int64]) -> float:
+            index = torch.from_numpy(rows).to(Z_full.device)
+            return scorer(Z_full[index], rows) - scorer(Z_pruned[index], rows)
+
+        rows = np.arange(len(Z_full))
+        value = difference(rows)
+        units = rows if self.units is None else self.units
+        groups = min(JACKKNIFE_GROUPS, int(units.max()) + 1)
+        replicates = []
+        for g in range(groups):
+            rest = rows[units % groups != g]
+            try:
+                replicate = difference(rest) if len(rest) else math.nan
+            except ValueError:  # such as a class that has no row left
+                continue
+            if math.isfinite(replicate):
+                replicates.append(replicate)
+        if len(replicates) < 2:
+            return value, math.inf
+        spread = np.sum((np.array(replicates) - np.mean(replicates)) ** 2)
+        return value, math.sqrt((len(replicates) - 1) / len(replicates) * spread)

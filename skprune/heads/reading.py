@@ -1,0 +1,150 @@
+"""What the caller hands to ``fit``, checked for the head that is read off the model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_consistent_length, get_tags
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import validate_data
+
+from skprune.data.containers import array_hint, plain, refuse_lazy, refuse_text
+from skprune.data.copies import find_copies
+from skprune.data.matrix import FLOATS, MatrixRows
+from skprune.data.table import (
+    LARGEST,
+    MANY_VALUES,
+    Table,
+    check_magnitude,
+    number_classes,
+    read_numbers,
+    read_target,
+    read_weights,
+)
+from skprune.heads.encoding import IMPUTE
+from skprune.heads.linear_spec import HeadSpec, read_model
+from skprune.utils.exceptions import advised
+
+#: How numpy says that a value is no number.
+NO_NUMBER = ("could not convert string", "a string or a real number")
+
+
+def read_table(
+    estimator: BaseEstimator, X: Any, y: Any, sample_weight: Any, model: Any
+) -> tuple[Table, HeadSpec]:
+    """Check the rows and read the model; sets ``n_features_in_`` on the estimator.
+
+    Raises
+    ------
+    ValueError
+        For rows or targets that scikit-learn would refuse, and for columns that are not numbers
+        where the model does not encode them.
+    """
+    y = read_target(y, estimator)
+    task = "regression" if is_continuous(y, model) else "classification"
+    spec = read_model(model, task)
+    missing = get_tags(estimator).input_tags.allow_nan
+    X = _read_features(estimator, X, spec, reset=True, missing=missing)
+    if missing and spec.transformer == "standardise" and _has_missing(X):
+        spec = replace(spec, transformer="impute")
+    check_consistent_length(X, y)
+    if len(y) < 2:
+        raise ValueError(f"Found array with {len(y)} sample(s) while a minimum of 2 is required.")
+    weights, unit = read_weights(sample_weight, X)
+    copies = find_copies(X)
+    if unit is not None and spec.convention != "weight":
+        # The penalty is in the caller's unit. Where it is beyond reckoning the head is 0 anyway.
+        spec = replace(spec, strength=min(spec.strength / unit, LARGEST**2))
+    if spec.task == "regression":
+        y = read_numbers(y, "y")
+        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights, unit, copies), spec
+    check_classification_targets(y)
+    classes, codes = number_classes(y, weights)
+    return Table(X, y, codes, classes, weights, unit, copies), spec
+
+
+def read_validation(
+    estimator: BaseEstimator, X: Any, y: Any, table: Table, spec: HeadSpec
+) -> Table:
+    """Check held-out rows that the caller brings.
+
+    Raises
+    ------
+    ValueError
+        If they have other columns, or labels that the training rows lack.
+    """
+    if X is None or y is None:
+        raise ValueError("X_val and y_val go together; pass both or neither.")
+    y = read_target(y, estimator)
+    missing = spec.transformer == "impute"
+    X = _read_features(estimator, X, spec, reset=False, missing=missing)
+    check_consistent_length(X, y)
+    weights, copies = np.ones(len(y)), find_copies(X)
+    if table.classes is None:
+        y = read_numbers(y, "y_val")
+        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights, None, copies)
+    unknown = np.setdiff1d(y, table.classes)
+    if len(unknown):
+        raise ValueError(f"y_val has labels that y lacks: {unknown.tolist()[:10]}.")
+    return Table(X, y, np.searchsorted(table.classes, y), table.classes, weights, None, copies)
+
+
+def check_features(estimator: BaseEstimator, X: Any, model: Any) -> None:
+    """Check that the fitted ``estimator`` could have been fitted to the columns of X."""
+    missing = get_tags(estimator).input_tags.allow_nan
+    spec = read_model(model, "classification")
+    _read_features(estimator, X, spec, reset=False, missing=missing)
+
+
+def is_continuous(y: NDArray[Any], model: Any) -> bool:
+    """Whether the target calls for regression: by its values, or because the model says so."""
+    if y.dtype.kind not in "fiu":
+        return False
+    if type_of_target(y, input_name="y") == "continuous":
+        return True
+    if model is not None:
+        return read_model(model, "classification").task == "regression"
+    values = np.unique(y)
+    codes = y.dtype.kind != "f" and values[0] in (0, 1) and np.ptp(values) == len(values) - 1
+    return len(values) > MANY_VALUES and not codes
+
+
+def _read_features(
+    estimator: BaseEstimator, X: Any, spec: HeadSpec, *, reset: bool, missing: bool
+) -> Any:
+    """Numbers (n, d) in their own precision, or the caller's object that a Pipeline encodes.
+
+    NaN is taken where ``missing`` values are expected and the head is the package's own.
+    """
+    refuse_lazy(X)
+    if spec.transformer is not None and not isinstance(spec.transformer, str):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return X
+    refuse_text(X)
+    finite = "allow-nan" if missing and spec.transformer is not None else True
+    try:
+        with advised(*IMPUTE):
+            X = validate_data(
+                estimator,
+                plain(X),
+                reset=reset,
+                accept_sparse="csr",
+                dtype=FLOATS,
+                ensure_all_finite=finite,
+            )
+        check_magnitude(X.data if sp.issparse(X) else X, "X")
+        return X if sp.issparse(X) else MatrixRows(X)
+    except (TypeError, ValueError) as error:
+        hint = array_hint(X) if any(words in str(error) for words in NO_NUMBER) else ""
+        if not hint:
+            raise
+        raise type(error)(f"{error}. {hint}") from error
+
+
+def _has_missing(X: Any) -> bool:
+    return bool(np.isnan(X.data if sp.issparse(X) else X.matrix).any())
