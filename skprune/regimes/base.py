@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from skprune.gap import Gap
 from skprune.prior import Prior
+from skprune.progress import Progress
 from skprune.removal import GroupInfluence
 from skprune.report import PruningReport
 from skprune.retraining import Retraining, Seen
@@ -49,7 +50,7 @@ class Settings:
     device: str | torch.device
     batch_size: int | str
     cache_dir: str | os.PathLike[str] | None
-    verbose: int
+    progress: Progress
     begin: float
 
     def trial_size(self, n: int, smallest: int) -> int | None:

@@ -26,6 +26,7 @@ from skprune.network.adapters import Network, is_network
 from skprune.network.encoding import NetworkEncoder, SourceRows
 from skprune.network.reading import read_rows, read_validation_rows
 from skprune.prior import Prior
+from skprune.progress import Progress
 from skprune.reading import Table, hold_out, read_table, read_validation
 from skprune.regimes.base import Outcome, Settings
 from skprune.regimes.known import prune_head_once
@@ -51,6 +52,20 @@ def prune(
     counted : ndarray of int64
         Those that have a weight, among which was chosen.
     """
+    with Progress(pruner.verbose) as progress:
+        return _prune(progress, pruner, X, y, sample_weight, X_val, y_val, groups)
+
+
+def _prune(
+    progress: Progress,
+    pruner: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    X_val: Any,
+    y_val: Any,
+    groups: Any,
+) -> tuple[Outcome, Table, Rows]:
     # Refuse an unknown device and an impossible folder before anything is trained.
     choose_device(pruner.device, 0)
     check_folder(pruner.cache_dir)
@@ -93,6 +108,8 @@ def prune(
             seed=seed,
             device=pruner.device,
             batch_size=pruner.batch_size,
+            on_training=lambda training: progress.step(),
+            on_trial=progress.tried,
         )
         retraining = retrain(_data(X, y, whole, counted[inner], retrained), held_out)
         if linear:
@@ -117,7 +134,7 @@ def prune(
         device=pruner.device,
         batch_size=pruner.batch_size,
         cache_dir=pruner.cache_dir,
-        verbose=pruner.verbose,
+        progress=progress,
         begin=begin,
     )
     # The precision of the arithmetic here is not that of the model around which fit is called.
@@ -129,7 +146,7 @@ def prune(
         if isinstance(subject, Network) and not head_only:
             found = prune_network(settings, table, subject, pruner.layers, validation)
         else:
-            encoder = _encoder(pruner, subject, table, seed)
+            encoder = _encoder(pruner, subject, table, seed, progress)
             found = prune_head_once(settings, table, encoder, validation)
     return _as_the_caller(found, whole, counted), whole, counted
 
@@ -193,9 +210,12 @@ def _read_network(
     return table, held_out, network
 
 
-def _encoder(pruner: Any, subject: HeadSpec | Network, table: Table, seed: int) -> HeadEncoder:
+def _encoder(
+    pruner: Any, subject: HeadSpec | Network, table: Table, seed: int, progress: Progress
+) -> HeadEncoder:
     if isinstance(subject, Network):
-        return NetworkEncoder(subject, pruner.device, pruner.batch_size, seed, pruner.cache_dir)
+        where = (pruner.device, pruner.batch_size, seed, pruner.cache_dir)
+        return NetworkEncoder(subject, *where, progress)
     return HeadEncoder(subject, table.classes, seed)
 
 
