@@ -25,7 +25,8 @@ class Settings:
     """The parameters of a pruner, checked; names and meanings are those of ``InfluencePruner``.
 
     ``fixed`` is ``keep`` as a number of rows, ``prior`` is of the rows at hand, ``seed`` follows
-    from ``random_state``, and ``begin`` is when ``fit`` began, by ``time.perf_counter``.
+    from ``random_state``, ``progress`` from ``verbose``, and ``begin`` is when ``fit`` began, by
+    ``time.perf_counter``.
     ``inner`` are the rows that are examined, ``outer`` those that are held out of the table for
     it, None if the user brings others. ``retraining`` trains on the former and measures on the
     latter, and is ``retrained`` in words; None if nothing is retrained. ``confirm`` makes one that
