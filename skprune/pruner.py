@@ -85,8 +85,12 @@ class InfluencePruner(BasePruner):
     n_jobs : int or None, default=None
         Threads for the products with the rows. None is one for small tables and torch's own
         number for others.
-    verbose : int, default=0
-        1 shows a progress bar.
+    verbose : int or "auto", default="auto"
+        Progress on stderr: what is being done, how much of how much of it, and the last subset
+        that was tried. 0 shows nothing, 1 shows it at once. "auto" shows it by itself to whoever
+        waits for more than 5 s at a terminal or in a notebook; nothing goes into files, or comes
+        from the workers of a search. For other layers than the head, the time that it should take
+        is said before it begins.
 
     Attributes
     ----------
@@ -173,7 +177,7 @@ class InfluencePruner(BasePruner):
         "validation_fraction": [Interval(numbers.Real, 0, 1, closed="neither")],
         "random_state": ["random_state"],
         "n_jobs": [None, numbers.Integral],
-        "verbose": ["verbose"],
+        "verbose": ["verbose", StrOptions({"auto"})],
     }
 
     def __init__(
@@ -190,7 +194,7 @@ class InfluencePruner(BasePruner):
         validation_fraction: float = 0.2,
         random_state: Any = None,
         n_jobs: int | None = None,
-        verbose: int = 0,
+        verbose: int | str = "auto",
     ) -> None:
         self.max_gap = max_gap
         self.keep = keep
@@ -311,7 +315,7 @@ class InfluencePruner(BasePruner):
         True
         """
         self._validate_params()
-        from skprune.cost.estimate import estimate_cost
+        from skprune.proxies.estimate import estimate_cost
 
         return estimate_cost(self, X, y)
 

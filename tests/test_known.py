@@ -72,6 +72,17 @@ def test_a_grid_over_the_estimator_searches_once_a_fold(options, searched, searc
     np.testing.assert_array_equal(scores, grid.fit(X, y).cv_results_["mean_test_score"])
 
 
+@pytest.mark.parametrize(
+    "options", [{"verify": DecisionTreeClassifier()}, {"model": trained_mlp(X.astype("f4"), y)}]
+)
+@pytest.mark.filterwarnings("ignore::skprune.exceptions.PruningWarning")
+def test_what_is_shown_makes_no_other_search(options, searches):
+    for verbose in (0, 1, "auto"):
+        pruner = InfluencePruner(keep=0.5, random_state=0, verbose=verbose, **options)
+        pruner.fit(X.astype("f4"), y)
+    assert len(searches) == 1
+
+
 def scorer(estimator, X, y):
     return float(np.mean(estimator.predict(X) == y))
 

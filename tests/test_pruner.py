@@ -531,17 +531,6 @@ def test_hessians_that_are_mostly_rounding_are_damped(C):
     assert LogisticRegression(C=C).fit(X_kept, y_kept).score(X, y) == 1.0
 
 
-@pytest.mark.parametrize(("budget", "words"), [({"keep": 0.3}, "1 sizes"), ({}, "rows=")])
-def test_progress_names_the_level_of_the_gap(budget, words, capfd):
-    X, y = load_iris(return_X_y=True)
-    InfluencePruner(**budget, random_state=0).fit(X, y)
-    assert capfd.readouterr() == ("", "")
-    InfluencePruner(**budget, random_state=0, verbose=1).fit(X, y)
-    shown = capfd.readouterr().err
-    assert words in shown
-    assert "refit=" in shown
-
-
 def test_many_duplicates_are_what_goes_first(rng):
     # Under a penalty per row one copy of every row is as good as ten.
     X, y = load_iris(return_X_y=True)

@@ -256,7 +256,7 @@ def run_prune(args: argparse.Namespace) -> int:
         model={"auto": None, "classification": "softmax", "regression": "ridge"}[args.task],
         scoring=args.scoring,
         random_state=args.seed,
-        verbose=int(sys.stderr.isatty() and not args.quiet),
+        verbose=0 if args.quiet else "auto",
     )
     with warnings_on_stderr(args.command):
         X, columns = encode_table(source, at, args.drop)

@@ -27,6 +27,7 @@ from skprune.network.parameters import check_finite
 from skprune.network.torch_model import Network
 from skprune.utils.cache import ContentCache, digest
 from skprune.utils.chunks import row_chunks
+from skprune.utils.progress import Progress
 from skprune.utils.store import FeatureStore
 
 #: Features kept in memory, shared by all pruners of this process.
@@ -77,6 +78,8 @@ class NetworkEncoder(HeadEncoder):
         As in ``InfluencePruner``.
     seed : int
         For the training of a network that is not trained yet.
+    progress : Progress, optional
+        Told of the training, and of the rows that have gone through the network.
 
     Attributes
     ----------
@@ -98,9 +101,11 @@ class NetworkEncoder(HeadEncoder):
         batch_size: int | str,
         seed: int,
         cache_dir: Any = None,
+        progress: Progress | None = None,
     ) -> None:
         super().__init__(HeadSpec("classification", "softmax", 0.0, "weight"), None)
         self.network, self.device, self.batch_size, self.seed = network, device, batch_size, seed
+        self._progress = progress or Progress()
         self._store = None if cache_dir is None else FeatureStore(cache_dir)
         self._features_of: dict[int, Tensor] = {}
 
@@ -108,6 +113,8 @@ class NetworkEncoder(HeadEncoder):
         self, X: SourceRows, y: NDArray[Any], weights: NDArray[np.float64] | None = None
     ) -> NetworkEncoder:
         """Train the network if need be, and find its last layer, its loss and its penalty."""
+        if self.network.trains:
+            self._progress.phase("training the network")
         module = self.network.module(X.source, X.positions, self.seed)
         self.model = TorchModel(module, self.device)
         check_finite(dict(module.named_parameters()))
@@ -305,6 +312,9 @@ class NetworkEncoder(HeadEncoder):
 
     def _finite(self, source: RowSource, rows: NDArray[np.int64]) -> Tensor:
         """``_extract``, or which row has no features."""
+        self._progress.phase(
+            "taking rows through the network", len(source), unit="rows", done=int(rows[0])
+        )
         features = self._extract(source, rows)
         finite = torch.isfinite(features).all(1)
         if not bool(finite.all()):
@@ -329,6 +339,7 @@ class NetworkEncoder(HeadEncoder):
                     outputs = self.model.read(self.model.call(prepared), prepared)
                     self.head.check(calls[-1], outputs)
                     features[torch.from_numpy(places)] = calls[-1].given.to("cpu", dtype)
+                    self._progress.step(len(places))
 
                 for_batches(source, rows, self.batch_size, work, self.model.device)
         return features

@@ -35,6 +35,7 @@ from skprune.search.request import Outcome, Settings
 from skprune.subset import Rows
 from skprune.utils.cache import check_folder, digest
 from skprune.utils.devices import choose_device
+from skprune.utils.progress import Progress
 from skprune.utils.size import resolve_size
 from skprune.utils.threads import threads
 
@@ -53,6 +54,20 @@ def prune(
     counted : ndarray of int64
         Those that have a weight, among which was chosen.
     """
+    with Progress(pruner.verbose) as progress:
+        return _prune(progress, pruner, X, y, sample_weight, X_val, y_val, groups)
+
+
+def _prune(
+    progress: Progress,
+    pruner: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    X_val: Any,
+    y_val: Any,
+    groups: Any,
+) -> tuple[Outcome, Table, Rows]:
     proxy = as_proxy(pruner.model)
     proxy.check()
     verify = pruner.verify if isinstance(pruner.verify, Retrain) else Retrain()
@@ -101,6 +116,8 @@ def prune(
             seed=seed,
             device=judged.device,
             batch_size=judged.batch_size,
+            on_training=lambda training: progress.step(),
+            on_trial=progress.tried,
         )
         retraining = retrain(_data(X, y, whole, counted[inner], retrained), held_out)
         if linear:
@@ -125,7 +142,7 @@ def prune(
         device=proxy.device,
         batch_size=proxy.batch_size,
         cache_dir=proxy.cache_dir,
-        verbose=pruner.verbose,
+        progress=progress,
         begin=begin,
     )
     # The precision of the arithmetic here is not that of the model around which fit is called.
@@ -137,7 +154,7 @@ def prune(
         if isinstance(subject, Network) and not head_only:
             found = prune_network(settings, table, subject, proxy.layers, validation)
         else:
-            encoder = _encoder(proxy, subject, table, seed)
+            encoder = _encoder(proxy, subject, table, seed, progress)
             found = prune_head_once(settings, table, encoder, validation)
     return _as_the_caller(found, whole, counted), whole, counted
 
@@ -201,9 +218,12 @@ def _read_network(
     return table, held_out, network
 
 
-def _encoder(proxy: Proxy, subject: HeadSpec | Network, table: Table, seed: int) -> HeadEncoder:
+def _encoder(
+    proxy: Proxy, subject: HeadSpec | Network, table: Table, seed: int, progress: Progress
+) -> HeadEncoder:
     if isinstance(subject, Network):
-        return NetworkEncoder(subject, proxy.device, proxy.batch_size, seed, proxy.cache_dir)
+        where = (proxy.device, proxy.batch_size, seed, proxy.cache_dir)
+        return NetworkEncoder(subject, *where, progress)
     return HeadEncoder(subject, table.classes, seed)
 
 

@@ -79,6 +79,7 @@ def prune_head(
         encoder.reduce(table.X, table.y, table.weights, device)
     problem = encoder.problem(train.X, train.y, train.weights, device)
     held_out = _measured_on(settings, encoder, problem, validation)
+    settings.progress.phase("examining the rows")
     examination = _examine(settings.curvature, problem)
     operator = examination.influence(problem)
     bench = _bench(settings, encoder, train, inner, operator, examination.fit, held_out, problem)
@@ -88,6 +89,7 @@ def prune_head(
     found = find(settings, judged(bench, settings.retraining), smallest, len(table))
     whole = bench
     if outer is not None:
+        settings.progress.phase("examining all rows")
         problem = encoder.problem(table.X, table.y, table.weights, device)
         fit = fit_head(problem, examination.curvature.solve, start=examination.fit.theta)
         operator = HeadInfluence(problem, fit.theta, fit.outputs, examination.curvature)
@@ -99,6 +101,7 @@ def prune_head(
             if settings.confirm is not None and seen.overfit is not None:
                 confirm = settings.confirm(Seen(problem.loss, seen.overfit))
             found = on_all_rows(settings, found, judged(whole, confirm))
+    settings.progress.phase("scoring every row")
     scores = leave_one_out(
         problem,
         whole.operator,

@@ -33,7 +33,7 @@ def prune_head_once(
     """
     if isinstance(encoder, NetworkEncoder) and settings.cache_dir is not None:
         return prune_head(settings, table, encoder, validation)
-    asked = replace(settings, begin=0.0, verbose=0)
+    asked = replace(settings, begin=0.0)
     try:
         key = content((asked, table, encoder, validation, _look(encoder, table.X)))
     except Exception:  # unknown content; or rows that do not suit, of which prune_head will speak

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from skprune.cost.model import ensemble_cost
+from skprune.cost.probe import probe_layers
 from skprune.curvature.layers import FactorCache, build_curvature, choose_curvature
 from skprune.curvature.layers.base import NetworkCurvature
 from skprune.data.table import Table
@@ -31,6 +33,8 @@ from skprune.search.outcome import find, on_all_rows, report
 from skprune.search.request import Outcome, Settings
 from skprune.search.retrained import judged
 from skprune.utils.exceptions import warn_user
+from skprune.utils.progress import DELAY
+from skprune.utils.seeds import seeded
 
 #: Rows on which the last activation of a module is looked for.
 LINK_ROWS = 8
@@ -96,16 +100,37 @@ def prune_network(
         raise ValueError("layers=[] names no layer; name some, or use layers='all' or 'head'.")
     train = table if settings.outer is None else table.take(settings.inner)
     begin = time.perf_counter()
+    if network.trains:
+        settings.progress.phase("training the networks")
     modules = network.modules(train.X.source, train.X.positions, settings.seed)
     seconds = time.perf_counter() - begin if network.trains else None
     models = [TorchModel(module, settings.device) for module in modules]
     device = models[0].device
+    _say_seconds(settings, table, network, layers, models)
     size = first_size(settings.batch_size, device)
     while True:
         try:
             return _prune(settings, table, network, layers, validation, models, size, seconds)
         except (MemoryError, RuntimeError) as error:
             size = smaller(size, error, device)
+
+
+def _say_seconds(
+    settings: Settings, table: Table, network: Network, layers: Any, models: Sequence[TorchModel]
+) -> None:
+    """To whom progress is shown: how long it will take, if that is long."""
+    if not settings.progress.shown:
+        return
+    # What is wrong with the rows, the examination says; the probe may need more memory than it.
+    with suppress(Exception), seeded(settings.seed):
+        curvature = settings.curvature
+        cost = ensemble_cost(
+            probe_layers(model, table, network, layers, curvature) for model in models
+        )
+        if cost.seconds > DELAY:
+            settings.progress.say(
+                f"about {cost.seconds:,.0f} s for these layers, right to a factor of about three"
+            )
 
 
 def _prune(
@@ -133,6 +158,7 @@ def _prune(
         if not settings.keeps_trial:
             found = on_all_rows(settings, found, whole)
         own = None if outer is None else torch.from_numpy(outer).to(models[0].device)
+        settings.progress.phase("scoring every row")
         return report(
             settings,
             table,
@@ -241,7 +267,11 @@ def _bench(
     settings: Settings, examiners: Sequence[_Examiner], table: Table, rows: NDArray[np.int64]
 ) -> NetworkBench:
     """Examine the rows of ``table``, which are ``rows`` of the whole, by all networks."""
-    members = [examiner.examine(table) for examiner in examiners]
+    progress, members = settings.progress, []
+    progress.phase(f"examining {len(table):,} rows", len(examiners), unit="network(s)")
+    for examiner in examiners:
+        members.append(examiner.examine(table))
+        progress.step()
     return NetworkBench(
         CurvatureEnsemble(members),
         examiners[0].unit(table),

@@ -13,7 +13,7 @@ from skprune.data.table import Table
 from skprune.results.gap import Gap, Learned
 from skprune.results.report import ClassCount, PruningReport
 from skprune.search.request import Outcome, Settings, Study
-from skprune.search.retrained import in_words, search
+from skprune.search.retrained import begin_phase, in_words, search
 from skprune.search.sizes import Trial, Trials, carry_over, outcome, path_table, refusal
 from skprune.subset import Rows
 
@@ -58,6 +58,7 @@ def find(settings: Settings, judge: Trials, smallest: int, n: int) -> Found:
     n : int
         All rows.
     """
+    begin_phase(settings, "measuring the model on all rows", 1)
     learned, fixed = judge.learned(), settings.trial_size(n, smallest)
     best, trials = None, list[Trial]()
     if fixed is not None or learned is None or learned.covers(settings.max_gap):
@@ -67,6 +68,7 @@ def find(settings: Settings, judge: Trials, smallest: int, n: int) -> Found:
 
 def on_all_rows(settings: Settings, found: Found, whole: Trials) -> Found:
     """Choose as large a share of all rows, and measure it; ``whole`` are all rows."""
+    begin_phase(settings, "choosing among all rows", 2, "about ")
     best, final = carry_over(
         found.judge,
         whole,
@@ -113,6 +115,7 @@ def report(
     best, final, retraining = found.best, found.final, settings.retraining
     random = trial_random = None
     if best is not None and final is not None and with_random:
+        begin_phase(settings, "comparing with random rows", 1 if settings.keeps_trial else 2)
         trial_random = best.random or found.judge.random_gap(best.size)
         random = trial_random
         if not settings.keeps_trial:

@@ -16,6 +16,7 @@ from skprune.influence.leave_out import GroupInfluence
 from skprune.results.gap import Gap
 from skprune.results.report import PruningReport
 from skprune.subset import Rows
+from skprune.utils.progress import Progress
 
 if TYPE_CHECKING:
     from skprune.proxies.sampling import Prior
@@ -26,7 +27,8 @@ class Settings:
     """The parameters of a pruner, checked; names and meanings are those of ``InfluencePruner``.
 
     ``fixed`` is ``keep`` as a number of rows, ``prior`` is of the rows at hand, ``seed`` follows
-    from ``random_state``, and ``begin`` is when ``fit`` began, by ``time.perf_counter``.
+    from ``random_state``, ``progress`` from ``verbose``, and ``begin`` is when ``fit`` began, by
+    ``time.perf_counter``.
     ``inner`` are the rows that are examined, ``outer`` those that are held out of the table for
     it, None if the user brings others. ``retraining`` trains on the former and measures on the
     latter, and is ``retrained`` in words; None if nothing is retrained. ``confirm`` makes one that
@@ -51,7 +53,7 @@ class Settings:
     device: str | torch.device
     batch_size: int | str
     cache_dir: str | os.PathLike[str] | None
-    verbose: int
+    progress: Progress
     begin: float
 
     def trial_size(self, n: int, smallest: int) -> int | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from tqdm.auto import tqdm
 
+from skprune.cost.model import BUDGET_SIZES
 from skprune.evaluation.retrained import RetrainedTrial, Retraining
 from skprune.results.gap import Gap, Learned
-from skprune.search.few_trainings import smallest_retrained
+from skprune.search.few_trainings import SIZES, smallest_retrained
 from skprune.search.request import Settings
 from skprune.search.sizes import Trial, Trials, smallest_size
 from skprune.subset import Rows, Selection
@@ -87,28 +86,36 @@ def search(
     retrained = bench if isinstance(bench, Retrained) else None
     chooser = bench if retrained is None else retrained.bench
     largest, max_gap = len(bench), settings.max_gap
-    with tqdm(desc="skprune", unit=" sizes", disable=not settings.verbose) as bar:
+    progress = settings.progress
 
-        def show(trial: Trial) -> Trial:
-            bar.set_postfix({"rows": trial.size, trial.gap.level: f"{float(trial.gap):+.4f}"})
-            bar.update()
-            return trial
+    def attempt(size: int, warm: Rows | None, with_random: bool) -> Trial:
+        trial = chooser.trial(size, warm, with_random=with_random and retrained is None)
+        progress.tried(trial)
+        progress.step()
+        return trial
 
-        def attempt(size: int, warm: Rows | None, with_random: bool) -> Trial:
-            return show(chooser.trial(size, warm, with_random=with_random and retrained is None))
+    if size is not None:
+        begin_phase(settings, "choosing the rows", 1)
+        trial = bench.trial(size)
+        progress.tried(trial)
+        return trial, [trial]
+    progress.phase("searching the size", BUDGET_SIZES, "about ", "sizes")
+    best, trials = smallest_size(attempt, largest=largest, smallest=smallest, max_gap=max_gap)
+    if retrained is None:
+        return best, trials
+    begin_phase(settings, "retraining", SIZES + 1)
+    return _retrained(retrained, trials, largest, smallest, max_gap)
 
-        if size is not None:
-            trial = show(bench.trial(size))
-            return trial, [trial]
-        best, trials = smallest_size(attempt, largest=largest, smallest=smallest, max_gap=max_gap)
-        if retrained is None:
-            return best, trials
-        return _retrained(retrained.retraining, attempt, trials, largest, smallest, max_gap)
+
+def begin_phase(settings: Settings, name: str, sets: int, of: str = "at most ") -> None:
+    """Begin a phase in which the model that is retrained, if any is, is so on ``sets`` of rows."""
+    retraining = settings.retraining
+    trainings = 0 if retraining is None else sets * retraining.n_seeds
+    settings.progress.phase(name, trainings, of, "trainings")
 
 
 def _retrained(
-    retraining: Retraining,
-    attempt: Callable[[int, Rows | None, bool], Trial],
+    judge: Retrained,
     guess: list[Trial],
     largest: int,
     smallest: int,
@@ -117,11 +124,11 @@ def _retrained(
     chosen: dict[int, Trial] = {}
 
     def select(size: int) -> Rows:
-        chosen[size] = attempt(size, None, False)
+        chosen[size] = judge.bench.trial(size, None, with_random=False)
         return chosen[size].selection.indices
 
     best, trials = smallest_retrained(
-        retraining,
+        judge.retraining,
         select,
         largest=largest,
         smallest=smallest,

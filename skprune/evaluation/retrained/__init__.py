@@ -51,6 +51,7 @@ def make_retraining(
     device: Any = "auto",
     batch_size: int | str = "auto",
     on_training: Callable[[Training], None] | None = None,
+    on_trial: Callable[[RetrainedTrial], None] | None = None,
     seen: Seen | None = None,
 ) -> Retraining:
     """What retrains ``model`` on rows of ``train`` and scores it on ``held_out``.
@@ -67,7 +68,7 @@ def make_retraining(
         its outputs, and positions as X.
     loss : nn.Module or callable, optional
         Of a torch model; None takes a skorch net's criterion, or is read off the targets.
-    n_seeds, seed, on_training
+    n_seeds, seed, on_training, on_trial
         As in ``Retraining``.
     device, batch_size
         Where and in how many rows the modules of a callable are scored.
@@ -91,4 +92,5 @@ def make_retraining(
             measure = skorch_measure(scoring, outputs)
         else:
             measure = network_measure(outputs, scoring, lambda module: module)
-    return Retraining(trainer, measure, n_seeds=n_seeds, seed=seed, on_training=on_training)
+    hooks: dict[str, Any] = {"on_training": on_training, "on_trial": on_trial}
+    return Retraining(trainer, measure, n_seeds=n_seeds, seed=seed, **hooks)

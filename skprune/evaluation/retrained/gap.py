@@ -117,6 +117,8 @@ class Retraining:
         The seeds of the trainings follow from it; the same ones for every set of rows.
     on_training : callable, optional
         Called with every ``Training`` when it is done.
+    on_trial : callable, optional
+        Called with every ``RetrainedTrial`` when it is done.
 
     Attributes
     ----------
@@ -149,9 +151,10 @@ class Retraining:
         n_seeds: int = 3,
         seed: int = 0,
         on_training: Callable[[Training], None] | None = None,
+        on_trial: Callable[[RetrainedTrial], None] | None = None,
     ) -> None:
         self.trainer, self.measure, self.n_seeds, self.seed = trainer, measure, n_seeds, seed
-        self.on_training = on_training
+        self.on_training, self.on_trial = on_training, on_trial
         self.trainings: list[Training] = []
         self._seeds = child_seeds(seed, n_seeds)
         self._full: list[Score] = []
@@ -210,7 +213,10 @@ class Retraining:
                 break
         gap = self._gap(values, parts)
         self._differences.append(np.array(values))
-        return RetrainedTrial(rows, gap, time.perf_counter() - begin)
+        trial = RetrainedTrial(rows, gap, time.perf_counter() - begin)
+        if self.on_trial is not None:
+            self.on_trial(trial)
+        return trial
 
     def _failed(self, rows: Rows, message: str, seconds: float) -> RetrainedTrial:
         measure = self.measure

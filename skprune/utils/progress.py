@@ -1,0 +1,162 @@
+"""What a long fit is doing, in one line for whoever waits for it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tqdm.auto import tqdm
+
+if TYPE_CHECKING:
+    from skprune.results.gap import Gap
+
+
+#: Seconds after which a fit that nobody has asked for it shows what it is doing.
+DELAY = 5.0
+#: Seconds between two drawings while nothing happens, and the least while much does.
+BEAT, LEAST = 1.0, 0.1
+
+
+class Sized(Protocol):
+    """A subset that was tried."""
+
+    @property
+    def size(self) -> int:
+        """Rows kept."""
+
+    @property
+    def gap(self) -> Gap:
+        """What that costs."""
+
+
+class Progress:
+    """A line on stderr that names the phase, counts in it and tells the seconds of the whole fit.
+
+    A thread draws it, as most of the time is spent where nothing can be counted. Used as a
+    context, at the end of which the line goes.
+
+    Parameters
+    ----------
+    verbose : int or "auto", default=0
+        As in ``InfluencePruner``.
+
+    Attributes
+    ----------
+    shown : bool
+        Whether there is a line, now or later.
+    """
+
+    def __init__(self, verbose: int | str = 0) -> None:
+        auto = verbose == "auto"
+        self.shown = _is_watched() if auto else bool(verbose)
+        self._delay = DELAY if auto else 0.0
+        self._begin, self._drawn = time.perf_counter(), 0.0
+        self._lock, self._ended = threading.RLock(), threading.Event()
+        self._bar: Any = None
+        self._tried = ""
+        self.phase("reading the rows")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is shown is no part of what is computed: equal for all whom a digest asks."""
+        return Progress, ()
+
+    def __enter__(self) -> Progress:
+        if self.shown:
+            self._thread = threading.Thread(target=self._watch, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.shown:
+            self._ended.set()
+            self._thread.join()
+            self._close()
+
+    def phase(self, name: str, total: int = 0, of: str = "", unit: str = "", done: int = 0) -> None:
+        """Begin a phase.
+
+        Parameters
+        ----------
+        name : str
+        total : int, default=0
+            Steps that it takes; 0 if it has none that could be counted.
+        of : str
+            What goes before the total in words: "about " or "at most ".
+        unit : str
+            What a step is, in the plural.
+        done : int
+            Steps that were taken before.
+        """
+        with self._lock:
+            self._close()
+            self._name, self._total, self._of, self._unit = name, total, of, unit
+            self._done = done
+            self._draw()
+
+    def step(self, steps: int = 1) -> None:
+        """Count steps of the phase, if it has any."""
+        with self._lock:
+            self._done += steps
+            if self._total and time.perf_counter() - self._drawn >= LEAST:
+                self._draw()
+
+    def tried(self, trial: Sized) -> None:
+        """Tell the last subset that was tried, from now on."""
+        gap = trial.gap
+        self._tried = f", {trial.size:,} rows kept, {gap.level} gap {float(gap):+.4f}"
+
+    def say(self, text: str) -> None:
+        """Write a line that stays, above the one that moves."""
+        if self.shown:
+            tqdm.write(f"skprune: {text}", file=sys.stderr)
+
+    def __str__(self) -> str:
+        text = f"skprune {time.perf_counter() - self._begin:.0f} s, {self._name}"
+        if self._total:
+            total = max(self._total, self._done)
+            text += f": {self._done:,} of {self._of}{total:,} {self._unit}"
+        return text + self._tried
+
+    def _watch(self) -> None:
+        wait = self._delay
+        while not self._ended.wait(wait):
+            with self._lock:
+                self._draw()
+            wait = BEAT
+
+    def _draw(self) -> None:
+        if not self.shown or time.perf_counter() - self._begin < self._delay:
+            return
+        if self._bar is None:
+            # A new one for every phase: in a notebook its length is that of its first total.
+            self._bar = tqdm(
+                total=self._total or None,
+                file=sys.stderr,
+                leave=False,
+                dynamic_ncols=True,
+                bar_format="{desc} |{bar}|" if self._total else "{desc}",
+                desc=str(self),
+                initial=self._done,
+            )
+        else:
+            self._bar.n = self._done
+            self._bar.set_description_str(str(self))
+        self._drawn = time.perf_counter()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._draw()  # what it has come to
+            self._bar.close()
+            self._bar = None
+
+
+def _is_watched() -> bool:
+    """Whether somebody may look at what is written: not to a file, nor by one of many workers."""
+    first = multiprocessing.current_process().name == "MainProcess"
+    if not first or threading.current_thread() is not threading.main_thread():
+        return False
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    return terminal or any(kind.__name__ == "tqdm_notebook" for kind in tqdm.__mro__)
