@@ -57,8 +57,9 @@ class Settings:
         if self.fixed is None:
             return None
         n_train = len(self.inner)
-        size = self.fixed if self.keeps_trial else round(self.fixed / n * n_train)
-        return min(n_train, max(smallest, size))
+        if self.keeps_trial:
+            return min(n_train, self.fixed)
+        return min(n_train, max(smallest, round(self.fixed / n * n_train)))
 
     @property
     def keeps_trial(self) -> bool:

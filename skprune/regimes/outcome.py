@@ -113,8 +113,9 @@ def report(
     best, final, retraining = found.best, found.final, settings.retraining
     random = trial_random = None
     if best is not None and final is not None and with_random:
-        trial_random = best.random or found.judge.random_gap(best.size)
-        random = trial_random
+        random = trial_random = best.random
+        if trial_random is None:  # a gap of 0 is one
+            random = trial_random = found.judge.random_gap(best.size)
         if not settings.keeps_trial:
             random = found.final_judge.random_gap(final.size)
     kept = _kept(settings, found, len(table))
@@ -169,10 +170,16 @@ def _kept(settings: Settings, found: Found, n: int) -> Rows:
     if not settings.keeps_trial:
         return indices
     kept = settings.inner[indices]
-    if settings.fixed is not None and settings.outer is not None and settings.fixed > len(kept):
-        # More were asked for than are left without the held-out rows, which are in random order.
-        kept = np.append(kept, settings.outer[: settings.fixed - len(kept)])
-    return kept
+    if settings.outer is None:
+        return kept
+    return np.append(kept, settings.outer[: _added(settings, found.final)])  # in random order
+
+
+def _added(settings: Settings, final: Trial) -> int:
+    """Held-out rows that are kept, where more were asked for than are left without them."""
+    if settings.fixed is None or not settings.keeps_trial:
+        return 0
+    return settings.fixed - final.size
 
 
 def _scored(learned: Learned | None, settings: Settings) -> tuple[str, int]:
@@ -214,6 +221,11 @@ def _doubts(settings: Settings, found: Found) -> list[str]:
                 f"The model on all rows is no better than a constant prediction ({score}), so that "
                 "there is nothing that removing rows could cost it."
             )
+    if final is not None and (added := _added(settings, final)):
+        doubts.append(
+            f"{added} of the kept rows were held out, because keep={settings.keep!r} is more than "
+            f"the {final.size} that are not: they were added after the gap was measured on them."
+        )
     if final is not None and final.failure:
         doubts.append(f"The model cannot be trained on the kept rows: {final.failure}")
     return doubts
