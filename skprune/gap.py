@@ -8,8 +8,10 @@ gap = score(full) - score(pruned), so that positive is worse. The level says how
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -104,6 +106,19 @@ class Learned:
         return float(self.gap) > max_gap
 
 
+Answer = TypeVar("Answer")
+
+
+def of_a_constant(score: Callable[[], Answer]) -> Answer | None:
+    """What ``score`` says of a constant prediction; None if its scorer cannot score one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the constant, which is not the user's
+        try:
+            return score()
+        except ValueError:
+            return None
+
+
 def growth(loss: Loss, Z_full: Tensor, Z_pruned: Tensor, weights: Tensor) -> float:
     """By what share a model's outputs are larger, along those of the model on all rows.
 
@@ -170,8 +185,10 @@ class HeldOut:
         """Gap between two heads (D, K), with the standard error of the paired difference."""
         return self._gap(self.outputs(full), self.outputs(pruned), level)
 
-    def learned(self, theta: Tensor, problem: HeadProblem) -> Learned:
+    def learned(self, theta: Tensor, problem: HeadProblem) -> Learned | None:
         """What the head ``theta`` knows beyond the mean of the targets it was fitted to.
+
+        None if a constant has no score, as a correlation has none.
 
         Parameters
         ----------
@@ -181,11 +198,14 @@ class HeldOut:
         """
         Z = self.outputs(theta)
         mean = (problem.weights @ problem.targets) / problem.weights.sum()
-        gap = self._gap(Z, problem.loss.link(mean).expand_as(Z), "refit")
+        constant = problem.loss.link(mean).expand_as(Z)
         if self.scorer is None:
             weights = self.problem.weights
-            return Learned(-float(weights @ self.losses(Z)) / float(weights.sum()), gap)
-        return Learned(self.scorer(Z, np.arange(len(Z))), gap)
+            score = -float(weights @ self.losses(Z)) / float(weights.sum())
+        else:
+            score = self.scorer(Z, np.arange(len(Z)))
+        gap = of_a_constant(lambda: self._gap(Z, constant, "refit"))
+        return None if gap is None or math.isnan(gap) else Learned(score, gap)
 
     def _gap(self, Z_full: Tensor, Z_pruned: Tensor, level: str) -> Gap:
         if self.scorer is None:

@@ -159,7 +159,7 @@ class Bench:
         random = self.random_gap(size) if self.refit and with_random else None
         return Trial(selection, predicted, measured, random, seconds)
 
-    def learned(self) -> Learned:
+    def learned(self) -> Learned | None:
         """What the head of all rows has learned."""
         return self.held_out.learned(self.theta, self.problem)
 

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, make_classification
 from sklearn.decomposition import PCA
@@ -17,7 +18,7 @@ from sklearn.linear_model import (
     RidgeClassifier,
     SGDClassifier,
 )
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from sklearn.metrics import average_precision_score, log_loss, make_scorer, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -337,6 +338,28 @@ def test_the_named_budget_means_something():
         for rows in (np.arange(len(y)), kept)
     ]
     assert precision[1] > 0.7 * precision[0]
+
+
+def correlation(y, predicted):
+    return spearmanr(y, predicted).statistic
+
+
+def only_of_different_numbers(y, predicted):
+    if np.ptp(predicted) == 0:
+        raise ValueError("all predictions are equal")
+    return correlation(y, predicted)
+
+
+@pytest.mark.parametrize("metric", [correlation, only_of_different_numbers])
+@pytest.mark.parametrize("model", [Ridge(), make_pipeline(StandardScaler(), Ridge())])
+def test_a_score_that_a_constant_has_not_is_searched_without_one(model, metric):
+    X, y = load_diabetes(return_X_y=True)
+    pruner = InfluencePruner(max_gap=0.05, model=model, scoring=make_scorer(metric))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # scipy's, of the constant
+        pruner.fit(X, y)
+    assert pruner.report_.learned is None
+    assert len(pruner.sample_indices_) < len(y)
 
 
 def test_scores_of_all_rows_and_of_a_constant_stand_in_the_report():

@@ -124,7 +124,6 @@ def report(
         notes += in_words(retraining, settings.retrained)
         pruned = None if best is None else retraining.seconds_per_training(best.size)
         seconds = retraining.seconds_per_training(n_train), pruned
-    nothing = Gap(0.0, 0.0, settings.level, *_scored(found.learned, settings))
     text = PruningReport(
         status=outcome(
             settings.keep, settings.max_gap, settings.level, final, found.trials, found.learned
@@ -155,7 +154,7 @@ def report(
     return Outcome(
         kept=kept,
         scores=scores,
-        gap=nothing if final is None else final.gap,
+        gap=_nothing(settings, found) if final is None else final.gap,
         path=path_table(found.trials, best, trial_random, n_train, settings.max_gap),
         report=text,
         study=study,
@@ -182,11 +181,12 @@ def _added(settings: Settings, final: Trial) -> int:
     return settings.fixed - final.size
 
 
-def _scored(learned: Learned | None, settings: Settings) -> tuple[str, int]:
-    """What is scored, and on how many rows."""
-    if learned is not None:
-        return learned.gap.scoring, learned.gap.n_rows
-    return "loss", 0
+def _nothing(settings: Settings, found: Found) -> Gap:
+    """The gap of all rows."""
+    gaps = [] if found.learned is None else [found.learned.gap]
+    gaps += [trial.gap for trial in found.trials]
+    scored = next(((gap.scoring, gap.n_rows) for gap in gaps), ("loss", 0))
+    return Gap(0.0, 0.0, settings.level, *scored)
 
 
 def _refused(found: Found, max_gap: float) -> str:

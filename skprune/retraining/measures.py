@@ -24,7 +24,7 @@ from torch import Tensor
 
 from skprune.containers import n_rows, plain, take_rows
 from skprune.exceptions import advised
-from skprune.gap import JACKKNIFE_GROUPS, growth
+from skprune.gap import JACKKNIFE_GROUPS, growth, of_a_constant
 from skprune.losses import Loss
 from skprune.models.encoding import UNKNOWN_CATEGORIES
 from skprune.retraining.trainers import Data
@@ -305,10 +305,8 @@ def _constant_score(measure: Measure, estimator: Any, train: Data) -> Score | No
         codes = LabelBinarizer(neg_label=-1).fit_transform(y)
         mean = np.average(codes, axis=0, weights=weights)
         dummy.decision_function = lambda X: np.tile(mean, (n_rows(X), 1))
-    try:
-        return measure.score(dummy)
-    except ValueError:  # a scorer that asks for what a constant has not
-        return None
+    score = of_a_constant(lambda: measure.score(dummy))
+    return None if score is None or math.isnan(score.value) else score
 
 
 def _last_step(estimator: Any) -> Any:
