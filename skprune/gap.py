@@ -40,8 +40,8 @@ class Gap(float):
     n_rows : int
         Rows that it was measured on.
     held_out : bool
-        Whether these rows took part in nothing. If not, they are all rows that the model on all
-        rows was fitted on: see ``skprune.search.carry_over``.
+        Whether no model was fitted on these rows. If False, they are all rows, the kept ones among
+        them; ``skprune.search.carry_over`` says why that will do for linear models.
     """
 
     standard_error: float
@@ -102,7 +102,7 @@ class Learned:
     gap: Gap
 
     def covers(self, max_gap: float) -> bool:
-        """Whether a budget is smaller than all that could be lost."""
+        """Whether a budget is smaller than what the model has learned, all that it could lose."""
         return float(self.gap) > max_gap
 
 
@@ -162,8 +162,8 @@ class HeldOut:
     units : ndarray of shape (n,), int64, optional
         0, 1, 2 ..., equal for copies of a row, which a standard error counts once.
     overfit : float, optional
-        Of rows on which the head itself is fitted: see ``growth``, in the reported unit. None: the
-        rows took part in nothing.
+        tr(H^-1 J) / n of ``growth``, in the reported unit, if the rows are those on which the head
+        of all rows was fitted. None if no head was fitted on them.
     """
 
     problem: HeadProblem

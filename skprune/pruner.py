@@ -50,15 +50,17 @@ class InfluencePruner(BasePruner):
         ``RidgeClassifier``, ``Ridge``, ``LinearRegression``, ``SGDClassifier(loss="log_loss")``
         or ``SGDRegressor`` is read (not fitted): its own penalty and the way it scales with the
         number of rows are respected. A Pipeline that ends in one may encode raw columns; it is
-        fitted without the held-out rows, so let encoders ignore unknown categories.
+        fitted without the held-out rows, so let encoders ignore unknown categories. For any other
+        classifier or regressor (a forest) a softmax or ridge head chooses the rows.
         Torch models are a trained ``nn.Module``, which comes back as it was, a skorch net, or a
         callable ``train(dataset, seed) -> nn.Module``. The last two, unless the net is fitted,
         are trained here without the held-out rows; a module has mostly seen them. A list of
         trained modules (checkpoints, or seeds; not for ``layers="head"``) is examined together:
         all effects are means over its members.
     scoring : str or callable, default="loss"
-        "loss": cross-entropy in nats, or squared error in units of the variance of y. Or any
-        scikit-learn scorer, which counts all held-out rows alike, whatever their weight.
+        "loss": cross-entropy in nats, or squared error in units of the variance of y, with the
+        model's own ``class_weight``. Or any scikit-learn scorer, which counts all rows that are
+        measured on alike, whatever their weight.
     curvature : {"auto", "dense", "ekfac", "diagonal", "hessian", "cg", "kfac", "lissa", \
             "lowrank"}, default="auto"
         The Hessian: exact, its Kronecker-factored eigenbasis, or its diagonal. "auto" takes the
@@ -74,19 +76,22 @@ class InfluencePruner(BasePruner):
         root of a row's loss) and "el2n" (the norm of its error p - y) prefer hard rows: right
         only where the trained model is the examining head itself.
     verify : {"auto", "refit", "retrain", None}, estimator or callable, default="auto"
-        How gaps are measured. "refit" fits the head anew, None only predicts by one Newton step;
-        "auto" is the first for a head and the second for whole networks. "retrain" trains
-        ``model`` anew on the kept rows; an estimator, a skorch net or a callable
-        ``train(dataset, seed)`` is trained instead of it, so that a forest, say, can judge rows
-        that a head has chosen.
+        How gaps are measured. "refit" fits the head anew on the kept rows; None only predicts, by
+        one Newton step; "retrain" trains all of ``model`` anew on them. An estimator, a skorch net
+        or a callable ``train(dataset, seed)`` is trained instead of ``model``, so that a forest,
+        say, can judge rows that a head has chosen. "auto" is "refit" where that is the same as
+        training the model, as for ``LogisticRegression``; "retrain" where it is not (a Pipeline,
+        ``class_weight="balanced"``, SGD; a forest, if its size is searched by ``max_gap``); and
+        None for whole networks.
     n_seeds : int, default=3
         Retrainings of every set of rows, if the model's result depends on its seed.
     min_per_class : int, default=1
         Rows that every class keeps at least (or all it has). For torch models classes also keep
         their shares, unless there is a ``prior``: more than a head may be trained on the rows.
     validation_fraction : float, default=0.2
-        Rows held out to measure the gap when ``fit`` is given no ``X_val``. The size is found
-        without them; then all rows are examined and that share of them is kept.
+        Rows held out while the size is found, when ``fit`` is given no ``X_val``. For a linear
+        model as large a share of all rows is kept then; of those held out for any other model none
+        is kept, because only rows that it has not seen tell what it has lost.
     layers : "head", "all" or list of str or nn.Module, default="head"
         Of a torch model: the last linear layer, whose optimum is found first, so that the theory
         holds; all parameters that are trained; or the layers or parameters of these names.
@@ -130,8 +135,8 @@ class InfluencePruner(BasePruner):
         ``scoring="loss"``). Positive: the row helps. A row that was itself held out is scored on
         the other held-out rows.
     gap_ : Gap
-        The gap at the chosen size: a float that knows its standard error and whether it was
-        predicted, refit or retrained.
+        The gap of the rows in ``sample_indices_``: a float that knows its standard error, on which
+        rows it was measured, and whether it was predicted, refit or retrained.
     path_ : dict of ndarray
         Every size tried: ``n_kept``, ``share``, ``predicted_gap``, ``refit_gap``,
         ``retrained_gap``, ``standard_error``, ``random_gap``, ``allowed``, ``seconds``. Sizes are

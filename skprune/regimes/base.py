@@ -63,7 +63,7 @@ class Settings:
 
     @property
     def keeps_trial(self) -> bool:
-        """Whether the rows of the trial are handed out as they are, and not its share of all."""
+        """Whether the rows that the trial chose are handed out, and not as large a share of all."""
         unseen = self.retraining is not None and self.confirm is None
         return self.outer is None or unseen
 

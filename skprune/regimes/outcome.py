@@ -68,13 +68,7 @@ def find(settings: Settings, judge: Trials, smallest: int, n: int) -> Found:
 def on_all_rows(settings: Settings, found: Found, whole: Trials) -> Found:
     """Choose as large a share of all rows, and measure it; ``whole`` are all rows."""
     best, final = carry_over(
-        found.judge,
-        whole,
-        settings.inner,
-        found.best,
-        found.trials,
-        settings.fixed,
-        settings.max_gap,
+        found.judge, whole, found.best, found.trials, settings.fixed, settings.max_gap
     )
     return Found(best, final, found.trials, found.learned, found.judge, whole)
 

@@ -98,7 +98,7 @@ class Measure(ABC):
         """The score of a fitted model."""
 
     def correction(self, full: Score, pruned: Score) -> float:
-        """What a gap on rows that the models were fitted on is short of."""
+        """What to add to a gap that is measured on the rows that the models were fitted on."""
         return 0.0
 
     @abstractmethod
