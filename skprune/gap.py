@@ -110,7 +110,10 @@ Answer = TypeVar("Answer")
 
 
 def of_a_constant(score: Callable[[], Answer]) -> Answer | None:
-    """What ``score`` says of a constant prediction; None if its scorer cannot score one."""
+    """What a scorer says of a constant prediction; None if it cannot score one.
+
+    Warnings are turned off for all threads, so that this is for scorers alone.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the constant, which is not the user's
         try:
@@ -202,8 +205,8 @@ class HeldOut:
         if self.scorer is None:
             weights = self.problem.weights
             score = -float(weights @ self.losses(Z)) / float(weights.sum())
-        else:
-            score = self.scorer(Z, np.arange(len(Z)))
+            return Learned(score, self._gap(Z, constant, "refit"))
+        score = self.scorer(Z, np.arange(len(Z)))
         gap = of_a_constant(lambda: self._gap(Z, constant, "refit"))
         return None if gap is None or math.isnan(gap) else Learned(score, gap)
 

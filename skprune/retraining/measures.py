@@ -305,6 +305,8 @@ def _constant_score(measure: Measure, estimator: Any, train: Data) -> Score | No
         codes = LabelBinarizer(neg_label=-1).fit_transform(y)
         mean = np.average(codes, axis=0, weights=weights)
         dummy.decision_function = lambda X: np.tile(mean, (n_rows(X), 1))
+    if isinstance(measure, LossMeasure):
+        return measure.score(dummy)
     score = of_a_constant(lambda: measure.score(dummy))
     return None if score is None or math.isnan(score.value) else score
 
