@@ -23,6 +23,7 @@ from sklearn.base import (
     is_classifier,
     is_regressor,
 )
+from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils._metadata_requests import RequestMethod
 from sklearn.utils._param_validation import HasMethods
@@ -34,7 +35,7 @@ from sklearn.utils.validation import check_is_fitted
 from skprune.base import FittedAttributes
 from skprune.baselines import RandomPruner, ScorePruner
 from skprune.data.containers import is_row_wise, n_rows, natural, plain
-from skprune.heads.linear_spec import advised_of_sampler, sampler_in, takes_missing
+from skprune.heads.linear_spec import advised_of_sampler, sampler_in, takes_missing, weight_name
 from skprune.pruner import InfluencePruner
 
 DELEGATED = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
@@ -132,7 +133,7 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
             Not needed with a dataset that holds its targets.
         sample_weight : array-like of shape (n,), optional
             For the pruner, if its ``fit`` takes weights, and cut to the kept rows for the
-            estimator.
+            estimator (of a Pipeline, for its last step).
         **fit_params
             With metadata routing, whatever pruner and estimator request. Without it, what the
             pruner's ``fit`` names (``groups``, ``X_val``, ``y_val``) goes to the pruner and the
@@ -424,10 +425,12 @@ def _share_out(
     for name, value in params.items():
         if name in of_pruner:
             for_pruner[name] = value
-        wanted = name in of_estimator
-        if wanted or (takes_any and (name == "sample_weight" or name not in of_pruner)):
-            for_estimator[name] = value
-        elif name == "sample_weight" or name not in of_pruner:
+        for_both = name == "sample_weight"
+        own = weight_name(estimator) if for_both and isinstance(estimator, Pipeline) else name
+        wanted = takes_any and (for_both or name not in of_pruner)
+        if own is not None and (own in of_estimator or wanted):
+            for_estimator[own] = value
+        elif for_both or name not in of_pruner:
             raise TypeError(
                 f"{type(estimator).__name__}.fit takes no {name!r}: leave it out, use an estimator "
                 "that takes it, or enable scikit-learn's metadata routing to send it to the "

@@ -58,8 +58,9 @@ class InfluencePruner(BasePruner):
         into ``TorchProxy(net, ...)`` and ``LinearProxy(estimator, ...)``; estimators and networks
         are shorthands for them.
     scoring : str or callable, default="loss"
-        "loss": cross-entropy in nats, or squared error in units of the variance of y. Or any
-        scikit-learn scorer, which counts all held-out rows alike, whatever their weight.
+        "loss": cross-entropy in nats, or squared error in units of the variance of y, with the
+        model's own ``class_weight``. Or any scikit-learn scorer, which counts all rows that are
+        measured on alike, whatever their weight.
     solver : {"auto", "swap", "anneal", "relax", "balance"}, default="auto"
         How the subset is searched: batched one-swap search ("auto"), the paper's simulated
         annealing, its convex relaxation followed by swaps, or one pass in blocks.
@@ -78,8 +79,9 @@ class InfluencePruner(BasePruner):
         Rows that every class keeps at least (or all it has). For torch models classes also keep
         their shares, unless there is a ``prior``: more than a head may be trained on the rows.
     validation_fraction : float, default=0.2
-        Rows held out to measure the gap when ``fit`` is given no ``X_val``. The size is found
-        without them; then all rows are examined and that share of them is kept.
+        Rows held out while the size is found, when ``fit`` is given no ``X_val``. For a linear
+        model as large a share of all rows is kept then; of those held out for any other model none
+        is kept, because only rows that it has not seen tell what it has lost.
     random_state : int, RandomState instance or None, default=None
         None derives the seed from y: the same data gives the same rows.
     n_jobs : int or None, default=None
@@ -103,8 +105,8 @@ class InfluencePruner(BasePruner):
         ``scoring="loss"``). Positive: the row helps. A row that was itself held out is scored on
         the other held-out rows.
     gap_ : Gap
-        The gap of the kept rows: a float that knows its standard error, whether it was predicted,
-        refit or retrained, and on which rows.
+        The gap of the rows in ``sample_indices_``: a float that knows its standard error, on which
+        rows it was measured, and whether it was predicted, refit or retrained.
     path_ : dict of ndarray
         Every size tried: ``n_kept``, ``share``, ``predicted_gap``, ``refit_gap``,
         ``retrained_gap``, ``standard_error``, ``random_gap``, ``allowed``, ``seconds``. Sizes are

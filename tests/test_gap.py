@@ -375,7 +375,6 @@ def test_a_subset_that_does_not_carry_over_grows():
         bench.trial, bench.minima = trial, np.array([minima])
         return bench
 
-    inner = np.arange(0, 200, 2)
     best = fake_trial(10, make_gap(0.0, 0.0))
     for trial_limit, whole_limit, expected in (
         (1, 1, 10),  # carries over at once
@@ -387,7 +386,7 @@ def test_a_subset_that_does_not_carry_over_grows():
         trials = [best]
         bench = fake_bench(100, lambda size, limit=trial_limit: float(size < limit))
         whole = fake_bench(200, lambda size, limit=whole_limit: float(size < limit))
-        found, final = carry_over(bench, whole, inner, best, trials, None, 0.5)
+        found, final = carry_over(bench, whole, best, trials, None, 0.5)
         if expected is None:
             assert found is final is None
         else:
@@ -399,7 +398,6 @@ def test_a_subset_that_does_not_carry_over_grows():
     fixed = carry_over(
         fake_bench(100, lambda size: 1.0),
         fake_bench(200, lambda size: 1.0),
-        inner,
         best,
         [best],
         25,

@@ -6,8 +6,9 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.base import clone
-from sklearn.datasets import load_diabetes, load_digits
+from sklearn.datasets import load_diabetes, load_digits, make_classification
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import (
@@ -17,12 +18,12 @@ from sklearn.linear_model import (
     RidgeClassifier,
     SGDClassifier,
 )
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from sklearn.metrics import average_precision_score, log_loss, make_scorer, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, PruningWarning
+from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, PruningWarning, Retrain
 from skprune.data.table import hold_out
 from skprune.heads.reading import read_table
 
@@ -49,7 +50,16 @@ def paired(model, X, y, kept, losses):
     """Mean difference of the losses on all rows, and its standard error, by the model's own fit."""
     full, pruned = clone(model).fit(X, y), clone(model).fit(X[kept], y[kept])
     difference = losses(pruned, X, y) - losses(full, X, y)
-    return difference.mean(), difference.std(ddof=1) / np.sqrt(len(y))
+    w = row_weights(model, y)
+    mean = np.average(difference, weights=w)
+    return mean, (w * (difference - mean)).std(ddof=1) / np.sqrt(len(y))
+
+
+def row_weights(model, y):
+    """How much a row counts in the loss that the model is trained with; the mean is 1."""
+    if getattr(model, "class_weight", None):
+        return len(y) / 2 / np.bincount(y)[y]
+    return np.ones(len(y))
 
 
 def unseen(model, X, y, kept):
@@ -61,9 +71,7 @@ def unseen(model, X, y, kept):
     z, other = (
         m.decision_function(X) if classes else m.predict(X) / y.std() for m in (full, pruned)
     )
-    w = np.ones(len(y))
-    if getattr(last, "class_weight", None):
-        w = len(y) / 2 / np.bincount(y)[y]
+    w = row_weights(last, y)
     best, best_z = last, z
     if isinstance(last, SGDClassifier):  # its steps end near the optimum
         best = LogisticRegression(C=1 / (last.alpha * len(y)), **EXACT).fit(rows, y)
@@ -109,6 +117,23 @@ def test_gap_is_that_of_the_kept_rows_by_the_models_own_fit(model, level, budget
     assert pruner.gap_.standard_error == pytest.approx(error, rel=2e-2, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(class_weight="balanced", **EXACT),
+        make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", **EXACT)),
+        RandomForestClassifier(30, class_weight="balanced", min_samples_leaf=20, random_state=0),
+    ],
+)
+def test_classes_count_in_the_gap_as_they_do_in_training(model):
+    X, y = make_classification(4000, 5, weights=[0.93], flip_y=0, random_state=0)
+    pruner = InfluencePruner(0.1, model=model, verify=Retrain(n_seeds=1), random_state=0).fit(X, y)
+    learned = pruner.report_.learned
+    assert learned.score - learned.gap == pytest.approx(-np.log(2), abs=1e-3)  # a constant
+    assert learned.gap > 0.1
+    assert 2 < len(pruner.sample_indices_) < len(y)
+
+
 @pytest.mark.parametrize("model", [Ridge(), LinearRegression(), make_pipeline(PCA(4), Ridge())])
 def test_gap_of_regressions_is_that_of_the_kept_rows(model):
     X, y = load_diabetes(return_X_y=True)
@@ -149,6 +174,31 @@ def test_a_scorer_of_a_pipeline():
         for rows in (np.arange(len(y)), kept)
     ]
     assert pruner.gap_ == pytest.approx(scores[0] - scores[1], abs=1e-12)
+
+
+def test_the_number_of_rows_that_was_asked_for_is_kept_where_a_head_needs_more(rng):
+    X, y = rng.normal(size=(60, 9)), rng.normal(size=60)
+    pruner = InfluencePruner(keep=5, model=LinearRegression()).fit(X[:40], y[:40], None, X, y)
+    assert len(pruner.sample_indices_) == 5
+
+
+@pytest.mark.parametrize("keep", [0.9, 1.0])
+def test_whole_groups_that_are_kept_after_all_are_told(keep):
+    X, y = population(200, 4)
+    pruner = InfluencePruner(keep=keep, verify=Retrain(DecisionTreeClassifier(), n_seeds=1))
+    with pytest.warns(PruningWarning, match=rf"^{200 * keep - 150:.0f} of the kept rows were held"):
+        pruner.fit(X, y, groups=np.arange(200) // 50)
+    assert len(pruner.sample_indices_) == 200 * keep
+
+
+def test_a_class_keeps_its_minimum_where_held_out_rows_are_not_kept():
+    X, y = population(300, 5)
+    y[:5] = 2
+    tree = DecisionTreeClassifier(max_depth=3)
+    pruner = InfluencePruner(
+        keep=60, verify=Retrain(tree, n_seeds=1), min_per_class=5, random_state=0
+    )
+    assert np.bincount(y[pruner.fit(X, y).sample_indices_])[2] == 5
 
 
 @pytest.mark.parametrize("budget", [{"max_gap": 0.03}, {"keep": 0.4}, {"keep": 0.95}])
@@ -291,6 +341,28 @@ def test_the_named_budget_means_something():
         for rows in (np.arange(len(y)), kept)
     ]
     assert precision[1] > 0.7 * precision[0]
+
+
+def correlation(y, predicted):
+    return spearmanr(y, predicted).statistic
+
+
+def only_of_different_numbers(y, predicted):
+    if np.ptp(predicted) == 0:
+        raise ValueError("all predictions are equal")
+    return correlation(y, predicted)
+
+
+@pytest.mark.parametrize("metric", [correlation, only_of_different_numbers])
+@pytest.mark.parametrize("model", [Ridge(), make_pipeline(StandardScaler(), Ridge())])
+def test_a_score_that_a_constant_has_not_is_searched_without_one(model, metric):
+    X, y = load_diabetes(return_X_y=True)
+    pruner = InfluencePruner(max_gap=0.05, model=model, scoring=make_scorer(metric))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # scipy's, of the constant
+        pruner.fit(X, y)
+    assert pruner.report_.learned is None
+    assert len(pruner.sample_indices_) < len(y)
 
 
 def test_scores_of_all_rows_and_of_a_constant_stand_in_the_report():

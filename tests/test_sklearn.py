@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, cross_validate
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -296,6 +296,30 @@ class TestMetadata:
         np.testing.assert_array_equal(
             pruned.estimator_[-1].sample_weight_, pruned.pruner_.take(weights)
         )
+
+    @pytest.mark.parametrize("routing", [False, True])
+    def test_the_last_step_of_a_pipeline_gets_weights_and_so_does_its_judge(
+        self, cancer, metadata, routing
+    ):
+        weights = metadata["sample_weight"]
+        with config_context(enable_metadata_routing=routing):
+            last, pruner = LogisticRegression(max_iter=5000), InfluencePruner(keep=0.4)
+            if routing:
+                last.set_fit_request(sample_weight=True)
+                pruner.set_fit_request(sample_weight=True)
+            model = make_pipeline(MaxAbsScaler(), last)
+            pruned = PrunedClassifier(model, pruner).fit(*cancer, sample_weight=weights)
+            assert pruned.pruner_.gap_.level == "retrained"
+            X, y, w = pruned.pruner_.take(*cancer, weights)
+            expected = clone(last).fit(MaxAbsScaler().fit_transform(X), y, sample_weight=w)
+        np.testing.assert_allclose(pruned.estimator_[-1].coef_, expected.coef_)
+
+    def test_a_pipeline_without_weights_refuses_them(self, cancer, metadata):
+        model = make_pipeline(StandardScaler(), KNeighborsClassifier())
+        with pytest.raises(TypeError, match=r"Pipeline\.fit takes no 'sample_weight'"):
+            PrunedClassifier(model, InfluencePruner(keep=0.4)).fit(
+                *cancer, sample_weight=metadata["sample_weight"]
+            )
 
     def test_score_takes_weights(self, cancer, metadata):
         pruned, weights = pruned_logistic(keep=0.4).fit(*cancer), metadata["sample_weight"]

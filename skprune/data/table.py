@@ -149,14 +149,14 @@ def check_magnitude(values: NDArray[Any], name: str) -> None:
 
 
 def hold_out(
-    table: Table, fraction: float, groups: Any, seed: int
+    table: Table, fraction: float, groups: Any, seed: int, min_per_class: int = 1
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split rows into (examined, held out), stratified by class, or along whole groups.
 
-    Every class keeps at least one row on the examined side. Without groups, copies of a row are
-    held out together (``skprune.data.copies`` says which are), and the classes keep their shares
-    as well as whole sets of copies allow. A row that two groups have in common is one that new
-    groups will have as well.
+    Every class keeps at least ``min_per_class`` rows (or all it has) on the examined side. Without
+    groups, copies of a row are held out together (``skprune.data.copies`` says which are), and the
+    classes keep their shares as well as whole sets of copies allow. A row that two groups have in
+    common is one that new groups will have as well.
 
     Raises
     ------
@@ -164,6 +164,9 @@ def hold_out(
         If no row can be held out.
     """
     n = len(table)
+    fraction = max(fraction, 1 / n)
+    counts = np.bincount(table.codes)
+    minima = group_minima(table.codes, 1 if table.classes is None else min_per_class)
     rng = np.random.default_rng([seed, 2])
     units = np.arange(n) if table.copies is None else table.copies.units
     if groups is not None:
@@ -185,10 +188,9 @@ def hold_out(
         out = names[test]
     else:
         names = units
-        counts = np.bincount(table.codes)
-        size = max(1, round(fraction * n))
+        size = round(fraction * n)
         quotas = stratified_quotas(table.codes, np.zeros(len(counts), dtype=np.int64), size)
-        quotas = np.minimum(quotas, np.maximum(counts - 1, 0))
+        quotas = np.minimum(quotas, counts - minima)
         order = rng.permutation(n)
         leaders = order[np.sort(np.unique(units[order], return_index=True)[1])]
         n_copies = np.bincount(units)
@@ -199,12 +201,12 @@ def hold_out(
             chosen.append(sets[middle <= quota])
         out = np.concatenate(chosen)
     held = np.isin(names, out)
-    missing = np.setdiff1d(table.codes, table.codes[~held])
+    missing = np.flatnonzero(np.bincount(table.codes[~held], minlength=len(counts)) < minima)
     held &= ~np.isin(names, names[np.isin(table.codes, missing)])
     if not held.any():
         raise ValueError(
-            f"No validation rows can be held out of {n} rows with a weight without losing a class; "
-            "pass X_val and y_val."
+            f"No validation rows can be held out of {n} rows with a weight without losing a class "
+            "or leaving it too few rows (min_per_class); pass X_val and y_val."
         )
     # The held-out side is shuffled: the jackknife deletes every k-th row.
     return np.flatnonzero(~held), rng.permutation(np.flatnonzero(held))

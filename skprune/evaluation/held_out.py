@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +20,22 @@ from skprune.results.gap import Gap, Learned
 
 #: Groups of the delete-a-group jackknife for scores that are no means over rows.
 JACKKNIFE_GROUPS = 20
+
+
+Answer = TypeVar("Answer")
+
+
+def of_a_constant(score: Callable[[], Answer]) -> Answer | None:
+    """What a scorer says of a constant prediction; None if it cannot score one.
+
+    Warnings are turned off for all threads, so that this is for scorers alone.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the constant, which is not the user's
+        try:
+            return score()
+        except ValueError:
+            return None
 
 
 def growth(loss: Loss, Z_full: Tensor, Z_pruned: Tensor, weights: Tensor) -> float:
@@ -62,8 +81,8 @@ class HeldOut:
     units : ndarray of shape (n,), int64, optional
         0, 1, 2 ..., equal for copies of a row, which a standard error counts once.
     overfit : float, optional
-        Of rows on which the head itself is fitted: see ``growth``, in the reported unit. None: the
-        rows took part in nothing.
+        tr(H^-1 J) / n of ``growth``, in the reported unit, if the rows are those on which the head
+        of all rows was fitted. None if no head was fitted on them.
     """
 
     problem: HeadProblem
@@ -85,8 +104,10 @@ class HeldOut:
         """Gap between two heads (D, K), with the standard error of the paired difference."""
         return self._gap(self.outputs(full), self.outputs(pruned), level)
 
-    def learned(self, theta: Tensor, problem: HeadProblem) -> Learned:
+    def learned(self, theta: Tensor, problem: HeadProblem) -> Learned | None:
         """What the head ``theta`` knows beyond the mean of the targets it was fitted to.
+
+        None if a constant has no score, as a correlation has none.
 
         Parameters
         ----------
@@ -96,11 +117,14 @@ class HeldOut:
         """
         Z = self.outputs(theta)
         mean = (problem.weights @ problem.targets) / problem.weights.sum()
-        gap = self._gap(Z, problem.loss.link(mean).expand_as(Z), "refit")
+        constant = problem.loss.link(mean).expand_as(Z)
         if self.scorer is None:
             weights = self.problem.weights
-            return Learned(-float(weights @ self.losses(Z)) / float(weights.sum()), gap)
-        return Learned(self.scorer(Z, np.arange(len(Z))), gap)
+            score = -float(weights @ self.losses(Z)) / float(weights.sum())
+            return Learned(score, self._gap(Z, constant, "refit"))
+        score = self.scorer(Z, np.arange(len(Z)))
+        gap = of_a_constant(lambda: self._gap(Z, constant, "refit"))
+        return None if gap is None or math.isnan(gap) else Learned(score, gap)
 
     def _gap(self, Z_full: Tensor, Z_pruned: Tensor, level: str) -> Gap:
         if self.scorer is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
+from sklearn import get_config
 from sklearn.base import is_classifier, is_regressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (
@@ -27,6 +28,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.validation import has_fit_parameter
 
 from skprune.utils.exceptions import advised
 
@@ -193,6 +196,18 @@ def takes_missing(estimator: Any) -> bool:
         return takes_missing(estimator.steps[0][1])
     inner = getattr(estimator, "estimator", None)  # of a search, a calibration ...
     return bool(get_tags(estimator).input_tags.allow_nan) or takes_missing(inner)
+
+
+def weight_name(estimator: Any) -> str | None:
+    """What ``fit`` of an estimator calls the weights of the rows; None if it takes none."""
+    if not isinstance(estimator, Pipeline):
+        return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
+    if get_config()["enable_metadata_routing"]:  # its steps say which of them get weights
+        consumed = get_routing_for_object(estimator).consumes("fit", ["sample_weight"])
+        return "sample_weight" if consumed else None
+    name, last = estimator.steps[-1]
+    inner = weight_name(last)
+    return None if inner is None else f"{name}__{inner}"
 
 
 def _read_linear_model(model: Any) -> HeadSpec | None:

@@ -87,5 +87,5 @@ class Learned:
     gap: Gap
 
     def covers(self, max_gap: float) -> bool:
-        """Whether a budget is smaller than all that could be lost."""
+        """Whether a budget is smaller than what the model has learned, all that it could lose."""
         return float(self.gap) > max_gap

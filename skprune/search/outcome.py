@@ -70,13 +70,7 @@ def on_all_rows(settings: Settings, found: Found, whole: Trials) -> Found:
     """Choose as large a share of all rows, and measure it; ``whole`` are all rows."""
     begin_phase(settings, "choosing among all rows", 2, "about ")
     best, final = carry_over(
-        found.judge,
-        whole,
-        settings.inner,
-        found.best,
-        found.trials,
-        settings.fixed,
-        settings.max_gap,
+        found.judge, whole, found.best, found.trials, settings.fixed, settings.max_gap
     )
     return Found(best, final, found.trials, found.learned, found.judge, whole)
 
@@ -116,8 +110,9 @@ def report(
     random = trial_random = None
     if best is not None and final is not None and with_random:
         begin_phase(settings, "comparing with random rows", 1 if settings.keeps_trial else 2)
-        trial_random = best.random or found.judge.random_gap(best.size)
-        random = trial_random
+        random = trial_random = best.random
+        if trial_random is None:  # a gap of 0 is one
+            random = trial_random = found.judge.random_gap(best.size)
         if not settings.keeps_trial:
             random = found.final_judge.random_gap(final.size)
     kept = _kept(settings, found, len(table))
@@ -126,7 +121,6 @@ def report(
         notes += in_words(retraining, settings.retrained)
         pruned = None if best is None else retraining.seconds_per_training(best.size)
         seconds = retraining.seconds_per_training(n_train), pruned
-    nothing = Gap(0.0, 0.0, settings.level, *_scored(found.learned, settings))
     text = PruningReport(
         status=outcome(
             settings.keep, settings.max_gap, settings.level, final, found.trials, found.learned
@@ -157,7 +151,7 @@ def report(
     return Outcome(
         kept=kept,
         scores=scores,
-        gap=nothing if final is None else final.gap,
+        gap=_nothing(settings, found) if final is None else final.gap,
         path=path_table(found.trials, best, trial_random, n_train, settings.max_gap),
         report=text,
         study=study,
@@ -172,17 +166,24 @@ def _kept(settings: Settings, found: Found, n: int) -> Rows:
     if not settings.keeps_trial:
         return indices
     kept = settings.inner[indices]
-    if settings.fixed is not None and settings.outer is not None and settings.fixed > len(kept):
-        # More were asked for than are left without the held-out rows, which are in random order.
-        kept = np.append(kept, settings.outer[: settings.fixed - len(kept)])
-    return kept
+    if settings.outer is None:
+        return kept
+    return np.append(kept, settings.outer[: _added(settings, found.final)])  # in random order
 
 
-def _scored(learned: Learned | None, settings: Settings) -> tuple[str, int]:
-    """What is scored, and on how many rows."""
-    if learned is not None:
-        return learned.gap.scoring, learned.gap.n_rows
-    return "loss", 0
+def _added(settings: Settings, final: Trial) -> int:
+    """Held-out rows that are kept, where more were asked for than are left without them."""
+    if settings.fixed is None or not settings.keeps_trial:
+        return 0
+    return settings.fixed - final.size
+
+
+def _nothing(settings: Settings, found: Found) -> Gap:
+    """The gap of all rows."""
+    gaps = [] if found.learned is None else [found.learned.gap]
+    gaps += [trial.gap for trial in found.trials]
+    scored = next(((gap.scoring, gap.n_rows) for gap in gaps), ("loss", 0))
+    return Gap(0.0, 0.0, settings.level, *scored)
 
 
 def _refused(found: Found, max_gap: float) -> str:
@@ -217,6 +218,11 @@ def _doubts(settings: Settings, found: Found) -> list[str]:
                 f"The model on all rows is no better than a constant prediction ({score}), so that "
                 "there is nothing that removing rows could cost it."
             )
+    if final is not None and (added := _added(settings, final)):
+        doubts.append(
+            f"{added} of the kept rows were held out, because keep={settings.keep!r} is more than "
+            f"the {final.size} that are not: they were added after the gap was measured on them."
+        )
     if final is not None and final.failure:
         doubts.append(f"The model cannot be trained on the kept rows: {final.failure}")
     return doubts

@@ -61,12 +61,13 @@ class Settings:
         if self.fixed is None:
             return None
         n_train = len(self.inner)
-        size = self.fixed if self.keeps_trial else round(self.fixed / n * n_train)
-        return min(n_train, max(smallest, size))
+        if self.keeps_trial:
+            return min(n_train, self.fixed)
+        return min(n_train, max(smallest, round(self.fixed / n * n_train)))
 
     @property
     def keeps_trial(self) -> bool:
-        """Whether the rows of the trial are handed out as they are, and not its share of all."""
+        """Whether the rows that the trial chose are handed out, and not as large a share of all."""
         unseen = self.retraining is not None and self.confirm is None
         return self.outer is None or unseen
 

@@ -12,7 +12,7 @@ from skprune.results.gap import Gap, Learned
 from skprune.search.few_trainings import SIZES, smallest_retrained
 from skprune.search.request import Settings
 from skprune.search.sizes import Trial, Trials, smallest_size
-from skprune.subset import Rows, Selection
+from skprune.subset import Rows
 
 
 class Retrained:
@@ -31,10 +31,6 @@ class Retrained:
 
     def __len__(self) -> int:
         return len(self.bench)
-
-    def select(self, size: int, warm: Rows | None) -> Selection:
-        """The bench's choice."""
-        return self.bench.select(size, warm)
 
     def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
         """The bench's choice, measured by retraining; random rows are not."""

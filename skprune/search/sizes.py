@@ -81,11 +81,8 @@ class Trials(Protocol):
     groups: Rows
     minima: Rows
 
-    def select(self, size: int, warm: Rows | None) -> Selection:
-        """Choose ``size`` rows, starting within the rows ``warm``."""
-
     def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
-        """Choose ``size`` rows and measure their gap."""
+        """Choose ``size`` rows, starting within the rows ``warm``, and measure their gap."""
 
     def random_gap(self, size: int) -> Gap:
         """The gap of a stratified random subset of ``size`` rows."""
@@ -160,7 +157,7 @@ class Bench:
         random = self.random_gap(size) if self.refit and with_random else None
         return Trial(selection, predicted, measured, random, seconds)
 
-    def learned(self) -> Learned:
+    def learned(self) -> Learned | None:
         """What the head of all rows has learned."""
         return self.held_out.learned(self.theta, self.problem)
 
@@ -256,7 +253,6 @@ def smallest_size(
 def carry_over(
     bench: Trials,
     whole: Trials,
-    inner: Rows,
     best: Trial | None,
     trials: list[Trial],
     fixed: int | None,
@@ -277,8 +273,6 @@ def carry_over(
     ----------
     bench, whole : Trials
         Of the trial, and of all rows; the gaps of the second are measured on all rows.
-    inner : ndarray
-        Rows of the trial among all rows.
     best : Trial or None
         What the search found; None keeps all rows.
     trials : list of Trial

@@ -45,6 +45,7 @@ def resolve_size(keep: float | int, n: int, minima: NDArray[np.int64]) -> int:
     if whole and size <= PERCENT and size < SMALL_SHARE * n:
         warn_user(
             f"keep={size} is a number of rows, {size} of {n}. Was {size} % meant? That is "
-            f"keep={size / 100}. (As a share, keep={size / n:.3g}, so few rows raise no question.)"
+            f"keep={size / 100}. (If {size} rows are meant, keep={size / n:.3g} says so without a "
+            "warning.)"
         )
     return size

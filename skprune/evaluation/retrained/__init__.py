@@ -73,7 +73,8 @@ def make_retraining(
     device, batch_size
         Where and in how many rows the modules of a callable are scored.
     seen : Seen, optional
-        If a linear model is measured on the rows that it is fitted on.
+        Given for a linear model that is measured on the very rows it is fitted on: what corrects
+        its gap for that.
 
     Raises
     ------

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
 
@@ -19,10 +19,11 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 from skprune.data.containers import n_rows, plain, take_rows
-from skprune.evaluation.held_out import JACKKNIFE_GROUPS, growth
+from skprune.evaluation.held_out import JACKKNIFE_GROUPS, growth, of_a_constant
 from skprune.evaluation.retrained.trainers import Data
 from skprune.heads.encoding import UNKNOWN_CATEGORIES
 from skprune.losses.head import Loss
@@ -70,15 +71,7 @@ class Seen:
 
     def outputs(self, fitted: Any, X: Any) -> Tensor:
         """Outputs (n, K) of the fitted model, as its head has them."""
-        if is_regressor(fitted):
-            Z = np.asarray(fitted.predict(X), dtype=np.float64)
-        elif hasattr(fitted, "predict_proba"):
-            P = np.asarray(fitted.predict_proba(X), dtype=np.float64)
-            logs = np.log(np.clip(P, np.finfo(np.float64).eps, 1.0))
-            Z = logs if P.shape[1] > 2 else logs[:, 1] - logs[:, 0]
-        else:
-            Z = np.asarray(fitted.decision_function(X), dtype=np.float64)
-        return torch.from_numpy(Z.reshape(n_rows(X), -1))
+        return torch.from_numpy(_outputs(fitted, X))
 
 
 class Measure(ABC):
@@ -105,7 +98,7 @@ class Measure(ABC):
         """The score of a fitted model."""
 
     def correction(self, full: Score, pruned: Score) -> float:
-        """What a gap on rows that the models were fitted on is short of."""
+        """What to add to a gap that is measured on the rows that the models were fitted on."""
         return 0.0
 
     @abstractmethod
@@ -230,7 +223,8 @@ def estimator_measure(
     scoring : str or callable
         "loss" is cross-entropy in nats, with probabilities kept away from zero by the rounding
         error of their precision as scikit-learn's ``log_loss`` does, or the squared error in
-        units of the (weighted) variance of ``train.y``.
+        units of the (weighted) variance of ``train.y``; rows count as much as the estimator's
+        ``class_weight`` lets them count while it is trained.
     held_out, train : Data
     seen : Seen, optional
         If the two are the same, for a linear model.
@@ -240,6 +234,9 @@ def estimator_measure(
     ValueError
         If the estimator does not offer what ``scoring`` needs.
     """
+    is_held_out = held_out is not train
+    if scoring == "loss":
+        held_out, train = (_class_weighted(data, estimator, train) for data in (held_out, train))
     y, weights = np.asarray(plain(held_out.y)), row_weights(held_out, n_rows(held_out.y))
     if scoring != "loss":
         measure: Measure = scorer_measure(
@@ -262,7 +259,7 @@ def estimator_measure(
             f"{type(estimator).__name__} has no predict_proba. Name a scorer "
             '(scoring="accuracy"), or wrap the estimator in CalibratedClassifierCV.'
         )
-    measure.held_out = held_out is not train
+    measure.held_out = is_held_out
     measure.constant = _constant_score(measure, estimator, train)
     if isinstance(measure, LossMeasure):
         measure.seen, measure.X = seen, held_out.X
@@ -273,11 +270,15 @@ def _squared_errors(held_out: Data, y: Floats, unit: float) -> Callable[[Any], F
     """Squared errors of every row, of what the model predicts or of its decision values."""
 
     def errors(fitted: Any) -> Floats:
-        predict = fitted.predict if is_regressor(fitted) else fitted.decision_function
-        error = np.asarray(predict(held_out.X), dtype=np.float64).reshape(len(y), -1)
-        return np.square(error - y.reshape(len(y), -1)).sum(1) / unit
+        return np.square(_outputs(fitted, held_out.X) - y.reshape(len(y), -1)).sum(1) / unit
 
     return errors
+
+
+def _outputs(fitted: Any, X: Any) -> Floats:
+    """What a regressor predicts, or a linear classifier's decision values, shape (n, K)."""
+    ask = fitted.predict if is_regressor(fitted) else fitted.decision_function
+    return np.asarray(ask(X), dtype=np.float64).reshape(n_rows(X), -1)
 
 
 def _entropies(held_out: Data, y: NDArray[Any]) -> Callable[[Any], Floats]:
@@ -304,14 +305,33 @@ def _constant_score(measure: Measure, estimator: Any, train: Data) -> Score | No
         codes = LabelBinarizer(neg_label=-1).fit_transform(y)
         mean = np.average(codes, axis=0, weights=weights)
         dummy.decision_function = lambda X: np.tile(mean, (n_rows(X), 1))
-    try:
+    if isinstance(measure, LossMeasure):
         return measure.score(dummy)
-    except ValueError:  # a scorer that asks for what a constant has not
-        return None
+    score = of_a_constant(lambda: measure.score(dummy))
+    return None if score is None or math.isnan(score.value) else score
 
 
 def _last_step(estimator: Any) -> Any:
-    return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    return estimator
+
+
+def _class_weighted(data: Data, estimator: Any, train: Data) -> Data:
+    """The rows with the weights that the loss has in which the estimator is trained.
+
+    Without them a constant would seem better than any model with ``class_weight="balanced"``.
+    """
+    given = getattr(_last_step(estimator), "class_weight", None)
+    if not isinstance(given, (str, dict)):
+        return data
+    y, labels = np.asarray(plain(train.y)), np.asarray(plain(data.y))
+    classes = np.unique(y)
+    # "balanced_subsample" of forests is "balanced" on every tree's own rows.
+    scheme = given if isinstance(given, dict) else "balanced"
+    factors = compute_class_weight(scheme, classes=classes, y=y)
+    weights = row_weights(data, len(labels)) * factors[np.searchsorted(classes, labels)]
+    return replace(data, weights=weights)
 
 
 def row_weights(data: Data, n: int) -> Floats:

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import has_fit_parameter
 from torch import nn
 
 from skprune.data.containers import take_rows
 from skprune.data.sources import RowSource, as_source, is_dataset
-from skprune.heads.linear_spec import advised_of_sampler, sampler_in
+from skprune.heads.linear_spec import advised_of_sampler, sampler_in, weight_name
 from skprune.network.encoding import SourceRows
 from skprune.network.torch_model import call_trainer, fit_skorch, is_skorch
 from skprune.subset import Rows
@@ -115,7 +113,7 @@ class EstimatorTrainer(Trainer):
                 "train(dataset, seed)."
             )
         self.estimator, self.data = estimator, data
-        self.weight_name = None if data.weights is None else _weight_name(estimator)
+        self.weight_name = None if data.weights is None else weight_name(estimator)
         if self.weight_name is not None and sampler_in(estimator):
             raise ValueError(
                 f"The Pipeline to retrain holds the sampler {sampler_in(estimator)}, and "
@@ -223,11 +221,3 @@ def make_trainer(model: Any, data: Data) -> Trainer:
     if callable(model) and not isinstance(model, type):
         return CallableTrainer(model, data)
     raise TypeError(f"Cannot retrain {model!r}. Give {TRAINABLE}.")
-
-
-def _weight_name(estimator: Any) -> str | None:
-    if isinstance(estimator, Pipeline):
-        name, last = estimator.steps[-1]
-        inner = _weight_name(last)
-        return None if inner is None else f"{name}__{inner}"
-    return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
