@@ -148,13 +148,31 @@ def refuse_lazy(data: Any) -> None:
         )
 
 
+def refuse_masked(data: Any, name: str) -> None:
+    """Raise a ValueError for a masked array: numpy would read what is behind the mask."""
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise ValueError(
+            f"{name} has {int(np.ma.count_masked(data))} masked entries, whose values are not "
+            "known. Pass data.filled(numpy.nan) where the model takes missing values; or drop the "
+            "rows."
+        )
+
+
 def refuse_text(data: Any) -> None:
     """Raise a ValueError that shows the cure if a table has columns that are not numbers."""
     refuse_lazy(data)
-    if getattr(getattr(data, "dtype", None), "kind", "") in ("m", "M"):  # numpy would take NaT
+    refuse_masked(data, "X")
+    kind = getattr(getattr(data, "dtype", None), "kind", "")
+    if kind in ("m", "M"):  # numpy would take NaT
         raise ValueError(f"X holds dates or durations ({data.dtype}). {DATES_HINT}")
+    if kind == "V":
+        raise ValueError("X holds records with fields of their own; pass pandas.DataFrame(X).")
     if not is_frame(data):
         return
+    if len(data.columns) == 0:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={data.shape}) while a minimum of 1 is required."
+        )
     dtypes = data.dtypes.tolist() if hasattr(data.dtypes, "tolist") else list(data.dtypes)
     columns = list(data.columns)
     text = [(columns[j], _kind(t), j) for j, t in enumerate(dtypes) if not _is_number(t)]

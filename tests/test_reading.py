@@ -15,12 +15,13 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, TargetEncoder
 from sklearn.svm import SVC
 
 from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, RandomPruner, ScorePruner
 from skprune.models.adapters import read_model
 from skprune.models.encoding import HeadEncoder
-from skprune.reading import read_table
+from skprune.reading import hold_out, read_table
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 4))
@@ -164,6 +165,7 @@ def test_estimators_that_take_missing_values_are_trained_and_judge(estimator):
         RandomTreesEmbedding(5),
         TruncatedSVD(2),
         make_column_transformer((Nystroem(n_components=5), [0, 1]), remainder="passthrough"),
+        make_pipeline(FunctionTransformer(np.round), TargetEncoder()),  # draws, and takes no seed
     ],
 )
 def test_an_encoder_is_as_random_as_the_pruner(encoder):
@@ -183,3 +185,16 @@ def test_only_random_states_that_are_none_are_set(fixed, same):
         for seed in (0, 1)
     )
     assert np.array_equal(one.rows(slice(None)), other.rows(slice(None))) == same
+
+
+# Groups
+
+
+def test_groups_may_have_names_of_several_types_or_stand_in_a_column():
+    numbers = np.arange(300) % 20
+    mixed = np.array([n if n % 2 else f"g{n}" for n in numbers], dtype=object)
+    for groups in (mixed, mixed[:, None]):
+        table = read_table(InfluencePruner(), X, Y, None, None)[0]
+        examined, held_out = hold_out(table, 0.2, groups, 0)
+        assert len(held_out)
+        assert not set(numbers[examined]) & set(numbers[held_out])

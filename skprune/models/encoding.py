@@ -23,7 +23,7 @@ from skprune.models.adapters import HeadSpec
 from skprune.models.features import DenseFeatures, Features, SparseFeatures, shared_tensor
 from skprune.models.head import HeadFit, HeadProblem, Penalty
 from skprune.models.span import Span
-from skprune.seeds import set_random_states
+from skprune.seeds import seeded, set_random_states
 
 #: Kept as they come; other numbers become float64.
 FLOATS = [np.float64, np.float32, np.float16]
@@ -132,7 +132,8 @@ class HeadEncoder:
         elif transformer is not None:
             self._transformer = clone(transformer)
             set_random_states(self._transformer, self.seed, unset=True)
-            self._transformer.fit(X, y)
+            with seeded(self.seed):
+                self._transformer.fit(X, y)
         if self.classes is None:
             scale, rounding = float(np.std(y)), 1e-14 * float(np.abs(y).max())
             self.target_scale = scale if scale > rounding else 1.0
