@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import numbers
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, time, timedelta
 from typing import Any, NamedTuple, NoReturn
@@ -42,6 +42,9 @@ skrub.TableVectorizer() does so inside the model, and the raw table is what come
 
 #: Types of times and spans of time, in the words of numpy, pandas and polars.
 TIMES = ("date", "time", "period", "duration")
+
+#: Types of categories, in the words of pandas and polars.
+CATEGORIES = ("category", "categorical", "enum")
 
 #: Columns that a message names.
 SHOWN = 8
@@ -158,8 +161,19 @@ def refuse_masked(data: Any, name: str) -> None:
         )
 
 
-def refuse_text(data: Any) -> None:
-    """Raise a ValueError that shows the cure if a table has columns that are not numbers."""
+def category_columns(data: Any) -> list[Any]:
+    """Names of the columns of a frame that hold categories by their dtype."""
+    if not is_frame(data):
+        return []
+    kinds = zip(data.columns, list(data.dtypes), strict=True)
+    return [name for name, dtype in kinds if _kind(dtype).lower() in CATEGORIES]
+
+
+def refuse_text(data: Any, encoded: Sequence[Any] = ()) -> None:
+    """Raise a ValueError that shows the cure if a table has columns that are not numbers.
+
+    Those that are ``encoded`` by the package may be.
+    """
     refuse_lazy(data)
     refuse_masked(data, "X")
     kind = getattr(getattr(data, "dtype", None), "kind", "")
@@ -176,6 +190,7 @@ def refuse_text(data: Any) -> None:
     dtypes = data.dtypes.tolist() if hasattr(data.dtypes, "tolist") else list(data.dtypes)
     columns = list(data.columns)
     text = [(columns[j], _kind(t), j) for j, t in enumerate(dtypes) if not _is_number(t)]
+    text = [column for column in text if column[0] not in encoded]
     if text:
         shown = [f"{c} ({kind})" for c, kind, _ in text[:SHOWN]] + ["..."] * (len(text) > SHOWN)
         times = {c: _is_time(kind, data, j) for c, kind, j in text}

@@ -9,13 +9,18 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GroupShuffleSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import check_array, check_consistent_length, column_or_1d, get_tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from skprune.containers import (
     array_hint,
+    category_columns,
     is_missing,
     natural,
     plain,
@@ -26,7 +31,7 @@ from skprune.containers import (
 )
 from skprune.copies import Copies, find_copies, numbered
 from skprune.exceptions import advised
-from skprune.models.adapters import HeadSpec, read_model
+from skprune.models.adapters import HeadSpec, read_model, takes_categories
 from skprune.models.encoding import FLOATS, IMPUTE, MatrixRows
 from skprune.subset.start import group_minima, stratified_quotas
 
@@ -106,7 +111,7 @@ def read_table(
     """
     y = read_target(y, estimator)
     task = "regression" if is_continuous(y, model) else "classification"
-    spec = read_model(model, task)
+    spec = _with_categories(read_model(model, task), model, X)
     missing = get_tags(estimator).input_tags.allow_nan
     X = _read_features(estimator, X, spec, reset=True, missing=missing)
     if missing and spec.transformer == "standardise" and _has_missing(X):
@@ -319,8 +324,22 @@ def read_target(y: Any, estimator: BaseEstimator) -> NDArray[Any]:
 def check_features(estimator: BaseEstimator, X: Any, model: Any) -> None:
     """Check that the fitted ``estimator`` could have been fitted to the columns of X."""
     missing = get_tags(estimator).input_tags.allow_nan
-    spec = read_model(model, "classification")
+    spec = _with_categories(read_model(model, "classification"), model, X)
     _read_features(estimator, X, spec, reset=False, missing=missing)
+
+
+def _with_categories(spec: HeadSpec, model: Any, X: Any) -> HeadSpec:
+    """The spec; the head of a model that takes X's categories sees them in columns of 0 and 1."""
+    names = category_columns(X)
+    if not names or spec.own or spec.transformer != "standardise" or not takes_categories(model):
+        return spec
+    refuse_text(X, encoded=names)
+    fill = SimpleImputer(strategy="median", add_indicator=True)
+    encode = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), names),
+        remainder=make_pipeline(fill, StandardScaler()),
+    )
+    return replace(spec, transformer=encode)
 
 
 def is_continuous(y: NDArray[Any], model: Any) -> bool:

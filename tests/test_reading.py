@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import TruncatedSVD
@@ -15,7 +16,7 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, TargetEncoder
+from sklearn.preprocessing import FunctionTransformer, StandardScaler, TargetEncoder
 from sklearn.svm import SVC
 
 from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, RandomPruner, ScorePruner
@@ -154,6 +155,43 @@ def test_estimators_that_take_missing_values_are_trained_and_judge(estimator):
     assert len(pruned.predict(HOLES)) == 300
     judge = InfluencePruner(keep=0.4, verify=estimator, scoring="accuracy", n_seeds=1)
     assert judge.fit(HOLES, Y).gap_.level == "retrained"
+
+
+# Categories
+
+WORDS = np.array(["u", "v", "w", None], dtype=object)[np.arange(300) % 4]
+FRAME = pd.DataFrame(HOLES, columns=list("abcd")).assign(e=pd.Categorical(WORDS))
+
+
+@pytest.mark.parametrize("frame", [FRAME, pl.from_pandas(FRAME)])
+def test_the_head_for_trees_sees_categories_one_by_one(frame):
+    filled = SimpleImputer(strategy="median", add_indicator=True).fit_transform(HOLES)
+    one_hot = [word == WORDS for word in ("u", "v", "w", None)]
+    table = np.column_stack([*one_hot, StandardScaler().fit_transform(filled)])
+    bare = make_pipeline(FunctionTransformer(), LogisticRegression())  # as is, not standardised
+    head = read_table(InfluencePruner(model=TREES), frame, Y, None, TREES)[1]
+    seen = HeadEncoder(head, np.arange(2)).fit(frame, Y).problem(frame, Y, np.ones(300)).features
+    spec = read_model(bare, "classification")
+    expected = HeadEncoder(spec, np.arange(2)).fit(table, Y).problem(table, Y, np.ones(300))
+    every = slice(None)
+    np.testing.assert_allclose(seen.rows(every), expected.features.rows(every), atol=1e-12)
+
+
+@pytest.mark.parametrize("frame", [FRAME, pl.from_pandas(FRAME)])
+@pytest.mark.parametrize("model", [TREES, GridSearchCV(TREES, {"max_iter": [2]}, cv=2)])
+def test_estimators_that_take_categories_are_trained(model, frame):
+    pruner = InfluencePruner(keep=0.4, model=model, verify="retrain", n_seeds=1).fit(frame, Y)
+    assert pruner.gap_.level == "retrained"
+    assert pruner.transform(frame)["e"].dtype == frame["e"].dtype
+    assert len(PrunedClassifier(model, pruner).fit(frame, Y).predict(frame)) == 300
+
+
+def test_other_columns_and_other_estimators_are_told_to_encode():
+    words = FRAME.assign(f="x")
+    with pytest.raises(ValueError, match=r"1 of 6 columns are not numbers: f \(str\)"):
+        InfluencePruner(model=TREES).fit(words, Y)
+    with pytest.raises(ValueError, match=r"1 of 5 columns are not numbers: e \(category\)"):
+        InfluencePruner(model=SVC(), scoring="accuracy").fit(FRAME, Y)
 
 
 # Random states
