@@ -35,7 +35,8 @@ from skprune.models.adapters import HeadSpec, read_model, takes_categories
 from skprune.models.encoding import FLOATS, IMPUTE, MatrixRows
 from skprune.subset.start import group_minima, stratified_quotas
 
-#: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ...
+#: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ... of
+#: classes that have two rows or more, one of which may be held out.
 MANY_VALUES = 30
 #: Largest number that is taken: curvatures multiply squares of columns, and 1e308 is the end.
 LARGEST = 1e50
@@ -352,7 +353,7 @@ def is_continuous(y: NDArray[Any], model: Any) -> bool:
         return read_model(model, "classification").task == "regression"
     values = np.unique(y)
     codes = y.dtype.kind != "f" and values[0] in (0, 1) and np.ptp(values) == len(values) - 1
-    return len(values) > MANY_VALUES and not codes
+    return len(values) > MANY_VALUES and not (codes and 2 * len(values) <= len(y))
 
 
 def _read_features(

@@ -22,7 +22,7 @@ from sklearn.svm import SVC
 from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, RandomPruner, ScorePruner
 from skprune.models.adapters import read_model
 from skprune.models.encoding import HeadEncoder
-from skprune.reading import hold_out, read_table
+from skprune.reading import hold_out, is_continuous, read_table
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 4))
@@ -121,6 +121,11 @@ def test_an_estimator_gets_labels_that_it_takes():
     judged = InfluencePruner(keep=0.4, verify=LogisticRegression(), n_seeds=1)
     assert judged.fit(X, Y.astype(object)).gap_ == judged.fit(X, Y).gap_
     PrunedRegressor(Ridge(), InfluencePruner(keep=0.4)).fit(X, T.astype(object))
+
+
+@pytest.mark.parametrize(("y", "quantity"), [(np.arange(80), True), (np.arange(80) % 40, False)])
+def test_whole_numbers_of_a_row_each_are_no_classes(y, quantity):
+    assert is_continuous(y, None) == quantity
 
 
 # Missing values
