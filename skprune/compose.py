@@ -82,6 +82,13 @@ class _HasPruner(FittedAttributes):
         return InfluencePruner() if self.pruner is None else self.pruner
 
 
+class _HasMethodsOnceFitted(HasMethods):
+    """The same of a class: StackingClassifier has ``predict`` once the estimators in it have."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        return super().is_satisfied_by(type(val)) or super().is_satisfied_by(val)
+
+
 def _set_model(pruner: Any, estimator: Any, default: str) -> None:
     """Let a pruner without a model work for the estimator itself.
 
@@ -113,9 +120,11 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
     """What ``PrunedClassifier`` and ``PrunedRegressor`` share: all but the kind of target."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "estimator": [HasMethods(["fit", "predict"])],
+        "estimator": [_HasMethodsOnceFitted(["fit", "predict"])],
         "pruner": [None, HasMethods(["fit", "take"])],
     }
+    #: Tells an estimator of the other kind, what is wanted in its place, and where it belongs.
+    _other: ClassVar[tuple[Callable[[Any], bool], str, str]]
     # The class passes metadata on and has no use for them itself.
     __metadata_request__fit: ClassVar[dict[str, Any]] = {"sample_weight": UNUSED}
 
@@ -145,6 +154,12 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
             self
         """
         self._validate_params()
+        is_other, kind, other = self._other
+        if is_other(self.estimator):
+            raise ValueError(
+                f"{type(self).__name__} needs a {kind}, and {self.estimator!r} is none; give it to "
+                f"{other}."
+            )
         y = natural(y)
         self._check_target(y)
         pruner, estimator = self._task_pruner(), clone(self.estimator)
@@ -261,6 +276,8 @@ class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
     (569,)
     """
 
+    _other = is_regressor, "classifier", "PrunedRegressor"
+
     @property
     def classes_(self) -> NDArray[Any]:
         """Labels the fitted estimator knows."""
@@ -309,6 +326,8 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
     >>> len(pruned.sample_indices_)
     221
     """
+
+    _other = is_classifier, "regressor", "PrunedClassifier"
 
     def _task_pruner(self) -> Any:
         pruner = clone(self._unfitted_pruner())

@@ -16,9 +16,9 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyRegressor
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, StackingClassifier
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV, KFold, train_test_split
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
@@ -126,6 +126,22 @@ class TestRoutes:
         pruned = PrunedClassifier(RandomForestClassifier(5, random_state=0), ScorePruner(0.5))
         assert pruned.fit(*iris).score(*iris) > 0.6
         assert not hasattr(pruned, "decision_function")
+
+    @pytest.mark.parametrize("wrap", [lambda e: e, lambda e: make_pipeline(StandardScaler(), e)])
+    def test_an_estimator_that_has_its_methods_once_fitted(self, wrap, iris):
+        estimator = wrap(StackingClassifier([("a", GaussianNB())]))
+        pruned = PrunedClassifier(estimator, InfluencePruner(0.1)).fit(*iris)
+        assert pruned.pruner_.gap_.level == "retrained"
+        assert pruned.predict_proba(iris[0]).shape == (150, 3)
+        hard = wrap(StackingClassifier([("a", GaussianNB())], RidgeClassifier()))
+        with pytest.raises(ValueError, match="has no predict_proba"):
+            PrunedClassifier(hard).fit(*iris)
+
+    def test_an_estimator_of_the_other_kind(self, iris, diabetes):
+        with pytest.raises(ValueError, match=r"a classifier, and Ridge\(\) is .*PrunedRegressor"):
+            PrunedClassifier(Ridge()).fit(*iris)
+        with pytest.raises(ValueError, match=r"a regressor, and GaussianNB\(\) is .*Classifier"):
+            PrunedRegressor(GaussianNB()).fit(*diabetes)
 
     def test_an_estimator_that_transforms(self, iris):
         pruned = PrunedClassifier(

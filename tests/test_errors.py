@@ -97,6 +97,13 @@ ROWS = {
             keep=0.2, verify=make_pipeline(OneHotEncoder(), LogisticRegression())).fit(X, Y),
         ValueError, ["Found unknown categories", 'handle_unknown="ignore"']),
     "no columns": (fit(X[:, :0], Y), ValueError, [r"0 feature\(s\)", r"\(150, 0\)"]),
+    "a frame without columns": (
+        fit(NAMED[[]], Y), ValueError, [r"0 feature\(s\)", r"\(150, 0\)"]),
+    "records": (fit(NAMED.to_records(), Y), ValueError, ["fields", r"pandas.DataFrame\(X\)"]),
+    "masked entries": (
+        fit(np.ma.masked_array(X, X > 7), Y), ValueError, ["X has 12 masked", r"\.filled\("]),
+    "masked targets": (
+        fit(X, np.ma.masked_array(Y, Y > 1)), ValueError, ["y has 50 masked", r"\.filled\("]),
     "fewer targets": (fit(X, Y[:100]), ValueError, ["inconsistent numbers", r"\[150, 100\]"]),
     "X is None": (fit(None, Y), ValueError, ["Expected 2D array"]),
     "X is a file name": (fit("table.csv", Y), ValueError, ["table.csv"]),
@@ -207,6 +214,8 @@ METADATA = {
         ["groups holds None or NaN in 50 rows", "name the group of every row"]),
     "groups that are NaN": (
         fit(X, Y, groups=[np.nan] + [0.0, 1.0] * 74 + [1.0]), ValueError, ["NaN in 1 rows"]),
+    "groups in two columns": (
+        fit(X, Y, groups=[(1, "a"), (2, "b")] * 75), ValueError, [r"\(150, 2\)", "one word"]),
     "groups are the classes": (
         fit(X, Y, groups=Y), ValueError, ["No validation rows", "losing a class", "X_val"]),
     "X_val alone": (fit(X, Y, X_val=X), ValueError, ["X_val and y_val go together"]),

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import TruncatedSVD
@@ -15,6 +16,7 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler, TargetEncoder
 from sklearn.svm import SVC
 
 from skprune import (
@@ -25,9 +27,10 @@ from skprune import (
     Retrain,
     ScorePruner,
 )
+from skprune.data.table import hold_out
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
-from skprune.heads.reading import read_table
+from skprune.heads.reading import is_continuous, read_table
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 4))
@@ -128,6 +131,11 @@ def test_an_estimator_gets_labels_that_it_takes():
     PrunedRegressor(Ridge(), InfluencePruner(keep=0.4)).fit(X, T.astype(object))
 
 
+@pytest.mark.parametrize(("y", "quantity"), [(np.arange(80), True), (np.arange(80) % 40, False)])
+def test_whole_numbers_of_a_row_each_are_no_classes(y, quantity):
+    assert is_continuous(y, None) == quantity
+
+
 # Missing values
 
 HOLES = np.where(np.random.default_rng(1).random(X.shape) < [0.2, 0, 0.1, 0], np.nan, X)
@@ -162,6 +170,43 @@ def test_estimators_that_take_missing_values_are_trained_and_judge(estimator):
     assert judge.fit(HOLES, Y).gap_.level == "retrained"
 
 
+# Categories
+
+WORDS = np.array(["u", "v", "w", None], dtype=object)[np.arange(300) % 4]
+FRAME = pd.DataFrame(HOLES, columns=list("abcd")).assign(e=pd.Categorical(WORDS))
+
+
+@pytest.mark.parametrize("frame", [FRAME, pl.from_pandas(FRAME)])
+def test_the_head_for_trees_sees_categories_one_by_one(frame):
+    filled = SimpleImputer(strategy="median", add_indicator=True).fit_transform(HOLES)
+    one_hot = [word == WORDS for word in ("u", "v", "w", None)]
+    table = np.column_stack([*one_hot, StandardScaler().fit_transform(filled)])
+    bare = make_pipeline(FunctionTransformer(), LogisticRegression())  # as is, not standardised
+    head = read_table(InfluencePruner(model=TREES), frame, Y, None, TREES)[1]
+    seen = HeadEncoder(head, np.arange(2)).fit(frame, Y).problem(frame, Y, np.ones(300)).features
+    spec = read_model(bare, "classification")
+    expected = HeadEncoder(spec, np.arange(2)).fit(table, Y).problem(table, Y, np.ones(300))
+    every = slice(None)
+    np.testing.assert_allclose(seen.rows(every), expected.features.rows(every), atol=1e-12)
+
+
+@pytest.mark.parametrize("frame", [FRAME, pl.from_pandas(FRAME)])
+@pytest.mark.parametrize("model", [TREES, GridSearchCV(TREES, {"max_iter": [2]}, cv=2)])
+def test_estimators_that_take_categories_are_trained(model, frame):
+    pruner = InfluencePruner(keep=0.4, model=model, verify="retrain", n_seeds=1).fit(frame, Y)
+    assert pruner.gap_.level == "retrained"
+    assert pruner.transform(frame)["e"].dtype == frame["e"].dtype
+    assert len(PrunedClassifier(model, pruner).fit(frame, Y).predict(frame)) == 300
+
+
+def test_other_columns_and_other_estimators_are_told_to_encode():
+    words = FRAME.assign(f="x")
+    with pytest.raises(ValueError, match=r"1 of 6 columns are not numbers: f \(str\)"):
+        InfluencePruner(model=TREES).fit(words, Y)
+    with pytest.raises(ValueError, match=r"1 of 5 columns are not numbers: e \(category\)"):
+        InfluencePruner(model=SVC(), scoring="accuracy").fit(FRAME, Y)
+
+
 # Random states
 
 
@@ -171,6 +216,7 @@ def test_estimators_that_take_missing_values_are_trained_and_judge(estimator):
         RandomTreesEmbedding(5),
         TruncatedSVD(2),
         make_column_transformer((Nystroem(n_components=5), [0, 1]), remainder="passthrough"),
+        make_pipeline(FunctionTransformer(np.round), TargetEncoder()),  # draws, and takes no seed
     ],
 )
 def test_an_encoder_is_as_random_as_the_pruner(encoder):
@@ -190,3 +236,16 @@ def test_only_random_states_that_are_none_are_set(fixed, same):
         for seed in (0, 1)
     )
     assert np.array_equal(one.rows(slice(None)), other.rows(slice(None))) == same
+
+
+# Groups
+
+
+def test_groups_may_have_names_of_several_types_or_stand_in_a_column():
+    numbers = np.arange(300) % 20
+    mixed = np.array([n if n % 2 else f"g{n}" for n in numbers], dtype=object)
+    for groups in (mixed, mixed[:, None]):
+        table = read_table(InfluencePruner(), X, Y, None, None)[0]
+        examined, held_out = hold_out(table, 0.2, groups, 0)
+        assert len(held_out)
+        assert not set(numbers[examined]) & set(numbers[held_out])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import numbers
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, time, timedelta
 from typing import Any, NamedTuple, NoReturn
@@ -42,6 +42,9 @@ skrub.TableVectorizer() does so inside the model, and the raw table is what come
 
 #: Types of times and spans of time, in the words of numpy, pandas and polars.
 TIMES = ("date", "time", "period", "duration")
+
+#: Types of categories, in the words of pandas and polars.
+CATEGORIES = ("category", "categorical", "enum")
 
 #: Columns that a message names.
 SHOWN = 8
@@ -148,16 +151,46 @@ def refuse_lazy(data: Any) -> None:
         )
 
 
-def refuse_text(data: Any) -> None:
-    """Raise a ValueError that shows the cure if a table has columns that are not numbers."""
+def refuse_masked(data: Any, name: str) -> None:
+    """Raise a ValueError for a masked array: numpy would read what is behind the mask."""
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise ValueError(
+            f"{name} has {int(np.ma.count_masked(data))} masked entries, whose values are not "
+            "known. Pass data.filled(numpy.nan) where the model takes missing values; or drop the "
+            "rows."
+        )
+
+
+def category_columns(data: Any) -> list[Any]:
+    """Names of the columns of a frame that hold categories by their dtype."""
+    if not is_frame(data):
+        return []
+    kinds = zip(data.columns, list(data.dtypes), strict=True)
+    return [name for name, dtype in kinds if _kind(dtype).lower() in CATEGORIES]
+
+
+def refuse_text(data: Any, encoded: Sequence[Any] = ()) -> None:
+    """Raise a ValueError that shows the cure if a table has columns that are not numbers.
+
+    Those that are ``encoded`` by the package may be.
+    """
     refuse_lazy(data)
-    if getattr(getattr(data, "dtype", None), "kind", "") in ("m", "M"):  # numpy would take NaT
+    refuse_masked(data, "X")
+    kind = getattr(getattr(data, "dtype", None), "kind", "")
+    if kind in ("m", "M"):  # numpy would take NaT
         raise ValueError(f"X holds dates or durations ({data.dtype}). {DATES_HINT}")
+    if kind == "V":
+        raise ValueError("X holds records with fields of their own; pass pandas.DataFrame(X).")
     if not is_frame(data):
         return
+    if len(data.columns) == 0:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={data.shape}) while a minimum of 1 is required."
+        )
     dtypes = data.dtypes.tolist() if hasattr(data.dtypes, "tolist") else list(data.dtypes)
     columns = list(data.columns)
     text = [(columns[j], _kind(t), j) for j, t in enumerate(dtypes) if not _is_number(t)]
+    text = [column for column in text if column[0] not in encoded]
     if text:
         shown = [f"{c} ({kind})" for c, kind, _ in text[:SHOWN]] + ["..."] * (len(text) > SHOWN)
         times = {c: _is_time(kind, data, j) for c, kind, j in text}

@@ -16,12 +16,14 @@ from skprune.data.containers import (
     is_missing,
     natural,
     plain,
+    refuse_masked,
     take_rows,
 )
 from skprune.data.copies import Copies, numbered
 from skprune.data.strata import group_minima, stratified_quotas
 
-#: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ...
+#: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ... of
+#: classes that have two rows or more, one of which may be held out.
 MANY_VALUES = 30
 #: Largest number that is taken: curvatures multiply squares of columns, and 1e308 is the end.
 LARGEST = 1e50
@@ -170,19 +172,7 @@ def hold_out(
     rng = np.random.default_rng([seed, 2])
     units = np.arange(n) if table.copies is None else table.copies.units
     if groups is not None:
-        check_consistent_length(table.y, groups)
-        unnamed = sum(is_missing(name) for name in np.asarray(groups))
-        if unnamed:
-            raise ValueError(
-                f"groups holds None or NaN in {unnamed} rows; name the group of every row, or "
-                "give a row that belongs to none a group of its own."
-            )
-        if len(np.unique(groups)) < 2:
-            raise ValueError(
-                "groups has 1 group, and whole groups are held out; pass at least 2, or X_val and "
-                "y_val."
-            )
-        names = np.unique(groups, return_inverse=True)[1]
+        names = _number_groups(groups, n)
         splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed % 2**32)
         _, test = next(splitter.split(np.zeros(n), table.y, names))
         out = names[test]
@@ -212,12 +202,42 @@ def hold_out(
     return np.flatnonzero(~held), rng.permutation(np.flatnonzero(held))
 
 
+def _number_groups(groups: Any, n: int) -> NDArray[np.int64]:
+    """The number of the group of every row."""
+    names = np.asarray(groups)
+    check_consistent_length(np.empty(n), names)
+    if names.size != n:
+        raise ValueError(
+            f"groups must hold one name for every row, got an array of shape {names.shape}; join "
+            "the parts of a name into one word."
+        )
+    names = names.ravel()
+    unnamed = sum(map(is_missing, names))
+    if unnamed:
+        raise ValueError(
+            f"groups holds None or NaN in {unnamed} rows; name the group of every row, or "
+            "give a row that belongs to none a group of its own."
+        )
+    try:
+        numbers = np.unique(names, return_inverse=True)[1]
+    except TypeError:  # names of several types have no order
+        found: dict[Any, int] = {}
+        numbers = np.array([found.setdefault(name, len(found)) for name in names])
+    if numbers.max() < 1:
+        raise ValueError(
+            "groups has 1 group, and whole groups are held out; pass at least 2, or X_val and "
+            "y_val."
+        )
+    return numbers
+
+
 def read_target(y: Any, estimator: BaseEstimator) -> NDArray[Any]:
     """The target as a checked one-dimensional array."""
     if y is None:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
+    refuse_masked(y, "y")
     y = natural(column_or_1d(plain(y), warn=True))
     if y.dtype.kind in "OUST":
         missing = sum(is_missing(v) for v in y)

@@ -24,7 +24,7 @@ from skprune.heads.problem import HeadFit, HeadProblem, Penalty
 from skprune.heads.span import Span
 from skprune.losses.head import Loss, Sigmoid, Softmax, Squared
 from skprune.utils.exceptions import advised
-from skprune.utils.seeds import set_random_states
+from skprune.utils.seeds import seeded, set_random_states
 
 #: What scikit-learn says of rows that it cannot take, and what to do about them.
 IMPUTE = (
@@ -98,7 +98,8 @@ class HeadEncoder:
         elif transformer is not None:
             self._transformer = clone(transformer)
             set_random_states(self._transformer, self.seed, unset=True)
-            self._transformer.fit(X, y)
+            with seeded(self.seed):
+                self._transformer.fit(X, y)
         if self.classes is None:
             scale, rounding = float(np.std(y)), 1e-14 * float(np.abs(y).max())
             self.target_scale = scale if scale > rounding else 1.0

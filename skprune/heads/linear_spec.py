@@ -210,6 +210,12 @@ def weight_name(estimator: Any) -> str | None:
     return None if inner is None else f"{name}__{inner}"
 
 
+def takes_categories(estimator: Any) -> bool:
+    """Whether an estimator says that it takes columns of categories; there is no tag for it."""
+    named = [*estimator.get_params(), *signature(estimator.fit).parameters]
+    return any("categorical" in name or name.endswith("cat_features") for name in named)
+
+
 def _read_linear_model(model: Any) -> HeadSpec | None:
     """The head that a linear model is; None for any other model."""
     if isinstance(model, SMOOTH):

@@ -9,11 +9,15 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import check_consistent_length, get_tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import validate_data
 
-from skprune.data.containers import array_hint, plain, refuse_lazy, refuse_text
+from skprune.data.containers import array_hint, category_columns, plain, refuse_lazy, refuse_text
 from skprune.data.copies import find_copies
 from skprune.data.matrix import FLOATS, MatrixRows
 from skprune.data.table import (
@@ -27,7 +31,7 @@ from skprune.data.table import (
     read_weights,
 )
 from skprune.heads.encoding import IMPUTE
-from skprune.heads.linear_spec import HeadSpec, read_model
+from skprune.heads.linear_spec import HeadSpec, read_model, takes_categories
 from skprune.utils.exceptions import advised
 
 #: How numpy says that a value is no number.
@@ -47,7 +51,7 @@ def read_table(
     """
     y = read_target(y, estimator)
     task = "regression" if is_continuous(y, model) else "classification"
-    spec = read_model(model, task)
+    spec = _with_categories(read_model(model, task), model, X)
     missing = get_tags(estimator).input_tags.allow_nan
     X = _read_features(estimator, X, spec, reset=True, missing=missing)
     if missing and spec.transformer == "standardise" and _has_missing(X):
@@ -97,8 +101,22 @@ def read_validation(
 def check_features(estimator: BaseEstimator, X: Any, model: Any) -> None:
     """Check that the fitted ``estimator`` could have been fitted to the columns of X."""
     missing = get_tags(estimator).input_tags.allow_nan
-    spec = read_model(model, "classification")
+    spec = _with_categories(read_model(model, "classification"), model, X)
     _read_features(estimator, X, spec, reset=False, missing=missing)
+
+
+def _with_categories(spec: HeadSpec, model: Any, X: Any) -> HeadSpec:
+    """The spec; the head of a model that takes X's categories sees them in columns of 0 and 1."""
+    names = category_columns(X)
+    if not names or spec.own or spec.transformer != "standardise" or not takes_categories(model):
+        return spec
+    refuse_text(X, encoded=names)
+    fill = SimpleImputer(strategy="median", add_indicator=True)
+    encode = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), names),
+        remainder=make_pipeline(fill, StandardScaler()),
+    )
+    return replace(spec, transformer=encode)
 
 
 def is_continuous(y: NDArray[Any], model: Any) -> bool:
@@ -111,7 +129,7 @@ def is_continuous(y: NDArray[Any], model: Any) -> bool:
         return read_model(model, "classification").task == "regression"
     values = np.unique(y)
     codes = y.dtype.kind != "f" and values[0] in (0, 1) and np.ptp(values) == len(values) - 1
-    return len(values) > MANY_VALUES and not codes
+    return len(values) > MANY_VALUES and not (codes and 2 * len(values) <= len(y))
 
 
 def _read_features(

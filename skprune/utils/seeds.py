@@ -45,12 +45,14 @@ def seeded(seed: int) -> Iterator[None]:
 def set_random_states(estimator: Any, seed: int, *, unset: bool = False) -> None:
     """Give every ``random_state`` of an estimator, nested ones as well, a seed of its own.
 
-    With ``unset`` only those that are None: what the user has fixed stays.
+    With ``unset`` only those that are None: what the user has fixed stays. A word, such as the
+    "deprecated" of a parameter on its way out, is no seed and stays too.
     """
     names = [
         name
         for name, value in sorted(estimator.get_params(deep=True).items())
         if (name == "random_state" or name.endswith("__random_state"))
+        and not isinstance(value, str)
         and not (unset and value is not None)
     ]
     if names:

@@ -33,6 +33,10 @@ from skprune.utils.exceptions import advised
 Floats = NDArray[np.float64]
 #: Names of what a scorer may ask an estimator for.
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+NO_PROBABILITIES = (
+    'scoring="loss" is the cross-entropy of predict_proba, but {} has no predict_proba. Name a '
+    'scorer (scoring="accuracy"), or wrap the estimator in CalibratedClassifierCV.'
+)
 
 
 @dataclass(frozen=True)
@@ -246,7 +250,7 @@ def estimator_measure(
         measure = LossMeasure(
             _squared_errors(held_out, y, total_variance(train)), weights, held_out.units
         )
-    elif hasattr(estimator, "predict_proba"):
+    elif _may_give_probabilities(estimator):
         measure = LossMeasure(_entropies(held_out, y), weights, held_out.units)
     elif isinstance(_last_step(estimator), RidgeClassifier):
         # It fits codes of the classes by least squares, and that is its loss.
@@ -254,16 +258,20 @@ def estimator_measure(
         unit = total_variance(train, codes(plain(train.y)))
         measure = LossMeasure(_squared_errors(held_out, codes(y), unit), weights, held_out.units)
     else:
-        raise ValueError(
-            f'scoring="loss" is the cross-entropy of predict_proba, but '
-            f"{type(estimator).__name__} has no predict_proba. Name a scorer "
-            '(scoring="accuracy"), or wrap the estimator in CalibratedClassifierCV.'
-        )
+        raise ValueError(NO_PROBABILITIES.format(type(estimator).__name__))
     measure.held_out = is_held_out
     measure.constant = _constant_score(measure, estimator, train)
     if isinstance(measure, LossMeasure):
         measure.seen, measure.X = seen, held_out.X
     return measure
+
+
+def _may_give_probabilities(estimator: Any) -> bool:
+    """Whether it has ``predict_proba``, or may have once the estimators in it are fitted."""
+    last = _last_step(estimator)
+    made_of_others = any(hasattr(value, "fit") for value in last.get_params().values())
+    later = made_of_others and hasattr(type(last), "predict_proba")
+    return later or hasattr(estimator, "predict_proba")
 
 
 def _squared_errors(held_out: Data, y: Floats, unit: float) -> Callable[[Any], Floats]:
@@ -285,6 +293,8 @@ def _entropies(held_out: Data, y: NDArray[Any]) -> Callable[[Any], Floats]:
     """Cross-entropy of every row."""
 
     def entropies(fitted: Any) -> Floats:
+        if not hasattr(fitted, "predict_proba"):
+            raise ValueError(NO_PROBABILITIES.format(type(fitted).__name__))
         P = np.asarray(fitted.predict_proba(held_out.X))
         classes = np.asarray(fitted.classes_)
         columns = np.searchsorted(classes, y).clip(max=len(classes) - 1)
