@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, roc_au
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from skprune import InfluencePruner, PruningWarning
 from skprune.data.sources import as_source
 from skprune.evaluation.retrained import (
     Data,
@@ -259,3 +260,41 @@ def test_a_skorch_quickstart_net_and_a_net_that_was_fitted():
     instance = skorch_net(Net()).fit(X, y)
     with pytest.raises(ValueError, match=r"would not start afresh.*NeuralNetClassifier\(Net"):
         make_retraining(instance, *data)
+
+
+@pytest.mark.parametrize(
+    ("end", "outputs", "numbers"),
+    [
+        (nn.Identity, 2, False),
+        (lambda: nn.Softmax(dim=1), 2, False),
+        (nn.Sigmoid, 1, False),
+        (nn.Identity, 1, True),
+    ],
+)
+def test_a_budget_beyond_what_a_network_has_learned_keeps_all_rows(end, outputs, numbers, rng):
+    X = rng.normal(size=(400, 4)).astype(np.float32)
+    y = (X[:, 0] + rng.normal(size=400) > 1.5).astype(np.int64)
+    share = y[:300].mean()
+    constant = -np.log(np.where(y[300:] == 1, share, 1 - share)).mean()
+    if numbers:
+        y = y + np.float32(0.5)
+        constant = np.square(y[300:] - y[:300].mean()).mean() / y[:300].var()
+
+    def train(dataset, seed):
+        torch.manual_seed(seed)
+        net = nn.Sequential(nn.Linear(4, outputs), end())
+        inputs, targets = (torch.stack(list(column)) for column in zip(*dataset, strict=True))
+        wanted = targets[:, None] if outputs == 1 else nn.functional.one_hot(targets)
+        optimizer = torch.optim.Adam(net.parameters(), 0.05)
+        for _ in range(100):
+            optimizer.zero_grad()
+            nn.functional.mse_loss(net(inputs), wanted.float()).backward()
+            optimizer.step()
+        return net
+
+    pruner = InfluencePruner(0.9, model=train, verify=Retrain(n_seeds=1), random_state=0)
+    with pytest.warns(PruningWarning, match="cannot be pruned .* constant prediction"):
+        pruner.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    learned = pruner.report_.learned
+    assert learned.score - learned.gap == pytest.approx(-constant, rel=1e-5)
+    assert len(pruner.sample_indices_) == 300

@@ -225,13 +225,16 @@ class Retraining:
         return RetrainedTrial(rows, gap, seconds, message.splitlines()[0])
 
     def learned(self) -> Learned | None:
-        """What the model trained on all rows has learned; None where no constant is known."""
-        if self.measure.constant is None:
-            return None
+        """What the model trained on all rows has learned.
+
+        None where no constant is known, or a training diverged.
+        """
         full, constant = self.full_scores(), self.measure.constant
+        if constant is None:
+            return None
         values = [score.value - constant.value for score in full]
         gap = self._gap(values, [score.parts - constant.parts for score in full])
-        return Learned(float(np.mean([score.value for score in full])), gap)
+        return None if math.isnan(gap) else Learned(float(np.mean([s.value for s in full])), gap)
 
     def random_trial(self, size: int, groups: Rows, minima: Rows, seed: int) -> RetrainedTrial:
         """Retrain on a stratified random subset, with the same seeds as on any other.

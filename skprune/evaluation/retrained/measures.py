@@ -89,7 +89,7 @@ class Measure(ABC):
     held_out : bool
         Whether no model is trained on them.
     constant : Score or None
-        Of a constant prediction; None if none is known.
+        Of a constant prediction; None if none is known, as before the first ``score`` of a network.
     """
 
     scoring: str
@@ -123,14 +123,20 @@ class LossMeasure(Measure):
     weights : ndarray of shape (n,)
     units : ndarray of shape (n,), optional
         Equal for copies of a row, which the variance counts once.
+    constant_losses : callable, optional
+        Those of a constant prediction, if it takes a fitted model to know them; None if unknown.
     """
 
     scoring = "loss"
 
     def __init__(
-        self, losses: Callable[[Any], Floats], weights: Floats, units: Rows | None = None
+        self,
+        losses: Callable[[Any], Floats],
+        weights: Floats,
+        units: Rows | None = None,
+        constant_losses: Callable[[Any], Floats | None] | None = None,
     ) -> None:
-        self.losses = losses
+        self.losses, self.constant_losses = losses, constant_losses
         self.weights = weights / weights.sum()
         self.n_rows = len(weights)
         self.units = np.arange(self.n_rows) if units is None else units
@@ -141,6 +147,10 @@ class LossMeasure(Measure):
         """Minus the mean loss."""
         with advised(*UNKNOWN_CATEGORIES):
             parts = -np.asarray(self.losses(fitted), dtype=np.float64)
+        if self.constant_losses is not None:
+            constant, self.constant_losses = self.constant_losses(fitted), None
+            if constant is not None:
+                self.constant = Score(-float(self.weights @ constant), -constant)
         outputs = None if self.seen is None else self.seen.outputs(fitted, self.X)
         return Score(float(self.weights @ parts), parts, outputs)
 

@@ -70,7 +70,27 @@ class Outputs:
 
     def losses(self, module: nn.Module) -> Floats:
         """Loss of every held-out row: nats, shares of Var(y), or the user's own unit."""
+        return self._losses(*self.of(module))
+
+    def constant(self, module: nn.Module) -> Floats | None:
+        """The same of the mean of the training targets; ``module`` tells how outputs are read.
+
+        None for a loss of the user's own, or one that weighs a row differently in every output.
+        """
         Z, loss, device = self.of(module)
+        head = loss.head_loss
+        if head is None:
+            return None
+        try:
+            targets, factors = loss.soft_targets(self.y_train, Z.shape[1])
+        except ValueError:
+            return None
+        weights = factors * torch.from_numpy(row_weights(self.train, len(factors)))
+        logits = head.link((weights @ targets) / weights.sum())[None]
+        outputs = loss.mean(logits) if loss.link in ("softmax", "sigmoid") else logits
+        return self._losses(outputs.expand_as(Z), loss, device)
+
+    def _losses(self, Z: Tensor, loss: RowLoss, device: torch.device) -> Floats:
         targets = loss.encode(self.y, Z.shape[1])
         if loss.kind == "own":
             with torch.no_grad():
@@ -151,7 +171,10 @@ def network_measure(
     """
     if scoring == "loss":
         return LossMeasure(
-            lambda fitted: outputs.losses(module_of(fitted)), outputs.weights, outputs.units
+            lambda fitted: outputs.losses(module_of(fitted)),
+            outputs.weights,
+            outputs.units,
+            lambda fitted: outputs.constant(module_of(fitted)),
         )
     by_row = scorer_measure(scoring, lambda rows: rows, outputs.y, outputs.units)
     inner = by_row.scorer
