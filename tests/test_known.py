@@ -19,7 +19,7 @@ from torch import nn
 from torchcases import trained_mlp
 
 import skprune.proxies.known as known
-from skprune import InfluencePruner, PrunedClassifier
+from skprune import InfluencePruner, PrunedClassifier, TorchProxy
 from skprune.utils.cache import ContentCache, memory
 
 rng = np.random.default_rng(0)
@@ -75,7 +75,7 @@ def test_a_grid_over_the_estimator_searches_once_a_fold(options, searched, searc
 @pytest.mark.parametrize(
     "options", [{"verify": DecisionTreeClassifier()}, {"model": trained_mlp(X.astype("f4"), y)}]
 )
-@pytest.mark.filterwarnings("ignore::skprune.exceptions.PruningWarning")
+@pytest.mark.filterwarnings("ignore::skprune.PruningWarning")
 def test_what_is_shown_makes_no_other_search(options, searches):
     for verbose in (0, 1, "auto"):
         pruner = InfluencePruner(keep=0.5, random_state=0, verbose=verbose, **options)
@@ -96,8 +96,8 @@ CHANGES = [
     {"scoring": scorer},
     {"curvature": "diagonal"},
     {"solver": "balance"},
-    {"prior": "loss"},
-    {"prior": np.arange(150.0)},
+    {"sampling": "loss"},
+    {"sampling": np.arange(150.0)},
     {"verify": None},
     {"min_per_class": 2},
     {"validation_fraction": 0.3},
@@ -163,8 +163,9 @@ def test_networks(rows, searches, monkeypatch):
 
 
 def test_what_is_wanted_on_disk_is_written_whatever_is_known(searches, tmp_path):
-    pruner = InfluencePruner(keep=0.5, model=trained_mlp(X.astype("f4"), y), random_state=0)
-    pruner.fit(X, y).set_params(model__cache_dir=tmp_path).fit(X, y)
+    pruner = InfluencePruner(keep=0.5, model=TorchProxy(trained_mlp(X.astype("f4"), y)))
+    pruner.set_params(random_state=0).fit(X, y)
+    pruner.set_params(model__cache_dir=tmp_path).fit(X, y)
     assert len(searches) == 2
     assert list(tmp_path.rglob("rows-*.npy"))
 

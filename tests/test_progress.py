@@ -13,11 +13,11 @@ import pytest
 import torch
 from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
-from skprune.content import content
 from torchcases import trained_mlp
 
 from skprune import InfluencePruner, PruningWarning, progress
 from skprune.cli import main
+from skprune.data.content import content
 from skprune.proxies import layers as network
 from skprune.utils.progress import Progress
 

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, roc_au
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from skprune import InfluencePruner, PruningWarning
+from skprune import InfluencePruner, PruningWarning, Retrain
 from skprune.data.sources import as_source
 from skprune.evaluation.retrained import (
     Data,

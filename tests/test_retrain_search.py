@@ -7,19 +7,14 @@ import pickle
 
 import numpy as np
 import pytest
-import torch
 from retraincases import Curve, digits
 from scipy import stats
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import RandomForestClassifier
 from torch import nn
 
-from skprune.evaluation.retrained import (
-    Data,
-    RetrainedGap,
-    make_retraining,
-    smallest_retrained,
-)
+from skprune.evaluation.retrained import Data, RetrainedGap, make_retraining
+from skprune.search.few_trainings import smallest_retrained
 from skprune.utils.seeds import child_seeds
 
 # Several seeds, and their interval
@@ -138,26 +133,6 @@ def test_a_training_that_failed_is_not_allowed():
     assert not gap.within(1e9)
     assert gap.n_seeds == 1
     assert math.isfinite(retraining.trial(np.arange(60)).gap.standard_error)
-
-
-def test_random_subsets_are_stratified_and_share_the_seeds():
-    X, y = digits(300)
-    seen = []
-
-    def train(dataset, seed):
-        seen.append((np.array([int(t) for _, t in dataset]), seed))
-        torch.manual_seed(seed)
-        return nn.Linear(64, 10)
-
-    retraining = make_retraining(train, Data(X, y), Data(X, y), n_seeds=2)
-    retraining.trial(np.arange(50))
-    trials = [retraining.random_trial(60, y, np.full(10, 2), s) for s in (0, 0, 1)]
-    assert [t.size for t in trials] == [60, 60, 60]
-    np.testing.assert_array_equal(trials[0].rows, trials[1].rows)
-    assert not np.array_equal(trials[0].rows, trials[2].rows)
-    counts = np.bincount(y[trials[0].rows])
-    assert np.all(np.abs(counts - np.bincount(y) / 5) <= 1)
-    assert {s for _, s in seen} == set(child_seeds(0, 2))
 
 
 # The search

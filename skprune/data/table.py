@@ -151,11 +151,11 @@ def check_magnitude(values: NDArray[Any], name: str) -> None:
 
 
 def hold_out(
-    table: Table, fraction: float, groups: Any, seed: int, min_per_class: int = 1
+    table: Table, fraction: float, groups: Any, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split rows into (examined, held out), stratified by class, or along whole groups.
 
-    Every class keeps at least ``min_per_class`` rows (or all it has) on the examined side. Without
+    Every class keeps at least one row on the examined side. Without
     groups, copies of a row are held out together (``skprune.data.copies`` says which are), and the
     classes keep their shares as well as whole sets of copies allow. A row that two groups have in
     common is one that new groups will have as well.
@@ -168,7 +168,7 @@ def hold_out(
     n = len(table)
     fraction = max(fraction, 1 / n)
     counts = np.bincount(table.codes)
-    minima = group_minima(table.codes, 1 if table.classes is None else min_per_class)
+    minima = group_minima(table.codes, 1)
     rng = np.random.default_rng([seed, 2])
     units = np.arange(n) if table.copies is None else table.copies.units
     if groups is not None:
@@ -195,8 +195,8 @@ def hold_out(
     held &= ~np.isin(names, names[np.isin(table.codes, missing)])
     if not held.any():
         raise ValueError(
-            f"No validation rows can be held out of {n} rows with a weight without losing a class "
-            "or leaving it too few rows (min_per_class); pass X_val and y_val."
+            f"No validation rows can be held out of {n} rows with a weight without losing a class; "
+            "pass X_val and y_val."
         )
     # The held-out side is shuffled: the jackknife deletes every k-th row.
     return np.flatnonzero(~held), rng.permutation(np.flatnonzero(held))

@@ -210,6 +210,12 @@ def weight_name(estimator: Any) -> str | None:
     return None if inner is None else f"{name}__{inner}"
 
 
+def stops_early(model: Any) -> bool:
+    """Whether a linear model may end before its optimum, where columns are of uneven size."""
+    second_order = ("newton-cholesky", "liblinear")
+    return isinstance(model, LogisticRegression) and model.solver not in second_order
+
+
 def takes_categories(estimator: Any) -> bool:
     """Whether an estimator says that it takes columns of categories; there is no tag for it."""
     named = [*estimator.get_params(), *signature(estimator.fit).parameters]

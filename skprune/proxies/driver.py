@@ -94,12 +94,7 @@ def _prune(
     inner, outer = np.arange(len(table)), None
     if validation is None:
         groups = None if groups is None else np.asarray(groups)[counted]
-        fraction, min_per_class = pruner.validation_fraction, 1
-        if retrained is not None and not linear:  # what is held out is not kept
-            min_per_class = max(1, pruner.min_per_class)
-            if fixed is not None:  # half of what goes is to be chosen
-                fraction = min(fraction, (1 - fixed / len(table)) / 2)
-        inner, outer = hold_out(table, fraction, groups, seed, min_per_class)
+        inner, outer = hold_out(table, pruner.validation_fraction, groups, seed)
         validation = table.take(outer)
         held_out = _data(X, y, whole, counted[outer], retrained)
     else:

@@ -97,10 +97,11 @@ def prune_head(
         rows = np.arange(len(table))
         whole = _bench(settings, encoder, table, rows, operator, fit, seen, problem)
         if not settings.keeps_trial:
-            confirm = None
+            # A linear model is measured on all rows, any other on those that it has not seen.
+            judge = judged(whole, settings.retraining, inner)
             if settings.confirm is not None and seen.overfit is not None:
-                confirm = settings.confirm(Seen(problem.loss, seen.overfit))
-            found = on_all_rows(settings, found, judged(whole, confirm))
+                judge = judged(whole, settings.confirm(Seen(problem.loss, seen.overfit)))
+            found = on_all_rows(settings, found, judge)
     settings.progress.phase("scoring every row")
     scores = leave_one_out(
         problem,

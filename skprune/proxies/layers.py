@@ -156,7 +156,7 @@ def _prune(
         found = find(settings, judged(bench, settings.retraining), smallest, n)
         whole = bench if outer is None else _bench(settings, examiners, table, np.arange(n))
         if not settings.keeps_trial:
-            found = on_all_rows(settings, found, whole)
+            found = on_all_rows(settings, found, judged(whole, settings.retraining, inner))
         own = None if outer is None else torch.from_numpy(outer).to(models[0].device)
         settings.progress.phase("scoring every row")
         return report(

@@ -109,13 +109,13 @@ def report(
     best, final, retraining = found.best, found.final, settings.retraining
     random = trial_random = None
     if best is not None and final is not None and with_random:
-        begin_phase(settings, "comparing with random rows", 1 if settings.keeps_trial else 2)
+        begin_phase(settings, "comparing with random rows", 1)
         random = trial_random = best.random
-        if trial_random is None:  # a gap of 0 is one
-            random = trial_random = found.judge.random_gap(best.size)
-        if not settings.keeps_trial:
+        if random is None or not settings.keeps_trial:  # a gap of 0 is one
             random = found.final_judge.random_gap(final.size)
-    kept = _kept(settings, found, len(table))
+        if trial_random is None:  # a retraining is spent once, and a refit is cheap
+            trial_random = random if retraining else found.judge.random_gap(best.size)
+    kept = np.arange(len(table)) if final is None else final.selection.indices
     n_train = len(settings.inner)
     if retraining is not None:
         notes += in_words(retraining, settings.retrained)
@@ -158,26 +158,6 @@ def report(
     )
 
 
-def _kept(settings: Settings, found: Found, n: int) -> Rows:
-    """The rows that are handed out, as positions in the table."""
-    if found.final is None:
-        return np.arange(n)
-    indices = found.final.selection.indices
-    if not settings.keeps_trial:
-        return indices
-    kept = settings.inner[indices]
-    if settings.outer is None:
-        return kept
-    return np.append(kept, settings.outer[: _added(settings, found.final)])  # in random order
-
-
-def _added(settings: Settings, final: Trial) -> int:
-    """Held-out rows that are kept, where more were asked for than are left without them."""
-    if settings.fixed is None or not settings.keeps_trial:
-        return 0
-    return settings.fixed - final.size
-
-
 def _nothing(settings: Settings, found: Found) -> Gap:
     """The gap of all rows."""
     gaps = [] if found.learned is None else [found.learned.gap]
@@ -218,11 +198,6 @@ def _doubts(settings: Settings, found: Found) -> list[str]:
                 f"The model on all rows is no better than a constant prediction ({score}), so that "
                 "there is nothing that removing rows could cost it."
             )
-    if final is not None and (added := _added(settings, final)):
-        doubts.append(
-            f"{added} of the kept rows were held out, because keep={settings.keep!r} is more than "
-            f"the {final.size} that are not: they were added after the gap was measured on them."
-        )
     if final is not None and final.failure:
         doubts.append(f"The model cannot be trained on the kept rows: {final.failure}")
     return doubts

@@ -60,16 +60,15 @@ class Settings:
         """Rows to keep in the trial if their number among all ``n`` is fixed."""
         if self.fixed is None:
             return None
-        n_train = len(self.inner)
         if self.keeps_trial:
-            return min(n_train, self.fixed)
+            return self.fixed
+        n_train = len(self.inner)
         return min(n_train, max(smallest, round(self.fixed / n * n_train)))
 
     @property
     def keeps_trial(self) -> bool:
         """Whether the rows that the trial chose are handed out, and not as large a share of all."""
-        unseen = self.retraining is not None and self.confirm is None
-        return self.outer is None or unseen
+        return self.outer is None
 
     @property
     def level(self) -> str:

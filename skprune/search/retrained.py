@@ -13,6 +13,7 @@ from skprune.search.few_trainings import SIZES, smallest_retrained
 from skprune.search.request import Settings
 from skprune.search.sizes import Trial, Trials, smallest_size
 from skprune.subset import Rows
+from skprune.subset.start import starting_subset
 
 
 class Retrained:
@@ -22,12 +23,18 @@ class Retrained:
     ----------
     bench : Trials
     retraining : Retraining
-        Its rows are those of the bench.
+    inner : ndarray of int64, optional
+        Rows of the bench that ``retraining`` knows, in its order; default: all. A choice is then
+        measured by training on those of its rows that are not held out.
     """
 
-    def __init__(self, bench: Trials, retraining: Retraining) -> None:
+    def __init__(self, bench: Trials, retraining: Retraining, inner: Rows | None = None) -> None:
         self.bench, self.retraining = bench, retraining
         self.groups, self.minima = bench.groups, bench.minima
+        self._places = np.arange(len(bench))
+        if inner is not None:
+            self._places = np.full(len(bench), -1)
+            self._places[inner] = np.arange(len(inner))
 
     def __len__(self) -> int:
         return len(self.bench)
@@ -35,21 +42,25 @@ class Retrained:
     def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
         """The bench's choice, measured by retraining; random rows are not."""
         trial = self.bench.trial(size, warm, with_random=False)
-        return _with_retrained(trial, self.retraining.trial(trial.selection.indices))
+        return _with_retrained(trial, self._measured(trial.selection.indices))
 
     def random_gap(self, size: int) -> Gap:
         """The retrained gap of a stratified random subset."""
-        seed = self.retraining.seed
-        return self.retraining.random_trial(size, self.groups, self.minima, seed).gap
+        rng = np.random.default_rng([self.retraining.seed, size, 1])
+        return self._measured(starting_subset(size, self.groups, self.minima, rng)).gap
+
+    def _measured(self, rows: Rows) -> RetrainedTrial:
+        places = self._places[rows]
+        return self.retraining.trial(places[places >= 0])
 
     def learned(self) -> Learned | None:
         """What the model has learned from all rows."""
         return self.retraining.learned()
 
 
-def judged(bench: Trials, retraining: Retraining | None) -> Trials:
+def judged(bench: Trials, retraining: Retraining | None, inner: Rows | None = None) -> Trials:
     """The bench itself, or its choices measured by retraining."""
-    return bench if retraining is None else Retrained(bench, retraining)
+    return bench if retraining is None else Retrained(bench, retraining, inner)
 
 
 def _with_retrained(trial: Trial, measured: RetrainedTrial) -> Trial:

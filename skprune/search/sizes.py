@@ -261,18 +261,20 @@ def carry_over(
     """Keep the trial's share of all rows, and measure the rows that are kept.
 
     A subset found at the edge of what is allowed need not carry over, and its gap, by which the
-    size was chosen, is too small. Therefore the rows that are handed out are measured themselves:
-    by the difference of the mean loss, over *all* rows, of the model fitted on them and the model
-    fitted on all rows. This is unbiased where the difference of the two models is independent of
-    the sampling error of the second one: with g the population's gradient at the optimum of all
-    rows and D the difference of the parameters, the true gap is g'D + D'HD/2, and only the first
-    term, whose mean is then zero, is not seen in the rows. (It does not hold for models that
-    fit every row by itself, such as trees.) If the gap is too large, the trial's size grows.
+    size was chosen, is too small. Therefore the rows that are handed out are measured themselves.
+    For a linear model it is by the difference of the mean loss, over *all* rows, of the model
+    fitted on them and the model fitted on all rows. This is unbiased where the difference of the
+    two models is independent of the sampling error of the second one: with g the population's
+    gradient at the optimum of all rows and D the difference of the parameters, the true gap is
+    g'D + D'HD/2, and only the first term, whose mean is then zero, is not seen in the rows. It
+    does not hold for models that fit every row by itself, such as trees: those are trained on the
+    kept rows that are not held out, beside all that are not, and measured on those that are. If
+    the gap is too large, the trial's size grows.
 
     Parameters
     ----------
     bench, whole : Trials
-        Of the trial, and of all rows; the gaps of the second are measured on all rows.
+        Of the trial, and of all rows.
     best : Trial or None
         What the search found; None keeps all rows.
     trials : list of Trial

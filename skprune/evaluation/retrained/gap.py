@@ -15,7 +15,6 @@ from skprune.evaluation.retrained.measures import Floats, Measure, Score
 from skprune.evaluation.retrained.trainers import Trainer
 from skprune.results.gap import Gap, Learned
 from skprune.subset import Rows
-from skprune.subset.start import starting_subset
 from skprune.utils.seeds import child_seeds, seeded
 
 #: Chance that the seeds which are not spent would have changed the answer.
@@ -235,20 +234,6 @@ class Retraining:
         values = [score.value - constant.value for score in full]
         gap = self._gap(values, [score.parts - constant.parts for score in full])
         return None if math.isnan(gap) else Learned(float(np.mean([s.value for s in full])), gap)
-
-    def random_trial(self, size: int, groups: Rows, minima: Rows, seed: int) -> RetrainedTrial:
-        """Retrain on a stratified random subset, with the same seeds as on any other.
-
-        Parameters
-        ----------
-        size : int
-        groups, minima : ndarray
-            Classes of the rows and how many of each must stay.
-        seed : int
-            Of the draw.
-        """
-        rng = np.random.default_rng([seed, size, 1])
-        return self.trial(starting_subset(size, groups, minima, rng))
 
     def seconds_per_training(self, n_rows: int | None = None) -> float:
         """Mean seconds of the trainings on that many rows, all rows by default; NaN if none."""
