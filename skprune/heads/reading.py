@@ -171,8 +171,11 @@ def _read_features(
 
 def _spread(X: Any) -> float:
     """Ratio of the largest to the smallest size of a column that is not all zero."""
-    matrix = X if sp.issparse(X) else X.matrix
-    sizes = np.sqrt(np.asarray((matrix.power(2) if sp.issparse(X) else matrix**2).mean(0))).ravel()
+    if sp.issparse(X):
+        squares = np.asarray(X.power(2).sum(0)).ravel()
+    else:
+        squares = np.einsum("ij,ij->j", X.matrix, X.matrix)
+    sizes = np.sqrt(squares)
     sizes = sizes[sizes > 0]
     return float(sizes.max() / sizes.min()) if len(sizes) else 1.0
 
