@@ -127,7 +127,7 @@ def test_solvers(solver, rng):
 
 @pytest.mark.parametrize(
     "params",
-    [{"keep": 0.3}, {"max_gap": 0.1}, {"keep": 0.3, "scoring": "accuracy", "prior": "el2n"}],
+    [{"keep": 0.3}, {"max_gap": 0.1}, {"keep": 0.3, "scoring": "accuracy", "sampling": "el2n"}],
     ids=str,
 )
 def test_the_pruner_after_the_same_rows_were_examined_here(params, table):

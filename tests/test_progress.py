@@ -140,7 +140,9 @@ def test_trainings_are_those_of_the_report(stderr):
     pruner = fitted(max_gap=0.2, verify=DecisionTreeClassifier(max_depth=3), verbose=1)
     made = {}
     for line in stderr.lines():
-        if found := re.match(r"skprune \d+ s, ([^:]+): (\d+) of (?:at most|about) \d+ trainings", line):
+        if found := re.match(
+            r"skprune \d+ s, ([^:]+): (\d+) of (?:at most|about) \d+ trainings", line
+        ):
             made[found[1]] = int(found[2])
     assert f", {sum(made.values())} trainings" in str(pruner.report_)
 

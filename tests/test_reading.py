@@ -193,7 +193,7 @@ def test_the_head_for_trees_sees_categories_one_by_one(frame):
 @pytest.mark.parametrize("frame", [FRAME, pl.from_pandas(FRAME)])
 @pytest.mark.parametrize("model", [TREES, GridSearchCV(TREES, {"max_iter": [2]}, cv=2)])
 def test_estimators_that_take_categories_are_trained(model, frame):
-    pruner = InfluencePruner(keep=0.4, model=model, verify="retrain", n_seeds=1).fit(frame, Y)
+    pruner = InfluencePruner(keep=0.4, model=model, verify=Retrain(n_seeds=1)).fit(frame, Y)
     assert pruner.gap_.level == "retrained"
     assert pruner.transform(frame)["e"].dtype == frame["e"].dtype
     assert len(PrunedClassifier(model, pruner).fit(frame, Y).predict(frame)) == 300

@@ -120,7 +120,10 @@ def test_the_start_prefers_what_is_hard_for_all():
     for net in members:
         probabilities = copy.deepcopy(net).eval()(torch.from_numpy(X).double()).softmax(1)
         hardness.append((probabilities - torch.eye(3)[Y]).norm(dim=1).detach().numpy())
-    named, given = prune(members, prior="el2n"), prune(members, prior=np.mean(hardness, axis=0))
+    named, given = (
+        prune(members, sampling="el2n"),
+        prune(members, sampling=np.mean(hardness, axis=0)),
+    )
     np.testing.assert_array_equal(named.keep_mask_, given.keep_mask_)
 
 
@@ -179,10 +182,10 @@ def test_every_member_comes_back_as_it_was(device):
 def test_clones_parameters_and_pickles():
     members = nets()
     pruner = prune(members)
-    assert pruner.get_params()["model"] is members
+    assert pruner.get_params()["model__net"] is members
     copied = clone(pruner)
-    assert len(copied.model) == 3
-    assert copied.model[0] is not members[0]
+    assert len(copied.model.net) == 3
+    assert copied.model.net[0] is not members[0]
     copied.fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
     np.testing.assert_array_equal(copied.scores_, pruner.scores_)
     loaded = pickle.loads(pickle.dumps(pruner))

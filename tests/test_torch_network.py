@@ -599,11 +599,11 @@ def test_what_cannot_be_known_without_training_is_refused():
 def test_pickling_cloning_and_priors():
     X, y = blobs()
     net = trained_mlp(X, y)
-    pruner = prune(net, X, y, prior="el2n", loss=own_loss)
+    pruner = prune(net, X, y, sampling="el2n", loss=own_loss)
     loaded = pickle.loads(pickle.dumps(pruner))
     np.testing.assert_array_equal(loaded.keep_mask_, pruner.keep_mask_)
     np.testing.assert_array_equal(clone(pruner).fit(X, y).keep_mask_, pruner.keep_mask_)
-    assert len(prune(net, X, y, prior="loss").sample_indices_) == 48
+    assert len(prune(net, X, y, sampling="loss").sample_indices_) == 48
 
 
 def test_numbers_that_are_not_finite_are_blamed():
@@ -669,11 +669,11 @@ def test_rows_that_the_module_does_not_take_are_refused_in_words(layers):
 def test_classes_and_layers_of_no_network_are_refused():
     X, y = blobs()
     with pytest.raises(TypeError, match=r"class ImageNet; pass an instance"):
-        prune(ImageNet, X, y, layers="head")
-    for model in (None, "softmax", LogisticRegression()):
-        with pytest.raises(ValueError, match="those of a torch model"):
-            prune(model, X, y)
-        with pytest.raises(ValueError, match="those of a torch model"):
+        InfluencePruner(model=ImageNet).fit(X, y)
+    for model in (None, "softmax", LogisticRegression(), ImageNet):
+        with pytest.raises(ValueError, match="TorchProxy takes a trained nn.Module"):
+            InfluencePruner(keep=0.4, model=TorchProxy(model, layers="all")).fit(X, y)
+        with pytest.raises(ValueError, match="TorchProxy takes a trained nn.Module"):
             InfluencePruner(model=TorchProxy(model, layers="all")).estimate_cost(X, y)
 
 
@@ -733,7 +733,7 @@ def test_classes_keep_their_shares_without_a_prior(layers):
     pruner = prune(trained_mlp(X, y), X, y, keep=0.3, layers=layers)
     assert np.bincount(y[pruner.sample_indices_]).tolist() == [30, 15]
     prior = np.where(y == 1, 1.0, 1e-9)
-    pruner = prune(trained_mlp(X, y), X, y, keep=0.3, layers=layers, prior=prior)
+    pruner = prune(trained_mlp(X, y), X, y, keep=0.3, layers=layers, sampling=prior)
     assert np.bincount(y[pruner.sample_indices_])[1] > 15
 
 
@@ -744,9 +744,9 @@ def test_random_rows_that_do_better_are_said():
     def spoilt_on_the_chosen(dataset, seed):
         inputs, labels = dataset[:]
         net = trained_mlp(inputs.numpy(), labels.numpy())
-        if len(labels) == 72:
+        if len(labels) < 240:
             pruned.append(labels)
-            if len(pruned) == 1:  # the chosen rows come before random ones
+            if len(pruned) <= 2:  # the rows chosen in the trial and among all, before random ones
                 train(net, inputs, 2 - labels, nn.CrossEntropyLoss(), steps=200)
         return net
 
