@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# A worker a core: threads beside them would only be in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import scipy.sparse as sp

@@ -18,6 +18,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import site
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ def main():
                 subprocess.run(
                     ["bash", "-euo", "pipefail", "-c", block.body], cwd=where, check=True
                 )
+                for packages in site.getsitepackages():  # what was installed just now
+                    site.addsitedir(packages)
                 importlib.invalidate_caches()
 
 
