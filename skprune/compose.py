@@ -155,7 +155,7 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         """
         self._validate_params()
         is_other, kind, other = self._other
-        if is_other(self.estimator):
+        if not isinstance(self.estimator, type) and is_other(self.estimator):
             raise ValueError(
                 f"{type(self).__name__} needs a {kind}, and {self.estimator!r} is none; give it to "
                 f"{other}."

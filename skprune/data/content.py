@@ -319,7 +319,8 @@ class _Reader:
             yield self.value(value.__wrapped__)
             return
         owner = getattr(value, "__module__", None) or type(value).__module__
-        module = getattr(value, "__self__", sys.modules.get(owner))
+        module = getattr(value, "__self__", None)  # None for functions that Cython has compiled
+        module = sys.modules.get(owner) if module is None else module
         try:
             known = is_installed(owner) and attrgetter(name)(module) is value
         except AttributeError:

@@ -117,9 +117,8 @@ class Sample:
         value = self.first(path)
         if isinstance(value, Mapping):
             return None
-        try:
-            shape = tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
-        except ValueError:  # ragged
+        shape = _shape(value)
+        if shape is None:
             return None
         if not self.collated:
             return shape
@@ -168,9 +167,10 @@ class Sample:
         if targets is None or (found := self._array(path, targets.shape[1:])) is None:
             return False
         expected = targets[self.rows]
-        if found.dtype.kind in "biuf" and expected.dtype.kind in "biuf":
+        numbers = [values.dtype.kind in "biuf" for values in (found, expected)]
+        if all(numbers):
             return bool(np.allclose(found, expected, equal_nan=True))
-        return bool(np.array_equal(found, expected))
+        return not any(numbers) and bool(np.array_equal(found, expected))
 
     def _array(self, path: Path, shape: tuple[int, ...]) -> NDArray[Any] | None:
         """The part of every item, if it is of this shape."""
@@ -358,3 +358,15 @@ def mixed(forms: set[str]) -> ValueError:
         f"Items differ in structure: {' / '.join(sorted(forms))}. Let every item of the dataset "
         "have the same inputs."
     )
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """The shape of a value, or of a sequence whose entries have one shape; None if they differ."""
+    if hasattr(value, "shape"):
+        return tuple(value.shape)
+    if not isinstance(value, (list, tuple)):
+        return tuple(np.shape(value))
+    shapes = {_shape(entry) for entry in value}
+    if len(shapes) > 1 or None in shapes:  # ragged
+        return None
+    return (len(value), *(shape for entry in shapes for shape in entry or ()))
