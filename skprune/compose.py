@@ -154,15 +154,16 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
             self
         """
         self._validate_params()
+        estimator = clone(self.estimator)
         is_other, kind, other = self._other
-        if not isinstance(self.estimator, type) and is_other(self.estimator):
+        if is_other(estimator):
             raise ValueError(
                 f"{type(self).__name__} needs a {kind}, and {self.estimator!r} is none; give it to "
                 f"{other}."
             )
         y = natural(y)
         self._check_target(y)
-        pruner, estimator = self._task_pruner(), clone(self.estimator)
+        pruner = self._task_pruner()
         pruner._allow_nan = takes_missing(estimator)
         if sample_weight is not None:
             fit_params["sample_weight"] = sample_weight
