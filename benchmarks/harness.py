@@ -19,8 +19,16 @@ from skprune.evaluation.held_out import HeldOut
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
 from skprune.proxies.examination import cold_fit
+from skprune.proxies.head import EXAMINATIONS
+from skprune.proxies.known import OUTCOMES
 
 RESULTS = Path(__file__).parent / "results"
+
+
+def forget() -> None:
+    """Empty the memory that fits share, so that the next one is as in a new process."""
+    EXAMINATIONS.clear()
+    OUTCOMES.clear()
 
 
 class Judge:

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-import skprune.proxies.head
 from benchmarks.data import patch_features
-from benchmarks.harness import Judge, markdown, save
+from benchmarks.harness import Judge, forget, markdown, save
 from skprune import InfluencePruner, RandomPruner, ScorePruner
 
 
@@ -55,7 +54,7 @@ def main() -> None:
     for share in args.shares:
         for seed in range(args.seeds):
             for name, pruner in methods(share, seed).items():
-                skprune.proxies.head.EXAMINATIONS.clear()
+                forget()
                 start = time.perf_counter()
                 pruner.fit_transform(X, y)
                 seconds = time.perf_counter() - start

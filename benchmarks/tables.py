@@ -18,33 +18,38 @@ from typing import Any
 import numpy as np
 import torch
 
-import skprune.proxies.head
-import skprune.search.sizes
 from benchmarks.data import SKLEARN_TABLES, TABLES, load_table, split
-from benchmarks.harness import Judge, markdown, save
-from skprune import InfluencePruner, RandomPruner, ScorePruner
-from skprune.subset import Selection
+from benchmarks.harness import Judge, forget, markdown, save
+from skprune import InfluencePruner, PruningWarning, RandomPruner, ScorePruner
+from skprune.search.sizes import Bench
+from skprune.subset import Rows, Selection
 from skprune.subset.start import starting_subset
 
 GAPS = (0.003, 0.01, 0.03)
 SHARES = (0.5, 0.2, 0.1)
 
 
-def _random_rows(operator: Any, size: int, **kwargs: Any) -> Selection:
-    """Stand in for the solver: a stratified random subset."""
-    rows = starting_subset(size, kwargs["groups"], kwargs["minima"], kwargs["rng"])
-    return Selection(rows, float("nan"), float("nan"), 0)
-
-
 class _RandomSearch:
-    """While active, InfluencePruner's search chooses rows at random."""
+    """While active, InfluencePruner's search chooses rows at random, within classes.
+
+    Searches are remembered by the rows they were made on, so the memory is emptied on both sides.
+    """
 
     def __enter__(self) -> None:
-        self._kept = skprune.search.sizes.select_rows
-        skprune.search.sizes.select_rows = _random_rows
+        self._kept = Bench.select
+        Bench.select = _random_rows
+        forget()
 
     def __exit__(self, *exception: object) -> None:
-        skprune.search.sizes.select_rows = self._kept
+        Bench.select = self._kept
+        forget()
+
+
+def _random_rows(bench: Bench, size: int, warm: Rows | None) -> Selection:
+    """Stand in for the solver: a stratified random subset."""
+    rng = np.random.default_rng([bench.seed, size])
+    rows = starting_subset(size, bench.groups, bench.minima, rng)
+    return Selection(rows, float("nan"), float("nan"), 0)
 
 
 def run(name: str, seed: int, args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -65,7 +70,7 @@ def run(name: str, seed: int, args: argparse.Namespace) -> list[dict[str, Any]]:
     def record(method: str, budget: str, pruner: Any) -> None:
         start = time.perf_counter()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", skprune.PruningWarning)
+            warnings.simplefilter("ignore", PruningWarning)
             pruner.fit(X, y)
         seconds = time.perf_counter() - start
         measured = judge(pruner.sample_indices_)
@@ -74,13 +79,13 @@ def run(name: str, seed: int, args: argparse.Namespace) -> list[dict[str, Any]]:
         records.append({**base, "method": method, "budget": budget, "seconds": seconds, **measured})
 
     for gap in args.gaps:
-        skprune.proxies.head.EXAMINATIONS.clear()
+        forget()
         record("skprune", f"max_gap={gap}", InfluencePruner(gap, random_state=seed))
         with _RandomSearch():
             record("random", f"max_gap={gap}", InfluencePruner(gap, random_state=seed))
     for share in args.shares:
         budget = f"keep={share}"
-        skprune.proxies.head.EXAMINATIONS.clear()
+        forget()
         record("skprune", budget, InfluencePruner(keep=share, random_state=seed))
         record("random", budget, RandomPruner(share, stratify=False, random_state=seed))
         record("stratified", budget, RandomPruner(share, random_state=seed))
