@@ -23,7 +23,6 @@ from benchmarks.harness import Judge, forget, markdown, save
 from skprune import InfluencePruner, PruningWarning, RandomPruner, ScorePruner
 from skprune.search.sizes import Bench
 from skprune.subset import Rows, Selection
-from skprune.subset.start import starting_subset
 
 GAPS = (0.003, 0.01, 0.03)
 SHARES = (0.5, 0.2, 0.1)
@@ -47,9 +46,7 @@ class _RandomSearch:
 
 def _random_rows(bench: Bench, size: int, warm: Rows | None) -> Selection:
     """Stand in for the solver: a stratified random subset."""
-    rng = np.random.default_rng([bench.seed, size])
-    rows = starting_subset(size, bench.groups, bench.minima, rng)
-    return Selection(rows, float("nan"), float("nan"), 0)
+    return Selection(bench.random_rows(size), float("nan"), float("nan"), 0)
 
 
 def run(name: str, seed: int, args: argparse.Namespace) -> list[dict[str, Any]]:

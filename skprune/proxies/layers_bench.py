@@ -11,9 +11,9 @@ from torch import Tensor
 
 from skprune.influence.ensemble import CurvatureEnsemble
 from skprune.results.gap import Gap
+from skprune.search.choose import Chooser
 from skprune.search.sizes import Trial
-from skprune.subset import Rows, Selection, select_rows
-from skprune.subset.start import represented_minima, starting_subset
+from skprune.subset import Rows
 
 #: A Newton step of more than this share of the parameters' norm leaves where it was computed.
 #: On digits (one hidden layer), 30 % kept: 0.2 to 0.3 where gaps are right, 0.8 to 1.6 where an
@@ -27,7 +27,7 @@ DOUBT = (
 )
 
 
-class NetworkBench:
+class NetworkBench(Chooser):
     """Selects subsets of any size and predicts their gap.
 
     Works only while all members are frozen (``TorchModel.frozen``).
@@ -38,7 +38,7 @@ class NetworkBench:
     unit : float
         Factor from the networks' loss to the reported one.
     groups, minima, solver, prior, seed
-        As in ``skprune.search.sizes.Bench``.
+        As in ``Chooser``; classes keep their shares.
 
     Attributes
     ----------
@@ -57,36 +57,25 @@ class NetworkBench:
         prior: NDArray[np.float64] | None,
         seed: int,
     ) -> None:
+        super().__init__(
+            groups=groups,
+            minima=minima,
+            solver=solver,
+            prior=prior,
+            seed=seed,
+            represent=True,
+        )
         self.ensemble, self.unit = ensemble, unit
         self.operator = ensemble.influence()
-        self.groups, self.minima, self.solver = groups, minima, solver
-        self.prior, self.seed = prior, seed
         self.doubts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.operator.n_rows
 
-    def select(self, size: int, warm: Rows | None) -> Selection:
-        """Select ``size`` rows, starting within the rows ``warm``."""
-        minima = self.minima
-        if self.prior is None:
-            minima = represented_minima(self.groups, minima, size)
-        return select_rows(
-            self.operator,
-            size,
-            solver=self.solver,
-            groups=self.groups,
-            minima=minima,
-            rng=np.random.default_rng([self.seed, size]),
-            prior=self.prior,
-            start=warm,
-            thorough=False,
-        )
-
     def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
         """Select ``size`` rows and predict their gap."""
         begin = time.perf_counter()
-        selection = self.select(size, warm)
+        selection = self.choose(self.operator, size, warm)
         predicted = self.gap(selection.indices)
         seconds = time.perf_counter() - begin
         random = self.random_gap(size) if with_random else None
@@ -97,8 +86,7 @@ class NetworkBench:
 
     def random_gap(self, size: int) -> Gap:
         """The predicted gap of a stratified random subset of ``size`` rows."""
-        rng = np.random.default_rng([self.seed, size, 1])
-        return self.gap(starting_subset(size, self.groups, self.minima, rng))
+        return self.gap(self.random_rows(size))
 
     def gap(self, kept: Rows) -> Gap:
         """The predicted gap of keeping some rows, with the standard error over held-out rows."""

@@ -13,7 +13,6 @@ from skprune.search.few_trainings import SIZES, smallest_retrained
 from skprune.search.request import Settings
 from skprune.search.sizes import Trial, Trials, smallest_size
 from skprune.subset import Rows
-from skprune.subset.start import starting_subset
 
 
 class Retrained:
@@ -30,7 +29,7 @@ class Retrained:
 
     def __init__(self, bench: Trials, retraining: Retraining, inner: Rows | None = None) -> None:
         self.bench, self.retraining = bench, retraining
-        self.groups, self.minima = bench.groups, bench.minima
+        self.minima = bench.minima
         self._places = np.arange(len(bench))
         if inner is not None:
             self._places = np.full(len(bench), -1)
@@ -44,10 +43,13 @@ class Retrained:
         trial = self.bench.trial(size, warm, with_random=False)
         return _with_retrained(trial, self._measured(trial.selection.indices))
 
+    def random_rows(self, size: int) -> Rows:
+        """Those of the bench."""
+        return self.bench.random_rows(size)
+
     def random_gap(self, size: int) -> Gap:
         """The retrained gap of a stratified random subset."""
-        rng = np.random.default_rng([self.retraining.seed, size, 1])
-        return self._measured(starting_subset(size, self.groups, self.minima, rng)).gap
+        return self._measured(self.random_rows(size)).gap
 
     def _measured(self, rows: Rows) -> RetrainedTrial:
         places = self._places[rows]

@@ -18,8 +18,8 @@ from skprune.evaluation.held_out import HeldOut
 from skprune.heads.problem import HeadFit, HeadProblem, fit_head, newton_step
 from skprune.influence.operator import HeadInfluence
 from skprune.results.gap import Gap, Learned
-from skprune.subset import Rows, Selection, select_rows
-from skprune.subset.start import represented_minima, starting_subset
+from skprune.search.choose import Chooser
+from skprune.subset import Rows, Selection
 from skprune.subset.swap import swap
 
 #: Up to this many kept rows a parameter, the search goes on in the metric of the kept rows.
@@ -78,14 +78,16 @@ class Trial:
 class Trials(Protocol):
     """What chooses subsets and says what it thinks of them: the bench of a regime."""
 
-    groups: Rows
     minima: Rows
 
     def trial(self, size: int, warm: Rows | None = None, *, with_random: bool = True) -> Trial:
         """Choose ``size`` rows, starting within the rows ``warm``, and measure their gap."""
 
+    def random_rows(self, size: int) -> Rows:
+        """A stratified random subset of ``size`` rows."""
+
     def random_gap(self, size: int) -> Gap:
-        """The gap of a stratified random subset of ``size`` rows."""
+        """The gap of these random rows."""
 
     def learned(self) -> Learned | None:
         """What the model on all rows has learned, if it can be told."""
@@ -93,7 +95,7 @@ class Trials(Protocol):
     def __len__(self) -> int: ...
 
 
-class Bench:
+class Bench(Chooser):
     """Selects subsets of any size and measures their gap.
 
     Parameters
@@ -104,16 +106,10 @@ class Bench:
         The head of all of them.
     operator : HeadInfluence
     held_out : HeldOut
-    groups, minima : ndarray
-        Classes of the rows and how many of each must stay.
-    solver : str
-    prior : ndarray of shape (n,) or None
     refit : bool
         Whether gaps are measured by refitting or only predicted.
-    seed : int
-    represent : bool, default=False
-        Whether classes keep their shares, because more than the head may be trained on what is
-        kept; a prior goes before.
+    groups, minima, solver, prior, seed, represent
+        As in ``Chooser``.
     """
 
     def __init__(
@@ -131,10 +127,16 @@ class Bench:
         seed: int,
         represent: bool = False,
     ) -> None:
+        super().__init__(
+            groups=groups,
+            minima=minima,
+            solver=solver,
+            prior=prior,
+            seed=seed,
+            represent=represent,
+        )
         self.problem, self.theta, self.operator = problem, theta, operator
-        self.held_out, self.groups, self.minima = held_out, groups, minima
-        self.solver, self.prior, self.refit, self.seed = solver, prior, refit, seed
-        self.represent = represent
+        self.held_out, self.refit = held_out, refit
 
     def __len__(self) -> int:
         return len(self.problem)
@@ -167,31 +169,17 @@ class Bench:
         The Newton step on the kept rows has H_K in it, not H. With many rows a parameter they
         differ by a factor; with few, H_K lacks whole directions, in which the sum must be small.
         """
-        minima = self.minima
-        if self.represent and self.prior is None:
-            minima = represented_minima(self.groups, minima, size)
         operator = self.operator.for_size(size)
-        selection = select_rows(
-            operator,
-            size,
-            solver=self.solver,
-            groups=self.groups,
-            minima=minima,
-            rng=np.random.default_rng([self.seed, size]),
-            prior=self.prior,
-            start=warm,
-            thorough=False,
-        )
+        selection = self.choose(operator, size, warm)
         if self.solver != "swap" or size > KEPT_METRIC * operator.dim:
             return selection
         operator = operator.in_metric_of(torch.from_numpy(selection.indices))
-        return swap(operator, selection.indices, self.groups, minima)
+        return swap(operator, selection.indices, self.groups, self.minima_for(size))
 
     def random_gap(self, size: int) -> Gap:
         """The refitted gap of a stratified random subset of ``size`` rows."""
-        rng = np.random.default_rng([self.seed, size, 1])
-        rows = starting_subset(size, self.groups, self.minima, rng)
-        fit = self._refit(self.problem.subset(torch.from_numpy(rows)), self.theta)
+        rows = torch.from_numpy(self.random_rows(size))
+        fit = self._refit(self.problem.subset(rows), self.theta)
         return self.held_out.gap(self.theta, fit.theta, "refit")
 
     def _refit(self, kept: HeadProblem, start: Tensor) -> HeadFit:
