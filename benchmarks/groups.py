@@ -27,7 +27,7 @@ from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
 from skprune.heads.problem import HeadProblem, fit_head
 from skprune.influence import leave_out as removal
-from skprune.proxies.examination import examine
+from skprune.proxies.head import fit_curvature
 
 
 def make_rows(n: int, columns: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +49,7 @@ def problem_of(args: argparse.Namespace) -> tuple[HeadProblem, HeldOut]:
 def groups(args: argparse.Namespace) -> list[dict[str, Any]]:
     """LDS, slope and seconds a group for every share removed."""
     problem, held_out = problem_of(args)
-    examination = examine(problem, args.curvature)
+    examination = fit_curvature(problem, args.curvature)
     theta = examination.fit.theta
     before = held_out.losses(held_out.outputs(theta))
     rng = np.random.default_rng(args.seed)
@@ -107,7 +107,7 @@ def leave_one_out(args: argparse.Namespace) -> dict[str, Any]:
     encoder = HeadEncoder(read_model(None, "classification"), np.unique(y)).fit(X[:400], y[:400])
     problem = encoder.problem(X[:400], y[:400], np.ones(400))
     held_out = HeldOut(encoder.problem(X[400:], y[400:], np.ones(300)), 1.0, "loss", None)
-    examination = examine(problem, "dense")
+    examination = fit_curvature(problem, "dense")
     theta = examination.fit.theta
     actual = []
     for i in range(400):
@@ -120,7 +120,7 @@ def leave_one_out(args: argparse.Namespace) -> dict[str, Any]:
         "slope": float(linregress(pruner.scores_, actual).slope),
     }
     problem, held_out = problem_of(args)
-    examination = examine(problem, args.curvature)
+    examination = fit_curvature(problem, args.curvature)
     operator = examination.influence(problem)
     start = time.perf_counter()
     removal.leave_one_out(problem, operator, held_out, examination.fit.theta, None)

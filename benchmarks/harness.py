@@ -18,8 +18,8 @@ import torch
 from skprune.evaluation.held_out import HeldOut
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
-from skprune.proxies.examination import cold_fit
-from skprune.proxies.head import EXAMINATIONS
+from skprune.proxies.head import cold_fit
+from skprune.proxies.head import FITS
 from skprune.proxies.known import OUTCOMES
 
 RESULTS = Path(__file__).parent / "results"
@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def forget() -> None:
     """Empty the memory that fits share, so that the next one is as in a new process."""
-    EXAMINATIONS.clear()
+    FITS.clear()
     OUTCOMES.clear()
 
 

@@ -28,7 +28,7 @@ from skprune import InfluencePruner
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.reading import read_table
 from skprune.influence.operator import DenseInfluence, InfluenceOperator
-from skprune.proxies.examination import examine
+from skprune.proxies.head import fit_curvature
 from skprune.subset import solve_subset
 
 KINDS = ("zero-mean", "shifted", "heavy-tailed", "clustered", "duplicated")
@@ -57,7 +57,7 @@ def head(X: np.ndarray, y: np.ndarray) -> InfluenceOperator:
     table, spec = read_table(InfluencePruner(), X, y, None, None)
     encoder = HeadEncoder(spec, table.classes).fit(table.X, table.y, table.weights)
     problem = encoder.problem(table.X, table.y, table.weights)
-    operator = examine(problem, "dense").influence(problem)
+    operator = fit_curvature(problem, "dense").influence(problem)
     return DenseInfluence(operator.rows(torch.arange(len(X))), operator.offset)
 
 

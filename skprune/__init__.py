@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from skprune.baselines import RandomPruner, ScorePruner
     from skprune.compose import PrunedClassifier, PrunedRegressor, PruningSampler
     from skprune.data.sources import PrunedSubset
-    from skprune.proxies.parameters import LinearProxy, Retrain, TorchProxy
+    from skprune.proxies.linear import LinearProxy
+    from skprune.proxies.torch_proxy import TorchProxy
+    from skprune.proxies.verify import Retrain
     from skprune.pruner import InfluencePruner
     from skprune.results.display import PruningCurveDisplay
 
@@ -37,9 +39,9 @@ __all__ = [
 # torch and scikit-learn take seconds to import: every name is fetched when it is first asked for.
 _HOMES = {
     "InfluencePruner": "skprune.pruner",
-    "LinearProxy": "skprune.proxies.parameters",
-    "Retrain": "skprune.proxies.parameters",
-    "TorchProxy": "skprune.proxies.parameters",
+    "LinearProxy": "skprune.proxies.linear",
+    "Retrain": "skprune.proxies.verify",
+    "TorchProxy": "skprune.proxies.torch_proxy",
     "PrunedClassifier": "skprune.compose",
     "PrunedRegressor": "skprune.compose",
     "PrunedSubset": "skprune.data.sources",

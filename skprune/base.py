@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skprune.data.containers import PrunedData, n_rows, take_rows
 from skprune.heads.linear_spec import takes_missing
-from skprune.proxies.parameters import unwrapped
+from skprune.proxies.shorthands import unwrapped
 
 if TYPE_CHECKING:
     from skprune.data.sources import RowSource

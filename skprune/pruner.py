@@ -13,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skprune.base import BasePruner
 from skprune.proxies.memory import says_what_fits
-from skprune.proxies.parameters import Retrain, unwrapped
+from skprune.proxies.shorthands import unwrapped
+from skprune.proxies.verify import Verify
 from skprune.utils.exceptions import warn_user
 from skprune.utils.size import KEEP_CONSTRAINTS
 
@@ -157,8 +158,7 @@ class InfluencePruner(BasePruner):
     path_: dict[str, NDArray[Any]]
     report_: PruningReport
     classes_: NDArray[Any]
-    _study: Any
-    _counted: NDArray[np.int64]
+    _proxy: Any
     _dataset: Any
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -171,7 +171,7 @@ class InfluencePruner(BasePruner):
         "verify": [
             None,
             StrOptions({"auto", "refit", "retrain"}),
-            Retrain,
+            Verify,
             HasMethods(["fit"]),
             callable,
         ],
@@ -256,9 +256,9 @@ class InfluencePruner(BasePruner):
         from skprune.data.sources import is_dataset  # torch comes with the first fit
         from skprune.proxies.driver import prune
 
-        found, table, self._counted = prune(self, X, y, sample_weight, X_val, y_val, groups)
+        found, table = prune(self, X, y, sample_weight, X_val, y_val, groups)
         self._dataset = X if is_dataset(X) else None
-        self._study = found.study
+        self._proxy = found.proxy
         self._keep(found.kept, len(table))
         if table.classes is not None:
             self.classes_ = table.classes
@@ -278,8 +278,8 @@ class InfluencePruner(BasePruner):
                 f"({report.random:+.4f}) than on the chosen ones ({self.gap_:+.4f}); take "
                 "RandomPruner here."
             )
-        for doubt in report.doubts:
-            warn_user(doubt)
+        for problem in report.diagnostics:
+            warn_user(problem)
         if not report.met:
             warn_user(report.status)
 
@@ -343,17 +343,17 @@ class InfluencePruner(BasePruner):
             If the rows are not rows of the fitted table, or are all of them.
         """
         check_is_fitted(self)
-        if self._study is None:
+        if self._proxy is None:
             raise ValueError(
                 "group_influence needs the training rows, which are not pickled with the pruner; "
                 "fit it again in this process."
             )
         from skprune.data.table import read_removed
 
-        removed = read_removed(rows, len(self.keep_mask_))[self._counted]
+        removed = read_removed(rows, len(self.keep_mask_))[self._proxy.table.positions]
         if removed.all():
             raise ValueError("these are all rows that have a weight; leave out fewer.")
-        return self._study.remove(removed)
+        return self._proxy.leave_out(removed)
 
     def _check_features(self, X: Any) -> None:
         from skprune.heads.reading import check_features
@@ -366,7 +366,7 @@ class InfluencePruner(BasePruner):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        for name in ("_study", "_dataset"):
+        for name in ("_proxy", "_dataset"):
             if name in state:
                 state = {**state, name: None}
         return state

@@ -40,7 +40,7 @@ from skprune import (
     ScorePruner,
 )
 from skprune.data.containers import PrunedData
-from skprune.proxies.head import EXAMINATIONS
+from skprune.proxies.head import FITS
 from skprune.utils.exceptions import PrunedPairError
 
 pytestmark = pytest.mark.filterwarnings("ignore:cannot be pruned:skprune.PruningWarning")
@@ -461,7 +461,7 @@ class TestSearch:
 @pytest.fixture
 def examined(monkeypatch):
     """The rows that every run of ``examine`` was given, with nothing remembered at first."""
-    EXAMINATIONS.clear()
+    FITS.clear()
     rows, examine = [], skprune.proxies.head.examine
 
     def counting(problem, curvature):
@@ -470,7 +470,7 @@ def examined(monkeypatch):
 
     monkeypatch.setattr(skprune.proxies.head, "examine", counting)
     yield rows
-    EXAMINATIONS.clear()
+    FITS.clear()
 
 
 class TestScoreCache:

@@ -14,7 +14,7 @@ from skprune.curvature.base import RELATIVE_DAMPING, damp
 from skprune.curvature.dense import hessian_matrix
 from skprune.heads.features import DenseFeatures, Features
 from skprune.heads.problem import HeadProblem, Penalty
-from skprune.proxies.examination import cold_fit
+from skprune.proxies.head import cold_fit
 
 KINDS = [("softmax", 4), ("sigmoid", 1), ("sigmoid", 3), ("squared", 1), ("squared", 3)]
 CASES = [

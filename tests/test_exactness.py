@@ -34,7 +34,7 @@ from skprune.curvature import build_curvature
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
 from skprune.influence.operator import HeadInfluence
-from skprune.proxies.examination import examine
+from skprune.proxies.head import fit_curvature
 
 TIGHT = {"solver": "newton-cholesky", "tol": 1e-10, "max_iter": 1000}
 SQUARES = PolynomialFeatures(2, include_bias=False)
@@ -137,7 +137,7 @@ def imbalance(model, X, y, w, kept):
     classes = None if task == "regression" else np.unique(y)
     encoder = HeadEncoder(spec, classes).fit(X, y, w)
     problem = encoder.problem(X, y, w)
-    examination = examine(problem, "dense")
+    examination = fit_curvature(problem, "dense")
     operator = HeadInfluence(
         problem,
         examination.fit.theta,

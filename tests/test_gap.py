@@ -440,7 +440,7 @@ def test_heavy_tails_of_the_outputs_cast_doubt_on_the_standard_error(draw, heavy
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             report = InfluencePruner(keep=0.3, random_state=seed).fit(X, y).report_
-        doubts = [d for d in report.doubts if "heavy tails" in d]
+        doubts = [d for d in report.diagnostics if "heavy tails" in d]
         assert len(doubts) == sum("heavy tails" in str(w.message) for w in caught)
         spoken.append(len(doubts))
     assert sum(spoken) >= 5 if heavy else sum(spoken) == 0
@@ -449,7 +449,7 @@ def test_heavy_tails_of_the_outputs_cast_doubt_on_the_standard_error(draw, heavy
 def test_a_bounded_score_is_not_doubted(rng):
     X = rng.standard_cauchy((2000, 5))
     y = X.sum(1) + rng.logistic(size=2000) > 0
-    assert not InfluencePruner(keep=0.3, scoring="accuracy").fit(X, y).report_.doubts
+    assert not InfluencePruner(keep=0.3, scoring="accuracy").fit(X, y).report_.diagnostics
 
 
 @pytest.mark.parametrize("index", [0.7, 1.0, 2.0, 4.0])

@@ -30,7 +30,7 @@ from sklearn.utils.fixes import parse_version
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
 from skprune.heads.problem import conjugate_gradient, fit_head, newton_step, solve_hessian
-from skprune.proxies.examination import cold_fit
+from skprune.proxies.head import cold_fit
 
 EXACT = {"solver": "newton-cholesky", "tol": 1e-9, "max_iter": 1000}
 

@@ -33,7 +33,7 @@ from skprune.influence.leave_out import leave_one_out, newton_steps
 from skprune.influence.operator import DenseInfluence, HeadInfluence
 from skprune.influence.tilt import PRICE
 from skprune.losses.head import Softmax, Squared
-from skprune.proxies.examination import cold_fit
+from skprune.proxies.head import cold_fit
 
 EXACT = {"solver": "newton-cholesky", "tol": 1e-9, "max_iter": 1000}
 

@@ -30,8 +30,8 @@ from sklearn.preprocessing import StandardScaler, scale
 from skprune import InfluencePruner, LinearProxy, PrunedClassifier, PruningWarning
 from skprune.data.table import hold_out
 from skprune.heads.reading import read_table
-from skprune.proxies.examination import examine
-from skprune.proxies.head import EXAMINATIONS
+from skprune.proxies.head import fit_curvature
+from skprune.proxies.head import FITS
 
 EXACT = {"solver": "newton-cholesky", "tol": 1e-9, "max_iter": 1000}
 TABLES = {
@@ -210,7 +210,7 @@ def test_gap_of_logistic_regression_is_the_one_of_its_own_refit():
         error = differences.std(ddof=1) / np.sqrt(len(y_val))
         assert pruner.gap_.standard_error == pytest.approx(error, rel=1e-2)
         # The Newton step is a prediction of it, and no more.
-        predicted = pruner.report_.predicted
+        predicted = pruner.report_.gaps["predicted"]
         assert predicted != pruner.gap_
         assert predicted == pytest.approx(truth, abs=0.5 * abs(truth) + 0.01)
 
@@ -231,7 +231,7 @@ def test_gap_of_ridge_is_the_one_of_its_own_refit(model, rng):
     error = differences.std(ddof=1) / np.sqrt(len(y_val))
     assert pruner.gap_.standard_error == pytest.approx(error, rel=1e-3)
     # For squared error the Newton step is the refit.
-    assert pruner.report_.predicted == pytest.approx(pruner.gap_, abs=1e-3)
+    assert pruner.report_.gaps["predicted"] == pytest.approx(pruner.gap_, abs=1e-3)
 
 
 def test_gap_of_accuracy_is_the_one_of_its_own_refit():
@@ -275,7 +275,7 @@ def test_verify_none_only_predicts():
     assert pruner.gap_.level == "predicted"
     assert pruner.gap_ == path["predicted_gap"][path["allowed"]][-1]
     assert np.isnan(path["refit_gap"]).all()
-    assert pruner.report_.refit is None
+    assert pruner.report_.gaps["refit"] is None
     assert "predicted" in pruner.report_.status
     assert "refit gap" not in pruner.report_.status
 
@@ -598,7 +598,7 @@ def test_threads_make_no_difference(name):
     before = torch.get_num_threads()
     pruners = []
     for jobs in (None, 1, 2):
-        EXAMINATIONS.clear()
+        FITS.clear()
         pruner = InfluencePruner(keep=0.3, n_jobs=jobs, random_state=0)
         pruners.append(pruner.fit(X, y, X_val=X_val, y_val=y_val))
     assert torch.get_num_threads() == before
@@ -609,10 +609,10 @@ def test_threads_make_no_difference(name):
 
 def test_a_cached_fit_is_the_first_one_again(monkeypatch):
     X, y = load_wine(return_X_y=True)
-    EXAMINATIONS.clear()
+    FITS.clear()
     made = []
     monkeypatch.setattr(
-        "skprune.proxies.head.examine", lambda *args: made.append(1) or examine(*args)
+        "skprune.proxies.head.examine", lambda *args: made.append(1) or fit_curvature(*args)
     )
     first = quiet(InfluencePruner(0.05, random_state=0), X, y)
     again = quiet(InfluencePruner(0.05, random_state=0), X, y)
@@ -631,7 +631,7 @@ def test_a_cached_fit_is_the_first_one_again(monkeypatch):
     for count, (pruner, params) in enumerate(others, start=2):
         quiet(pruner, X, y, **params)
         assert len(made) == count
-    EXAMINATIONS.clear()
+    FITS.clear()
     same(first, quiet(InfluencePruner(0.05, random_state=0), X, y))
 
 

@@ -25,7 +25,7 @@ from skprune.evaluation.held_out import HeldOut
 from skprune.heads.features import HELD_NUMBERS
 from skprune.heads.span import MOST_ROWS, Span, spanned_width
 from skprune.influence.operator import HeadInfluence
-from skprune.proxies.examination import cold_fit
+from skprune.proxies.head import cold_fit
 
 ROWS, COLUMNS = 15, 40
 #: The penalty of the last column, that of ones: an intercept, one that is penalised, a feature.
@@ -185,5 +185,5 @@ def test_hardness_of_rows_of_a_wide_table(rng):
 def test_a_pruner_works_in_the_span(curvature, features, rng):
     X, y = rng.normal(size=(60, 90)), rng.integers(0, 2, 60)
     pruner = InfluencePruner(keep=0.5, model=LinearProxy(curvature=curvature)).fit(X, y)
-    assert pruner._study.problem.theta_shape == (features, 1)
+    assert pruner._proxy.problem.theta_shape == (features, 1)
     assert "91 x 1 parameters" in pruner.report_.model

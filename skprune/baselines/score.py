@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skprune.base import BasePruner
 from skprune.proxies.memory import says_what_fits
-from skprune.proxies.parameters import unwrapped
+from skprune.proxies.shorthands import unwrapped
 from skprune.utils.size import KEEP_CONSTRAINTS, resolve_size
 
 
@@ -84,8 +84,7 @@ class ScorePruner(BasePruner):
         """
         from skprune.heads.encoding import HeadEncoder
         from skprune.heads.reading import read_table
-        from skprune.proxies.examination import cold_fit
-        from skprune.proxies.sampling import difficulty
+        from skprune.proxies.head import cold_fit, difficulty
         from skprune.subset.start import largest_subset
 
         self._validate_params()

@@ -47,6 +47,8 @@ class Table:
         A power of two, so that no digit changes; None if the caller gave no weights.
     copies : Copies or None
         Rows with the same columns; None if no two have.
+    given : ndarray (n,), int64, or None
+        ``positions`` of the rows; None if they are all of the caller's.
     """
 
     X: Any
@@ -56,6 +58,12 @@ class Table:
     weights: NDArray[np.float64]
     unit: float | None = None
     copies: Copies | None = None
+    given: NDArray[np.int64] | None = None
+
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """Which of the caller's rows these are: the one numbering that parts of a table share."""
+        return np.arange(len(self)) if self.given is None else self.given
 
     def __len__(self) -> int:
         return len(self.y)
@@ -81,7 +89,62 @@ class Table:
             codes=self.codes[indices],
             weights=self.weights[indices],
             copies=None if self.copies is None else self.copies.take(indices),
+            given=self.positions[indices],
         )
+
+    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the caller's ``rows`` stand in this table, whose rows are sorted; -1 if nowhere."""
+        own = self.positions
+        places = np.minimum(np.searchsorted(own, rows), len(self) - 1)
+        return np.where(own[places] == rows, places, -1)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows that may be kept, and those that gaps are measured on.
+
+    Attributes
+    ----------
+    table : Table
+        All rows that may be kept.
+    train : Table
+        Those of them that are not held out: among them the size is searched.
+    validation : Table
+        The rows to measure on.
+    held_out : ndarray of int64 or None
+        Where these stand in ``table``; None if the caller brought others, and ``train`` is all.
+    """
+
+    table: Table
+    train: Table
+    validation: Table
+    held_out: NDArray[np.int64] | None
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether the caller brought the validation rows."""
+        return self.held_out is None
+
+
+def split_rows(
+    table: Table, validation: Table | None, fraction: float, groups: Any, seed: int
+) -> Split:
+    """Hold out a share of the rows, unless the caller brought rows to measure on.
+
+    Parameters
+    ----------
+    table : Table
+    validation : Table or None
+    fraction : float
+        Share of the rows to hold out.
+    groups : array-like of shape (n,) or None
+        Rows of one group are held out together.
+    seed : int
+    """
+    if validation is not None:
+        return Split(table, table, validation, None)
+    train, held_out = hold_out(table, fraction, groups, seed)
+    return Split(table, table.take(train), table.take(held_out), held_out)
 
 
 def read_weights(sample_weight: Any, X: Any) -> tuple[NDArray[np.float64], float | None]:

@@ -57,7 +57,11 @@ class HeadEncoder:
     target_scale : float
         Regression targets are divided by it (their standard deviation on the fitted rows), so
         that losses are in units of their variance. 1 for classification.
+    stratify : bool
+        Whether classes keep their shares, because more than the head may be trained on the rows.
     """
+
+    stratify = False
 
     def __init__(self, spec: HeadSpec, classes: NDArray[Any] | None, seed: int = 0) -> None:
         self.spec, self.classes, self.seed = spec, classes, seed

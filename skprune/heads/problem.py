@@ -16,7 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.heads.features import Features
@@ -113,6 +115,13 @@ class HeadProblem:
             if shares is None
             else replace(self.penalty, shares=shares[indices]),
         )
+
+    def reweighted(self, factors: NDArray[np.float64]) -> HeadProblem:
+        """The same objective with every row counted ``factors`` (n,) times."""
+        times = torch.from_numpy(factors).to(self.weights)
+        shares = self.penalty.shares
+        penalty = self.penalty if shares is None else replace(self.penalty, shares=shares * times)
+        return replace(self, weights=self.weights * times, penalty=penalty)
 
     def value(self, theta: Tensor, Z: Tensor) -> float:
         """F_K at theta, whose outputs are Z."""

@@ -53,6 +53,14 @@ class InfluenceOperator(ABC):
     def squared_norms(self) -> Tensor:
         """|s_i|^2 for all rows, shape (n,)."""
 
+    def for_size(self, size: int) -> InfluenceOperator:
+        """The operator by which ``size`` rows are chosen."""
+        return self
+
+    def in_metric_of(self, kept: Tensor) -> InfluenceOperator | None:
+        """The same rows in the metric of some of them; None if there is no other metric."""
+        return None
+
     def residual(self, kept: NDArray[np.int64]) -> Tensor:
         """Offset + sum of s_i over the kept rows, shape (dim,)."""
         return self.offset + self.sum(torch.from_numpy(kept).to(self.offset.device))

@@ -89,6 +89,7 @@ class NetworkEncoder(HeadEncoder):
         theta of the layer as it came.
     """
 
+    stratify = True
     model: TorchModel
     head: LinearHead
     row_loss: RowLoss

@@ -15,8 +15,8 @@ from skprune.heads.span import spanned_width
 from skprune.network.module import TorchModel
 from skprune.network.reading import read_rows
 from skprune.network.torch_model import Network
-from skprune.proxies.parameters import TorchProxy, as_proxy
-from skprune.proxies.rules import names_layers
+from skprune.proxies.shorthands import as_proxy
+from skprune.proxies.torch_proxy import TorchProxy
 from skprune.utils.devices import choose_device
 from skprune.utils.threads import threads
 
@@ -36,7 +36,7 @@ def estimate_cost(pruner: Any, X: Any, y: Any) -> CostEstimate:
             device = choose_device(proxy.device, n * D)
             return head_cost(n, D, K, 8, fixed=pruner.keep is not None, device=device)
 
-    named = names_layers(proxy)
+    proxy.check_task(pruner)
     if not isinstance(proxy, TorchProxy):
         table, spec = read_table(clone(pruner), X, y, None, proxy.given)
         first = np.unique(table.codes, return_index=True)[1]
@@ -52,7 +52,7 @@ def estimate_cost(pruner: Any, X: Any, y: Any) -> CostEstimate:
     table = read_rows(X, y, None, network.loss, network.model)
     about = (table.X.source, table.X.positions, 0)
     with threads(pruner.n_jobs, len(table) * network.n_parameters):
-        if not named:
+        if proxy.is_head:
             return probe_head(TorchModel(network.module(*about), proxy.device), table, head)
         return ensemble_cost(
             probe_layers(

@@ -1,192 +1,259 @@
-"""Prune for a convex head: examine, search, carry over to all rows, score, report."""
+"""A convex head as a proxy: its optimum, curvature and influence on some rows."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from skprune.curvature import Curvature, choose_curvature
-from skprune.data.table import Table
+from skprune.curvature import EKFAC_FEATURES, Curvature, build_curvature, choose_curvature
+from skprune.data.table import Split, Table
+from skprune.evaluation.base import Evaluator
+from skprune.evaluation.head_levels import Predicted, Refit
 from skprune.evaluation.held_out import HeldOut
 from skprune.evaluation.retrained import Seen
 from skprune.evaluation.scorers import make_scorer
-from skprune.evaluation.tails import heavy_tails
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.problem import HeadFit, HeadProblem, fit_head
 from skprune.influence.leave_out import GroupInfluence, group_influence, leave_one_out
 from skprune.influence.operator import HeadInfluence
-from skprune.network.encoding import NetworkEncoder
-from skprune.proxies.examination import Examination, cold_fit, examine
-from skprune.proxies.sampling import difficulty
-from skprune.search.outcome import Found, find, on_all_rows, report
-from skprune.search.request import Outcome, Settings
-from skprune.search.retrained import judged
-from skprune.search.sizes import Bench
-from skprune.subset import Rows
+from skprune.proxies.base import FittedProxy
+from skprune.subset import Selection
 from skprune.utils.cache import ContentCache, digest
 from skprune.utils.devices import choose_device
+from skprune.utils.progress import Progress
 
-#: Examinations kept in memory, shared by all pruners of this process.
-EXAMINATIONS = ContentCache(max_bytes=2**30)
+#: Fits of heads kept in memory, shared by all pruners of this process.
+FITS = ContentCache(max_bytes=2**30)
 
 
 @dataclass(frozen=True)
-class HeadStudy:
-    """The head on all rows, ready to say what removing some of them does."""
+class FittedCurvature:
+    """A head at the optimum of its rows, with the curvature there.
 
-    problem: HeadProblem
-    theta: Tensor
+    Attributes
+    ----------
+    fit : HeadFit
+    curvature : Curvature
+    seconds : float
+        Of the cold fit.
+    """
+
+    fit: HeadFit
     curvature: Curvature
-    held_out: HeldOut
-    target_scale: float
+    seconds: float
 
-    def remove(self, removed: NDArray[np.bool_]) -> GroupInfluence:
-        """Predicted effect of removing the rows where the mask is True."""
-        return group_influence(
-            self.problem,
-            self.theta,
-            self.curvature,
-            self.held_out,
-            torch.from_numpy(removed),
-            self.target_scale,
-        )
+    def influence(self, problem: HeadProblem) -> HeadInfluence:
+        """The influence operator of the rows that were fitted."""
+        return HeadInfluence(problem, self.fit.theta, self.fit.outputs, self.curvature)
+
+    def nbytes(self) -> int:
+        """Memory held, roughly: what a cache needs to know."""
+        return self.fit.outputs.nbytes + self.curvature.nbytes()
 
 
-def prune_head(
-    settings: Settings, table: Table, encoder: HeadEncoder, validation: Table
-) -> Outcome:
-    """Find the rows of ``table`` to keep.
+def cold_fit(problem: HeadProblem) -> tuple[HeadFit, float]:
+    """Fit a head from nothing; returns the fit and its seconds.
+
+    The preconditioner is the curvature at theta = 0, where that of a softmax is exactly a
+    Kronecker product.
+    """
+    start = time.perf_counter()
+    zeros = problem.zeros()
+    name = "ekfac" if zeros.shape[0] <= EKFAC_FEATURES else "diagonal"
+    at_zero = build_curvature(name, problem, problem.features.forward(zeros))
+    fit = fit_head(problem, at_zero.solve)
+    return fit, time.perf_counter() - start
+
+
+def fit_curvature(problem: HeadProblem, name: str) -> FittedCurvature:
+    """Fit the head to all rows of ``problem`` and take the named curvature there."""
+    fit, seconds = cold_fit(problem)
+    return FittedCurvature(fit, build_curvature(name, problem, fit.outputs), seconds)
+
+
+def difficulty(score: str, problem: HeadProblem, fit: HeadFit) -> NDArray[np.float64]:
+    """How hard every row is for the fitted head, shape (n,).
+
+    "loss" is its loss, "el2n" the norm of its error vector p - y.
+    """
+    if score == "loss":
+        values = problem.loss.value(fit.outputs, problem.targets)
+    else:
+        values = problem.loss.residual(fit.outputs, problem.targets).norm(dim=1)
+    return values.cpu().numpy()
+
+
+class FittedHead(FittedProxy):
+    """A head on some rows.
 
     Parameters
     ----------
-    settings : Settings
+    encoder : HeadEncoder
+        Fitted; makes problems of rows.
     table : Table
-        Rows that have a weight.
+    problem : HeadProblem
+        The rows of ``table``.
+    fitted : FittedCurvature
+        The optimum on them, and a curvature, which may be that of the training rows.
+    measured_on : HeldOut
+        The rows to measure on.
+    split : Split
+    scoring : str or callable
+    train : FittedHead, optional
+        The head of the training rows alone, if these are all rows.
+    """
+
+    def __init__(
+        self,
+        encoder: HeadEncoder,
+        table: Table,
+        problem: HeadProblem,
+        fitted: FittedCurvature,
+        measured_on: HeldOut,
+        split: Split,
+        scoring: Any,
+        train: FittedHead | None = None,
+    ) -> None:
+        self.encoder, self.table, self.problem = encoder, table, problem
+        self.fitted, self.measured_on = fitted, measured_on
+        self.split, self.scoring = split, scoring
+        self.train = self if train is None else train
+        self.influence: HeadInfluence = fitted.influence(problem)
+        self.stratify = encoder.stratify
+        self.least_rows = problem.theta_shape[0] if problem.penalty.strength == 0.0 else 1
+        self.gradient_norm = fitted.fit.gradient_norm
+
+    def on(self, table: Table) -> FittedHead:
+        problem = self.encoder.problem(table.X, table.y, table.weights, self.problem.weights.device)
+        curvature, fit = self.fitted.curvature, self.fitted.fit
+        fit = fit_head(problem, curvature.solve, start=fit.theta)
+        fitted = FittedCurvature(fit, curvature, self.fitted.seconds)
+        unit, units = self.encoder.loss_unit(problem), table.units()
+        squares = fitted.influence(problem).squared_norms()
+        if units is not None:  # copies pull together
+            squares = squares * torch.from_numpy(np.bincount(units)[units]).to(squares)
+        # The curvature is that of the rows that were not held out.
+        share = float(self.problem.weights.sum()) / float(problem.weights.sum())
+        overfit = unit * float(squares.sum()) * share / float(problem.weights.sum())
+        seen = _held_out(self.scoring, self.encoder, table, problem, unit, overfit)
+        return FittedHead(
+            self.encoder, table, problem, fitted, seen, self.split, self.scoring, self
+        )
+
+    def evaluators(self) -> Sequence[Evaluator]:
+        predicted = Predicted(
+            self.problem, self.fitted.fit.theta, self.fitted.curvature, self.measured_on
+        )
+        return predicted, Refit(predicted)
+
+    def seen(self) -> Seen | None:
+        overfit = self.measured_on.overfit
+        return None if overfit is None else Seen(self.problem.loss, overfit)
+
+    def difficulty(self, name: str) -> NDArray[np.float64]:
+        return difficulty(name, self.problem, self.fitted.fit)
+
+    def scores(self) -> NDArray[np.float64]:
+        held_out = self.split.held_out
+        own = None if held_out is None else torch.from_numpy(held_out)
+        theta, validation = self.train.fitted.fit.theta, self.train.measured_on
+        scores = leave_one_out(self.problem, self.influence, validation, theta, own)
+        return scores.cpu().numpy()
+
+    def leave_out(self, removed: NDArray[np.bool_]) -> GroupInfluence:
+        return group_influence(
+            self.problem,
+            self.fitted.fit.theta,
+            self.fitted.curvature,
+            self.train.measured_on,
+            torch.from_numpy(removed),
+            self.encoder.target_scale,
+        )
+
+    def fit_seconds(self, kept: Selection | None = None) -> float | None:
+        if kept is None:
+            return self.fitted.seconds
+        return cold_fit(self.problem.subset(torch.from_numpy(kept.indices)))[1]
+
+    def describe(self) -> str:
+        D, K = self.problem.coefficients(self.fitted.fit.theta).shape
+        curvature = type(self.fitted.curvature).__name__.removesuffix("Curvature").lower()
+        return f"{self.encoder.spec.loss} head, {D} x {K} parameters, {curvature} curvature"
+
+    def notes(self) -> tuple[tuple[str, str], ...]:
+        return self.encoder.notes(self.train.problem, self.train.fitted.fit)
+
+    def diagnostics(self) -> tuple[str, ...]:
+        if self.fitted.fit.converged:
+            return ()
+        return (
+            f"The head did not reach its optimum (mean gradient norm {self.gradient_norm:.1e}); "
+            "without a penalty, separable classes have none. Influence is taken where the fit "
+            "stopped; give the model a ridge penalty.",
+        )
+
+
+def fit_head_proxy(
+    encoder: HeadEncoder,
+    split: Split,
+    scoring: Any,
+    curvature: str,
+    device: str | torch.device,
+    progress: Progress,
+) -> FittedHead:
+    """Fit a head to the training rows.
+
+    Parameters
+    ----------
     encoder : HeadEncoder
         Not fitted yet.
-    validation : Table
-        Rows to measure on.
+    split : Split
+    scoring : str or callable
+    curvature : str
+    device : str or torch.device
+    progress : Progress
     """
-    inner, outer = settings.inner, settings.outer
-    train = table if outer is None else table.take(inner)
+    table, train, validation = split.table, split.train, split.validation
     encoder.fit(train.X, train.y, train.weights)
-    device = _choose_device(settings, encoder, train)
-    if settings.curvature != "diagonal":  # that one is of the columns as they are
-        encoder.reduce(table.X, table.y, table.weights, device)
-    problem = encoder.problem(train.X, train.y, train.weights, device)
-    held_out = _measured_on(settings, encoder, problem, validation)
-    settings.progress.phase("examining the rows")
-    examination = _examine(settings.curvature, problem)
-    operator = examination.influence(problem)
-    bench = _bench(settings, encoder, train, inner, operator, examination.fit, held_out, problem)
-    smallest = max(1, int(bench.minima.sum()))
-    if problem.penalty.strength == 0.0:  # fewer rows do not determine the head
-        smallest = min(len(bench), max(smallest, problem.theta_shape[0]))
-    found = find(settings, judged(bench, settings.retraining), smallest, len(table))
-    whole = bench
-    if outer is not None:
-        settings.progress.phase("examining all rows")
-        problem = encoder.problem(table.X, table.y, table.weights, device)
-        fit = fit_head(problem, examination.curvature.solve, start=examination.fit.theta)
-        operator = HeadInfluence(problem, fit.theta, fit.outputs, examination.curvature)
-        seen = _measured_on(settings, encoder, problem, table, operator)
-        rows = np.arange(len(table))
-        whole = _bench(settings, encoder, table, rows, operator, fit, seen, problem)
-        if not settings.keeps_trial:
-            # A linear model is measured on all rows, any other on those that it has not seen.
-            judge = judged(whole, settings.retraining, inner)
-            if settings.confirm is not None and seen.overfit is not None:
-                judge = judged(whole, settings.confirm(Seen(problem.loss, seen.overfit)))
-            found = on_all_rows(settings, found, judge)
-    settings.progress.phase("scoring every row")
-    scores = leave_one_out(
-        problem,
-        whole.operator,
-        held_out,
-        examination.fit.theta,
-        None if outer is None else torch.from_numpy(outer),
-    )
-    return report(
-        settings,
-        table,
-        found,
-        scores=scores.cpu().numpy(),
-        study=HeadStudy(
-            problem, whole.theta, examination.curvature, held_out, encoder.target_scale
-        ),
-        model=_in_words(encoder, bench, examination),
-        gradient_norm=examination.fit.gradient_norm,
-        seconds=_seconds(settings, bench, examination, found),
-        with_random=settings.refit or settings.retraining is not None,
-        notes=encoder.notes(bench.problem, examination.fit),
-        doubts=_doubts(settings, examination.fit, bench.held_out),
-    )
-
-
-def _bench(
-    settings: Settings,
-    encoder: HeadEncoder,
-    table: Table,
-    rows: Rows,
-    operator: HeadInfluence,
-    fit: HeadFit,
-    measured_on: HeldOut,
-    problem: HeadProblem,
-) -> Bench:
-    """What chooses among the rows of ``table``, which are ``rows`` of the whole."""
-    return Bench(
-        problem,
-        fit.theta,
-        operator,
-        measured_on,
-        groups=table.codes,
-        minima=table.minima(settings.min_per_class),
-        solver=settings.solver,
-        prior=settings.prior.of(rows, lambda score: difficulty(score, problem, fit)),
-        refit=settings.refit,
-        seed=settings.seed,
-        represent=isinstance(encoder, NetworkEncoder),
-    )
-
-
-def _choose_device(settings: Settings, encoder: HeadEncoder, rows: Table) -> torch.device:
-    """Where the head is worked on; one row tells how wide the features of all are."""
-    row = rows.take(np.zeros(1, dtype=np.int64))
+    # One row tells how wide the features of all are.
+    row = train.take(np.zeros(1, dtype=np.int64))
     width = encoder.problem(row.X, row.y, row.weights).theta_shape[0]
-    return choose_device(settings.device, len(rows) * width)
+    where = choose_device(device, len(train) * width)
+    if curvature != "diagonal":  # that one is of the columns as they are
+        encoder.reduce(table.X, table.y, table.weights, where)
+    problem = encoder.problem(train.X, train.y, train.weights, where)
+    held_out = encoder.problem(validation.X, validation.y, validation.weights, where)
+    unit = encoder.loss_unit(problem)
+    measured_on = _held_out(scoring, encoder, validation, held_out, unit)
+    progress.phase("fitting the proxy")
+    fitted = _fit_once(curvature, problem)
+    return FittedHead(encoder, train, problem, fitted, measured_on, split, scoring)
 
 
-def _measured_on(
-    settings: Settings,
+def _held_out(
+    scoring: Any,
     encoder: HeadEncoder,
-    problem: HeadProblem,
     rows: Table,
-    operator: HeadInfluence | None = None,
+    problem: HeadProblem,
+    unit: float,
+    overfit: float | None = None,
 ) -> HeldOut:
-    """The rows on which heads are compared; with an ``operator`` those of the problem itself."""
-    scorer, name = None, "loss"
-    if settings.scoring != "loss":
-        scorer = make_scorer(settings.scoring, encoder, rows.X, rows.y)
-        name = settings.scoring if isinstance(settings.scoring, str) else "callable"
-    weights, unit = problem.weights, encoder.loss_unit(problem)
-    if operator is None:
-        held_out = encoder.problem(rows.X, rows.y, rows.weights, weights.device)
-        return HeldOut(held_out, unit, name, scorer, rows.units())
-    squares, units = operator.squared_norms(), rows.units()
-    if units is not None:  # copies pull together
-        squares = squares * torch.from_numpy(np.bincount(units)[units]).to(squares)
-    # The operator's H is that of the rows that were not held out.
-    share = float(weights[torch.from_numpy(settings.inner).to(weights.device)].sum())
-    overfit = unit * float(squares.sum()) * share / float(weights.sum()) ** 2
-    return HeldOut(problem, unit, name, scorer, units, overfit)
+    """The rows on which heads are compared."""
+    if isinstance(scoring, str) and scoring == "loss":
+        return HeldOut(problem, unit, scoring, None, rows.units(), overfit)
+    scorer = make_scorer(scoring, encoder, rows.X, rows.y)
+    name = scoring if isinstance(scoring, str) else "callable"
+    return HeldOut(problem, unit, name, scorer, rows.units(), overfit)
 
 
-def _examine(curvature: str, problem: HeadProblem) -> Examination:
-    """The examination of these rows, from memory if they were examined before."""
+def _fit_once(curvature: str, problem: HeadProblem) -> FittedCurvature:
+    """The fit of these rows, from memory if they were fitted before."""
     name = choose_curvature(problem) if curvature == "auto" else curvature
     penalty = problem.penalty
     key = digest(
@@ -199,37 +266,7 @@ def _examine(curvature: str, problem: HeadProblem) -> Examination:
         penalty.mask,
         "total" if penalty.shares is None else penalty.shares,
     )
-    result: Examination = EXAMINATIONS.get(key, lambda: examine(problem, name), Examination.nbytes)
+    result: FittedCurvature = FITS.get(
+        key, lambda: fit_curvature(problem, name), FittedCurvature.nbytes
+    )
     return result
-
-
-def _in_words(encoder: HeadEncoder, bench: Bench, examination: Examination) -> str:
-    D, K = bench.problem.coefficients(examination.fit.theta).shape
-    curvature = type(examination.curvature).__name__.removesuffix("Curvature").lower()
-    return f"{encoder.spec.loss} head, {D} x {K} parameters, {curvature} curvature"
-
-
-def _seconds(
-    settings: Settings, bench: Bench, examination: Examination, found: Found
-) -> tuple[float, float | None]:
-    """Seconds of a cold fit of the head on the rows of the trial, and on those it keeps."""
-    if found.best is None or not settings.refit or settings.retraining is not None:
-        return examination.fit_seconds, None
-    rows = torch.from_numpy(found.best.selection.indices)
-    return examination.fit_seconds, cold_fit(bench.problem.subset(rows))[1]
-
-
-def _doubts(settings: Settings, fit: HeadFit, held_out: HeldOut) -> tuple[str, ...]:
-    """Why numbers that the head gives may not be believed."""
-    doubts = tuple[str, ...]()
-    if not fit.converged:
-        doubts = (
-            f"The head did not reach its optimum (mean gradient norm {fit.gradient_norm:.1e}); "
-            "without a penalty, separable classes have none. Influence is taken where the fit "
-            "stopped; give the model a ridge penalty.",
-        )
-    # Of a model that is not linear the head's outputs say nothing.
-    linear = settings.retraining is None or settings.confirm is not None
-    if held_out.scorer is None and linear:
-        doubts += heavy_tails(held_out.outputs(fit.theta))
-    return doubts

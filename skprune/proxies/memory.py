@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.pipeline import Pipeline
 
-from skprune.proxies.parameters import unwrapped
+from skprune.proxies.shorthands import unwrapped
 
 Fit = TypeVar("Fit", bound=Callable[..., Any])
 

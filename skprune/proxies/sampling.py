@@ -1,4 +1,4 @@
-"""Odds of the rows to be in the subset that a search starts from."""
+"""Initial sampling weights: the odds of the rows to be in the subset that a search starts from."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skprune.heads.problem import HeadFit, HeadProblem
 from skprune.subset import Rows
 
 
-class Prior:
-    """The parameter ``sampling`` of a pruner of ``n`` rows, checked, for those ``counted``.
+class Sampling:
+    """The parameter ``sampling`` of a pruner of ``n`` rows, checked.
 
     Raises
     ------
@@ -21,7 +20,7 @@ class Prior:
         If it is not one finite, non-negative number a row, positive somewhere.
     """
 
-    def __init__(self, given: Any, n: int, counted: Rows) -> None:
+    def __init__(self, given: Any, n: int) -> None:
         self.name = given if isinstance(given, str) and given != "uniform" else None
         self.odds: NDArray[np.float64] | None = None
         if isinstance(given, str):
@@ -36,12 +35,11 @@ class Prior:
             raise ValueError(f"sampling has shape {self.odds.shape}, but X has {n} rows.")
         if not np.all(np.isfinite(self.odds)) or np.any(self.odds < 0) or not self.odds.sum() > 0:
             raise ValueError("sampling must be finite and non-negative, and positive somewhere.")
-        self.odds = self.odds[counted]
 
     def of(
         self, rows: Rows, difficulty_by: Callable[[str], NDArray[np.float64]]
     ) -> NDArray[np.float64] | None:
-        """Odds of these rows of the table; None is uniform.
+        """Odds of some rows, numbered as the caller's; None is uniform.
 
         Parameters
         ----------
@@ -56,21 +54,9 @@ class Prior:
         hardness = difficulty_by(self.name)
         return np.sqrt(hardness) if self.name == "loss" else hardness
 
-    def in_words(self) -> str:
-        """Which start is in force, and what that means for other models."""
+    def describe(self) -> str:
+        """Which weights are in force, and what that means for other models."""
         if self.odds is None and self.name is None:
             return "uniform within classes"
         name = f'"{self.name}"' if self.name else "given"
         return f"sampling {name}: for this model alone, others may do worse than random"
-
-
-def difficulty(score: str, problem: HeadProblem, fit: HeadFit) -> NDArray[np.float64]:
-    """How hard every row is for the fitted head, shape (n,).
-
-    "loss" is its loss, "el2n" the norm of its error vector p - y.
-    """
-    if score == "loss":
-        values = problem.loss.value(fit.outputs, problem.targets)
-    else:
-        values = problem.loss.residual(fit.outputs, problem.targets).norm(dim=1)
-    return values.cpu().numpy()

@@ -18,15 +18,16 @@ class Gap(float):
     ----------
     standard_error : float
         Of the mean over the held-out rows, in the unit of the gap.
-    level : {"predicted", "refit", "retrained"}
-        How the pruned head, or model, was found.
+    level : str
+        How the pruned head, or model, was found: "predicted", "refit", "retrained", or the
+        ``level`` of the evaluator that measured it.
     scoring : str
         What was scored: "loss" is in nats (classification) or shares of Var(y).
     n_rows : int
         Rows that it was measured on.
     held_out : bool
         Whether these rows took part in nothing. If not, they are all rows that the model on all
-        rows was fitted on: see ``skprune.search.sizes.carry_over``.
+        rows was fitted on: see ``skprune.search.all_rows``.
     """
 
     standard_error: float
@@ -34,6 +35,8 @@ class Gap(float):
     scoring: str
     n_rows: int
     held_out: bool
+    #: What the model said where it could not be trained on these rows; else empty.
+    failure: str = ""
 
     def __new__(
         cls,

@@ -32,10 +32,11 @@ class PruningReport:
     n_rows, n_kept : int
     classes : tuple of ClassCount
         Empty for regression.
-    predicted, refit, retrained : Gap or None
-        Gap of the kept rows by a Newton step, by refitting the head, and by retraining the model.
+    gaps : dict of str to Gap
+        Of the kept rows, one a level, cheap to dear ("predicted", "refit", "retrained"); empty if
+        all rows are kept.
     random : Gap or None
-        That of a stratified random subset of the same size, by the last of these that was done.
+        That of a stratified random subset of the same size, at the dearest level.
     trial : Gap or None
         The gap by which the size was chosen, without the held-out rows; None if it is the above.
     learned : Learned or None
@@ -44,7 +45,7 @@ class PruningReport:
         Why fewer rows were not allowed, in words; empty if none were tried.
     max_gap : float or None
         The budget; None if the size was fixed.
-    prior : str
+    sampling : str
         Which rows the search started from.
     model : str
         Head, parameters and curvature.
@@ -58,7 +59,7 @@ class PruningReport:
     full_fit_rows, pruned_fit_rows : int
     notes : tuple of (str, str)
         Further lines, (name, value).
-    doubts : tuple of str
+    diagnostics : tuple of str
         Why numbers of this report may not be believed; ``fit`` warns of each.
     """
 
@@ -67,15 +68,13 @@ class PruningReport:
     n_rows: int
     n_kept: int
     classes: tuple[ClassCount, ...]
-    predicted: Gap | None
-    refit: Gap | None
-    retrained: Gap | None
+    gaps: dict[str, Gap]
     random: Gap | None
     trial: Gap | None
     learned: Learned | None
     refused: str
     max_gap: float | None
-    prior: str
+    sampling: str
     model: str
     gradient_norm: float
     selection_seconds: float
@@ -84,14 +83,15 @@ class PruningReport:
     full_fit_rows: int
     pruned_fit_rows: int
     notes: tuple[tuple[str, str], ...] = ()
-    doubts: tuple[str, ...] = ()
+    diagnostics: tuple[str, ...] = ()
 
     @property
     def beaten_by_random(self) -> bool:
         """Whether the model retrained on random rows loses less, by more than a standard error."""
-        if self.retrained is None or self.random is None:
+        if self.random is None or self.random.level in ("predicted", "refit"):
             return False
-        return float(self.retrained) - float(self.random) > self.retrained.standard_error
+        gap = self.gaps[self.random.level]
+        return float(gap) - float(self.random) > gap.standard_error
 
     @property
     def saved_seconds(self) -> float | None:
@@ -115,25 +115,21 @@ class PruningReport:
         yield "rows", f"{self.n_rows:,} in, {self.n_kept:,} kept ({share:.1%})"
         if self.max_gap is not None:
             yield "allowed gap", f"{self.max_gap:g}"
-        for name, gap in (
-            ("gap, predicted", self.predicted),
-            ("gap, refit", self.refit),
-            ("gap, retrained", self.retrained),
-            ("random", self.random),
-        ):
-            if gap is not None:
-                yield name if "," in name else f"random, {gap.level}", _show(gap)
+        for level, gap in self.gaps.items():
+            yield f"gap, {level}", _show(gap)
+        if self.random is not None:
+            yield f"random, {self.random.level}", _show(self.random)
         if self.trial is not None:
             yield "gap, in the search", _show(self.trial)
         if self.refused:
             yield "fewer rows", self.refused
         if self.learned is not None:
             yield "scores", _scores(self.learned)
-        yield "start", self.prior
+        yield "sampling", self.sampling
         yield "model", f"{self.model}; gradient norm {self.gradient_norm:.1e}"
         yield from self.notes
-        for doubt in self.doubts:
-            yield "doubt", doubt
+        for problem in self.diagnostics:
+            yield "diagnostic", problem
         yield "selection", f"{self.selection_seconds:.2f} s, all of fit"
         if self.full_fit_seconds is not None:
             fits = f"{self.full_fit_seconds:.3f} s on {self.full_fit_rows:,} rows"

@@ -1,4 +1,4 @@
-"""The smallest size whose retrained gap is allowed, with few retrainings."""
+"""The smallest size that a dear judge allows, with few trainings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from sklearn.isotonic import isotonic_regression
 
-from skprune.evaluation.retrained.gap import RetrainedTrial, Retraining
-from skprune.evaluation.retrained.measures import Floats
-from skprune.subset import Rows
+from skprune.search.trial import Trial
 
+Floats = NDArray[np.float64]
 #: Ratio of neighbouring sizes at which the search ends.
 RESOLUTION = 1.1
-#: Sizes that the default budget of trainings is for.
-SIZES = 8
+#: Sizes that are tried at most.
+SIZES = 12
 #: Sizes at which the gap is guessed between the largest refused and the smallest allowed one.
 CANDIDATES = 400
 #: Part of the bracket, on a log scale, that a trial may leave; after two that left more of it, the
@@ -69,29 +68,29 @@ class Guess:
         return len(self._sizes) > 0
 
 
-def smallest_retrained(
-    retraining: Retraining,
-    select: Callable[[int], Rows],
+def smallest_judged(
+    attempt: Callable[[int], Trial],
+    affords: Callable[[int], bool],
     *,
     largest: int,
     smallest: int,
     max_gap: float,
     guess: tuple[Sequence[int], Sequence[float]] | None = None,
     resolution: float = RESOLUTION,
-    max_trainings: int | None = None,
-) -> tuple[RetrainedTrial | None, list[RetrainedTrial]]:
-    """The smallest size whose retrained gap, with one standard error, is allowed.
+) -> tuple[Trial | None, list[Trial]]:
+    """The smallest size whose gap by a dear judge, with one standard error, is allowed.
 
     The answer lies between the largest size that was refused and the smallest that was allowed.
     Where in between the next one is tried is read off the gaps measured so far, as a function of
     the guessed ones that is monotone between any two; where that keeps failing, the bracket is
-    bisected on a log scale.
+    bisected on a log scale. Small sizes are cheap, and come first where nothing is known.
 
     Parameters
     ----------
-    retraining : Retraining
-    select : callable
-        ``select(size)`` gives the positions of that many rows.
+    attempt : callable
+        ``attempt(size)`` is the trial of that many rows.
+    affords : callable
+        ``affords(rows)`` says whether the judge may be trained on so many more rows.
     largest, smallest : int
         All rows, and the fewest that could be kept.
     max_gap : float
@@ -99,31 +98,25 @@ def smallest_retrained(
         What a cheaper model says of the curve.
     resolution : float, default=1.1
         Ratio of the smallest allowed to the largest refused size at which the search ends.
-    max_trainings : int, optional
-        No more trainings, those on all rows included. The default is for 8 sizes with all seeds.
 
     Returns
     -------
-    best : RetrainedTrial or None
+    best : Trial or None
         None if no size below ``largest`` was allowed: all rows are kept, which is a result.
-    trials : list of RetrainedTrial
+    trials : list of Trial
         In the order they were made.
     """
-    if max_trainings is None:
-        max_trainings = (SIZES + 1) * retraining.n_seeds
-    end = retraining.n_trainings + max_trainings
     curve = Guess(largest, *(guess or ((), ())))
-    trials: list[RetrainedTrial] = []
-    best: RetrainedTrial | None = None
+    trials: list[Trial] = []
+    best: Trial | None = None
     lower, upper = smallest - 1, largest  # refused, allowed
     slow = 0  # trials in a row that left most of the bracket
     while upper - lower > 1 and (lower < smallest or upper / lower > resolution):
-        retraining.full_scores()
-        if retraining.n_trainings >= end:
-            break
         size = _next_size(curve, trials, lower, upper, smallest, max_gap, resolution, slow > 1)
-        left = end - retraining.n_trainings
-        trials.append(retraining.trial(select(size), limit=max_gap, max_trainings=left))
+        # What is handed out in the end is measured, and random rows beside it.
+        if len(trials) == SIZES or not affords(size + 2 * (size if best is None else upper)):
+            break
+        trials.append(attempt(size))
         width = math.log(upper / max(lower, smallest))
         if trials[-1].gap.within(max_gap):
             best, upper = trials[-1], size
@@ -136,7 +129,7 @@ def smallest_retrained(
 
 def _next_size(
     curve: Guess,
-    trials: list[RetrainedTrial],
+    trials: list[Trial],
     lower: int,
     upper: int,
     smallest: int,
@@ -165,9 +158,7 @@ def _next_size(
     return min(max(middle, low), high)
 
 
-def _expected(
-    curve: Guess, trials: list[RetrainedTrial], sizes: Floats
-) -> NDArray[np.float64] | None:
+def _expected(curve: Guess, trials: list[Trial], sizes: Floats) -> NDArray[np.float64] | None:
     """Gap plus standard error expected at some sizes; None where nothing is known of its height."""
     guessed = curve(sizes)
     known = [t for t in trials if math.isfinite(t.gap) and math.isfinite(t.gap.standard_error)]

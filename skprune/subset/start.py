@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from skprune.data.strata import Rows, stratified_quotas
 
 
-def represented_minima(groups: Rows, minima: Rows, size: int) -> Rows:
+def stratified_minima(groups: Rows, minima: Rows, size: int) -> Rows:
     """Minima that keep every group at its share of a subset of ``size`` rows, rounded down.
 
     Plain ``minima`` where they and the shares do not fit into the subset together.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.data.strata import Rows
@@ -29,13 +31,16 @@ class Selection:
         Steps of the solver.
     bound : float or None
         Lower bound on the norm, from solvers that prove one.
+    weights : ndarray of shape (m,) or None
+        What every kept row counts for, from strategies that draw rows with unequal chances.
     """
 
     indices: Rows
-    norm: float
-    start_norm: float
-    n_iter: int
+    norm: float = math.nan
+    start_norm: float = math.nan
+    n_iter: int = 0
     bound: float | None = None
+    weights: NDArray[np.float64] | None = None
 
 
 def single_gains(kept: Tensor, scores: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:

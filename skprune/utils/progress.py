@@ -59,6 +59,11 @@ class Progress:
         self._tried = ""
         self.phase("reading the rows")
 
+    @property
+    def seconds(self) -> float:
+        """Since the fit began."""
+        return time.perf_counter() - self._begin
+
     def __reduce__(self) -> tuple[Any, ...]:
         """What is shown is no part of what is computed: equal for all whom a digest asks."""
         return Progress, ()

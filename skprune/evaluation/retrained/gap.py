@@ -84,17 +84,15 @@ class RetrainedTrial:
     ----------
     rows : ndarray of int64
     gap : RetrainedGap
+        Infinite where the model could not be trained on these rows, or not be scored after it;
+        its ``failure`` is then what the model said.
     seconds : float
         Training on these rows and measuring, all seeds.
-    failure : str
-        What the model said where it could not be trained on these rows, or could not be scored
-        after it: the gap is then infinite. Else empty.
     """
 
     rows: Rows
     gap: RetrainedGap
     seconds: float
-    failure: str = ""
 
     @property
     def size(self) -> int:
@@ -177,7 +175,11 @@ class Retraining:
         return self._full[:1] if self.deterministic else self._full
 
     def trial(
-        self, rows: Rows, *, limit: float | None = None, max_trainings: int | None = None
+        self,
+        rows: Rows,
+        weights: Floats | None = None,
+        *,
+        limit: float | None = None,
     ) -> RetrainedTrial:
         """Retrain on some rows.
 
@@ -185,11 +187,11 @@ class Retraining:
         ----------
         rows : ndarray of int64
             Positions of the kept rows.
+        weights : ndarray of shape (m,), optional
+            What every kept row counts for, beside its own weight.
         limit : float, optional
             Largest allowed gap. Given it, seeds are spent only as long as they could change
             whether the gap plus its standard error is within it.
-        max_trainings : int, optional
-            No more trainings on these rows, but always one.
 
         Returns
         -------
@@ -197,18 +199,17 @@ class Retraining:
         """
         full = self.full_scores()
         begin = time.perf_counter()
-        most = len(full) if max_trainings is None else min(len(full), max(1, max_trainings))
         values: list[float] = []
         parts: list[Floats] = []
-        for seed, before in zip(self._seeds[:most], full, strict=False):
+        for seed, before in zip(self._seeds, full, strict=False):
             try:
-                after = self._train(rows, seed)
+                after = self._train(rows, seed, weights)
             except (ValueError, np.linalg.LinAlgError) as error:
                 # All rows were enough: it is for want of rows, and a result.
                 return self._failed(rows, str(error), time.perf_counter() - begin)
             values.append(before.value - after.value + self.measure.correction(before, after))
             parts.append(before.parts - after.parts)
-            if limit is not None and self._is_settled(values, parts, limit, most):
+            if limit is not None and self._is_settled(values, parts, limit, len(full)):
                 break
         gap = self._gap(values, parts)
         self._differences.append(np.array(values))
@@ -221,7 +222,8 @@ class Retraining:
         measure = self.measure
         scored = (measure.scoring, measure.n_rows)
         gap = RetrainedGap(math.inf, 0.0, *scored, 1, 0.0, measure.held_out)
-        return RetrainedTrial(rows, gap, seconds, message.splitlines()[0])
+        gap.failure = message.splitlines()[0]
+        return RetrainedTrial(rows, gap, seconds)
 
     def learned(self) -> Learned | None:
         """What the model trained on all rows has learned.
@@ -241,9 +243,9 @@ class Retraining:
         seconds = [t.seconds for t in self.trainings if t.n_rows == wanted]
         return float(np.mean(seconds)) if seconds else math.nan
 
-    def _train(self, rows: Rows, seed: int) -> Score:
+    def _train(self, rows: Rows, seed: int, weights: Floats | None = None) -> Score:
         begin = time.perf_counter()
-        fitted = self.trainer.fit(rows, seed)
+        fitted = self.trainer.fit(rows, seed, weights)
         training = Training(len(rows), seed, time.perf_counter() - begin)
         self.trainings.append(training)
         if self.on_training is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone
 from torch import nn
 
@@ -19,6 +20,7 @@ from skprune.network.torch_model import call_trainer, fit_skorch, is_skorch
 from skprune.subset import Rows
 from skprune.utils.seeds import seeded, set_random_states
 
+Floats = NDArray[np.float64]
 #: What can be trained, for messages.
 TRAINABLE = (
     "a scikit-learn estimator, a skorch net, or a callable train(dataset, seed) that returns the "
@@ -56,7 +58,7 @@ class Data:
 class Trainer(ABC):
     """Trains a fresh model on some rows of its data."""
 
-    def fit(self, rows: Rows, seed: int) -> Any:
+    def fit(self, rows: Rows, seed: int, weights: Floats | None = None) -> Any:
         """Train on the rows at these positions.
 
         Parameters
@@ -65,6 +67,8 @@ class Trainer(ABC):
         seed : int
             Equal seeds and rows give equal models, as far as the model's code is deterministic.
             The global random states of Python, numpy and torch are left as they were.
+        weights : ndarray of shape (m,), optional
+            What every one of these rows counts for, beside its own weight.
 
         Returns
         -------
@@ -72,6 +76,8 @@ class Trainer(ABC):
             The fitted estimator, skorch net or module.
         """
         with seeded(seed):
+            if weights is not None:
+                return self._fit_weighted(rows, seed, weights)
             return self._fit(rows, seed)
 
     @abstractmethod
@@ -80,6 +86,9 @@ class Trainer(ABC):
 
     @abstractmethod
     def _fit(self, rows: Rows, seed: int) -> Any: ...
+
+    def _fit_weighted(self, rows: Rows, seed: int, weights: Floats) -> Any:
+        raise TypeError(f"{type(self).__name__} trains on rows that count alike.")
 
 
 class EstimatorTrainer(Trainer):
@@ -102,7 +111,7 @@ class EstimatorTrainer(Trainer):
     Attributes
     ----------
     weight_name : str or None
-        What ``fit`` calls the weights; None if there are none or it takes none.
+        What ``fit`` calls the weights; None if it takes none.
     """
 
     def __init__(self, estimator: Any, data: Data) -> None:
@@ -113,8 +122,8 @@ class EstimatorTrainer(Trainer):
                 "train(dataset, seed)."
             )
         self.estimator, self.data = estimator, data
-        self.weight_name = None if data.weights is None else weight_name(estimator)
-        if self.weight_name is not None and sampler_in(estimator):
+        self.weight_name = weight_name(estimator)
+        if data.weights is not None and self.weight_name is not None and sampler_in(estimator):
             raise ValueError(
                 f"The Pipeline to retrain holds the sampler {sampler_in(estimator)}, and "
                 "sample_weight has no entries for the rows that it makes; leave out the weights, "
@@ -126,14 +135,26 @@ class EstimatorTrainer(Trainer):
         return len(self.data.y)
 
     def _fit(self, rows: Rows, seed: int) -> Any:
+        own = self.data.weights
+        return self._fit_with(rows, seed, None if own is None else take_rows(own, rows))
+
+    def _fit_weighted(self, rows: Rows, seed: int, weights: Floats) -> Any:
+        if self.weight_name is None:
+            raise TypeError(f"{type(self.estimator).__name__}.fit takes no sample_weight.")
+        own = self.data.weights
+        if own is not None:
+            weights = weights * np.asarray(take_rows(own, rows), dtype=np.float64)
+        return self._fit_with(rows, seed, weights)
+
+    def _fit_with(self, rows: Rows, seed: int, weights: Any) -> Any:
         estimator = clone(self.estimator)
         set_random_states(estimator, seed)
-        weights = {}
-        if self.weight_name is not None:
-            weights[self.weight_name] = take_rows(self.data.weights, rows)
+        named = {}
+        if self.weight_name is not None and weights is not None:
+            named[self.weight_name] = weights
         X, y = take_rows(self.data.X, rows), take_rows(self.data.y, rows)
         with advised_of_sampler(estimator):
-            return estimator.fit(X, y, **weights)
+            return estimator.fit(X, y, **named)
 
 
 class SkorchTrainer(Trainer):

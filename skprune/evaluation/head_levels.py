@@ -1,0 +1,104 @@
+"""The gap of a head: predicted by one Newton step on the kept rows, or refitted on them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skprune.curvature import Curvature
+from skprune.evaluation.base import Evaluator
+from skprune.evaluation.held_out import HeldOut
+from skprune.evaluation.tails import heavy_tails
+from skprune.heads.problem import HeadProblem, fit_head, newton_step
+from skprune.results.gap import Gap, Learned
+from skprune.subset import Selection
+
+#: Mean gradient norm of a refit: its loss is then right to 1e-9 or so.
+REFIT_TOLERANCE = 1e-6
+
+
+class Predicted(Evaluator):
+    """By one Newton step on the kept rows, from the head of all rows.
+
+    Parameters
+    ----------
+    problem : HeadProblem
+        All rows.
+    theta : Tensor of shape (D, K)
+        Their optimum.
+    curvature : Curvature
+        Preconditions the products with the Hessian of the kept rows.
+    held_out : HeldOut
+        The rows to measure on.
+    """
+
+    level = "predicted"
+
+    def __init__(
+        self, problem: HeadProblem, theta: Tensor, curvature: Curvature, held_out: HeldOut
+    ) -> None:
+        self.problem, self.theta, self.held_out = problem, theta, held_out
+        self.solve = curvature.solve
+        self._last: tuple[Selection, Tensor] | None = None
+
+    def gap(self, kept: Selection, limit: float | None = None) -> Gap:
+        step = newton_step(self.kept(kept), self.theta, self.solve)
+        self._last = kept, self.theta + step
+        return self.held_out.gap(self.theta, self._last[1], self.level)
+
+    def learned(self) -> Learned | None:
+        return self.held_out.learned(self.theta, self.problem)
+
+    def diagnostics(self) -> tuple[str, ...]:
+        if self.held_out.scorer is not None:
+            return ()
+        return heavy_tails(self.held_out.outputs(self.theta))
+
+    def kept(self, kept: Selection) -> HeadProblem:
+        """The objective on the kept rows."""
+        problem = self.problem.subset(torch.from_numpy(kept.indices))
+        return problem if kept.weights is None else problem.reweighted(kept.weights)
+
+    def start(self, kept: Selection) -> Tensor:
+        """The head that was predicted for these rows, or that of all rows."""
+        known = self._last is not None and self._last[0] is kept
+        return self._last[1] if known and self._last is not None else self.theta
+
+
+class Refit(Evaluator):
+    """By fitting the head anew on the kept rows.
+
+    Parameters
+    ----------
+    predicted : Predicted
+        Where the fit starts from, if that is better than the head of all rows.
+    """
+
+    level = "refit"
+
+    def __init__(self, predicted: Predicted) -> None:
+        self.predicted = predicted
+
+    def learned(self) -> Learned | None:
+        return self.predicted.learned()
+
+    def diagnostics(self) -> tuple[str, ...]:
+        return self.predicted.diagnostics()
+
+    def gap(self, kept: Selection, limit: float | None = None) -> Gap:
+        theta = self.predicted.theta
+        problem = self.predicted.kept(kept)
+        pruned = self._fit(problem, self.predicted.start(kept), theta)
+        return self.predicted.held_out.gap(theta, pruned, self.level)
+
+    def _fit(self, kept: HeadProblem, start: Tensor, theta: Tensor) -> Tensor:
+        """The optimum on kept rows.
+
+        A head without penalty starts from nothing: what its rows leave open would stay as it was.
+        """
+        solve = self.predicted.solve
+        if kept.penalty.strength == 0.0:
+            return fit_head(kept, solve, tol=REFIT_TOLERANCE).theta
+        here, there = (kept.value(t, kept.features.forward(t)) for t in (start, theta))
+        best = start if here < there else theta
+        return fit_head(kept, solve, start=best, tol=REFIT_TOLERANCE).theta

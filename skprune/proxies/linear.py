@@ -1,0 +1,75 @@
+"""A linear model of the columns as a proxy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sklearn.utils._param_validation import StrOptions
+
+from skprune.proxies.base import FittedProxy, Proxy, Reading
+
+if TYPE_CHECKING:
+    from skprune.data.table import Split
+    from skprune.utils.progress import Progress
+
+
+class LinearProxy(Proxy):
+    """A linear model of the columns: a convex head, of which the theory is exact.
+
+    Parameters
+    ----------
+    estimator : None, "softmax", "ridge", or scikit-learn classifier, regressor or Pipeline, \
+            default=None
+        As ``model`` of ``InfluencePruner``. Of a model that is not linear, and for None, the
+        package's own softmax or ridge head chooses the rows.
+    curvature : {"auto", "dense", "ekfac", "diagonal"}, default="auto"
+        The Hessian of the head: exact, in its Kronecker-factored eigenbasis, or its diagonal.
+        "auto" takes the first that is affordable for the number of parameters.
+    device : str or torch.device, default="auto"
+        Where the products are made. "auto" is CUDA if there is one and the rows are worth it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skprune import InfluencePruner, LinearProxy
+    >>> proxy = LinearProxy(LogisticRegression(), curvature="ekfac")
+    >>> len(InfluencePruner(keep=0.3, model=proxy).fit(*load_iris(return_X_y=True)).sample_indices_)
+    45
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "estimator": "no_validation",
+        "curvature": [StrOptions({"auto", "dense", "ekfac", "diagonal"})],
+        "device": "no_validation",
+    }
+
+    def __init__(self, estimator: Any = None, *, curvature: str = "auto", device: Any = "auto"):
+        self.estimator = estimator
+        self.curvature = curvature
+        self.device = device
+
+    @property
+    def given(self) -> Any:
+        """The estimator or name itself."""
+        return self.estimator
+
+    def check_task(self, pruner: Any) -> None:
+        from skprune.network.torch_model import is_network
+        from skprune.proxies.rules import check_curvature
+
+        if is_network(self.estimator):
+            raise ValueError(
+                f"LinearProxy takes an estimator on columns; got {self.estimator!r}, a torch "
+                "model: give it to TorchProxy."
+            )
+        check_curvature(self.curvature, head=True)
+
+    def fit(
+        self, reading: Reading, split: Split, scoring: Any, seed: int, progress: Progress
+    ) -> FittedProxy:
+        from skprune.heads.encoding import HeadEncoder
+        from skprune.proxies.head import fit_head_proxy
+
+        encoder = HeadEncoder(reading.subject, split.table.classes, seed)
+        return fit_head_proxy(encoder, split, scoring, self.curvature, self.device, progress)

@@ -1,0 +1,35 @@
+"""Estimators, networks and words as shorthands for proxies, and for ways to verify."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skprune.proxies.base import Proxy
+from skprune.proxies.linear import LinearProxy
+from skprune.proxies.torch_proxy import TorchProxy
+from skprune.proxies.verify import Retrain, Verify
+
+
+def as_proxy(model: Any) -> Proxy:
+    """The proxy that ``model`` is, or is a shorthand for."""
+    if isinstance(model, Proxy):
+        return model
+    from skprune.network.torch_model import is_network  # torch comes with the first fit
+
+    return TorchProxy(model) if is_network(model) else LinearProxy(model)
+
+
+def as_verify(verify: Any) -> Verify | None:
+    """How gaps are retrained, if they are; the words "auto" and "refit" are left to the rules."""
+    if isinstance(verify, Verify):
+        return verify
+    if verify is None or (isinstance(verify, str) and verify in ("auto", "refit")):
+        return None
+    return Retrain() if isinstance(verify, str) else Retrain(verify)
+
+
+def unwrapped(model: Any) -> Any:
+    """The estimator, network or name in a proxy, or in what is retrained."""
+    if isinstance(model, Verify):
+        return model.trained
+    return model.given if isinstance(model, Proxy) else model

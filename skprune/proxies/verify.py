@@ -1,0 +1,127 @@
+"""How gaps are verified: what makes the evaluator that is believed most."""
+
+from __future__ import annotations
+
+import numbers
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
+
+from skprune.proxies.base import Proxy
+
+if TYPE_CHECKING:
+    from skprune.evaluation.base import Evaluator
+    from skprune.evaluation.retrained import Data, Seen
+    from skprune.utils.progress import Progress
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an evaluator is made for.
+
+    Attributes
+    ----------
+    proxy : Proxy
+        The pruner's model.
+    train, held_out : Data
+        Rows as the user has them: those that may be kept, and those to measure on.
+    scoring : str or callable
+    seed : int
+    progress : Progress
+    """
+
+    proxy: Proxy
+    train: Data
+    held_out: Data
+    scoring: Any
+    seed: int
+    progress: Progress
+
+
+class Verify(BaseEstimator, ABC):
+    """How gaps are measured beyond what the proxy itself says: a value of ``verify``."""
+
+    @property
+    def trained(self) -> Any:
+        """The model that is trained, if it is another one than the pruner's; None otherwise."""
+        return None
+
+    def check(self) -> None:
+        """Refuse parameters of a wrong kind, in scikit-learn's words."""
+        self._validate_params()
+
+    @abstractmethod
+    def evaluator(self, task: Task, seen: Seen | None = None) -> Evaluator:
+        """What measures the gap of some of ``task.train`` on ``task.held_out``.
+
+        Parameters
+        ----------
+        task : Task
+        seen : Seen, optional
+            Given if the two are the same rows, for linear models: what corrects the gap for that.
+        """
+
+
+class Retrain(Verify):
+    """Measure gaps by training a model anew on the kept rows: a value of ``verify``.
+
+    Parameters
+    ----------
+    estimator : estimator, skorch net, callable or TorchProxy, default=None
+        What is trained; None is the pruner's ``model``. A callable is
+        ``train(dataset, seed) -> nn.Module``; the loss that it trains with is told by
+        ``TorchProxy(train, loss=...)``.
+    n_seeds : int, default=3
+        Trainings of every set of rows, if the model's result depends on its seed.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> from skprune import InfluencePruner, Retrain
+    >>> verify = Retrain(RandomForestClassifier(10), n_seeds=2)
+    >>> pruner = InfluencePruner(keep=0.5, scoring="accuracy", verify=verify)
+    >>> pruner.fit(*load_iris(return_X_y=True)).gap_.level
+    'retrained'
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "estimator": "no_validation",
+        "n_seeds": [Interval(numbers.Integral, 1, None, closed="left")],
+    }
+
+    def __init__(self, estimator: Any = None, *, n_seeds: int = 3) -> None:
+        self.estimator = estimator
+        self.n_seeds = n_seeds
+
+    @property
+    def trained(self) -> Any:
+        return self.estimator.given if isinstance(self.estimator, Proxy) else self.estimator
+
+    def evaluator(self, task: Task, seen: Seen | None = None) -> Evaluator:
+        from skprune.evaluation.retrained import make_retraining
+        from skprune.evaluation.retrained.level import Retrained
+        from skprune.network.torch_model import as_members
+
+        model = as_members(task.proxy.given)[0] if self.trained is None else self.trained
+        # Only a proxy of a network tells how another network is scored.
+        judged = self.estimator if isinstance(self.estimator, Proxy) else task.proxy
+        progress = task.progress
+        retraining = make_retraining(
+            model,
+            task.train,
+            task.held_out,
+            scoring=task.scoring,
+            loss=judged.loss,
+            n_seeds=self.n_seeds,
+            seed=task.seed,
+            device=judged.device,
+            batch_size=judged.batch_size,
+            on_training=lambda training: progress.step(),
+            on_trial=progress.tried,
+            seen=seen,
+        )
+        return Retrained(retraining, type(model).__name__)

@@ -1,0 +1,131 @@
+"""Subsets of any size of some rows: chosen by what a proxy knows, measured at every level."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from skprune.evaluation.base import Evaluator
+from skprune.results.gap import Gap, Learned
+from skprune.search.trial import Trial
+from skprune.subset import Rows, Selection, select_rows
+from skprune.subset.start import starting_subset, stratified_minima
+from skprune.subset.swap import swap
+
+if TYPE_CHECKING:
+    from skprune.proxies.base import FittedProxy
+    from skprune.search.request import Choice
+
+#: Up to this many kept rows a parameter, the search goes on in the metric of the kept rows.
+KEPT_METRIC = 3
+
+
+class Candidates:
+    """Chooses subsets of the rows that a proxy is fitted to, and measures them.
+
+    Parameters
+    ----------
+    proxy : FittedProxy
+    choice : Choice
+        How rows are chosen.
+    evaluators : sequence of Evaluator
+        Cheap ones, each of which is asked for every trial.
+    judge : Evaluator, optional
+        A dear one, which the search asks for few sizes.
+    held_by : sequence of str, optional
+        Levels that the budget holds for; the dearest by default.
+    """
+
+    def __init__(
+        self,
+        proxy: FittedProxy,
+        choice: Choice,
+        evaluators: Sequence[Evaluator],
+        judge: Evaluator | None = None,
+        held_by: Sequence[str] = (),
+    ) -> None:
+        self.proxy, self.choice = proxy, choice
+        self.evaluators, self.judge = list(evaluators), judge
+        self.held_by = tuple(held_by) or (self.dearest.level,)
+        self.groups = proxy.table.codes
+        self.minima = proxy.table.minima(choice.min_per_class)
+        self._odds = choice.sampling.of(proxy.table.positions, proxy.difficulty)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    @property
+    def dearest(self) -> Evaluator:
+        """The evaluator that is believed most."""
+        return self.evaluators[-1] if self.judge is None else self.judge
+
+    def choose(self, size: int, warm: Rows | None = None) -> Selection:
+        """``size`` rows whose influences cancel, starting within the rows ``warm``.
+
+        They cancel in the metric of all rows; if they are few, then in their own. The Newton step
+        on the kept rows has H_K in it, not H. With many rows a parameter they differ by a factor;
+        with few, H_K lacks whole directions, in which the sum must be small.
+        """
+        operator, minima = self.proxy.influence.for_size(size), self._minima_for(size)
+        selection = select_rows(
+            operator,
+            size,
+            solver=self.choice.solver,
+            groups=self.groups,
+            minima=minima,
+            rng=self._rng(size),
+            prior=self._odds,
+            start=warm,
+            thorough=False,
+        )
+        if self.choice.solver != "swap" or size > KEPT_METRIC * operator.dim:
+            return selection
+        kept = operator.in_metric_of(torch.from_numpy(selection.indices))
+        return selection if kept is None else swap(kept, selection.indices, self.groups, minima)
+
+    def random(self, size: int) -> Selection:
+        """A stratified random subset of ``size`` rows."""
+        rng = self._rng(size, 1)
+        return Selection(starting_subset(size, self.groups, self.minima, rng))
+
+    def trial(
+        self, size: int, warm: Rows | None = None, *, with_random: bool = False, judged: bool = True
+    ) -> Trial:
+        """Choose rows and measure them, at all levels or at the cheap ones only."""
+        begin = time.perf_counter()
+        selection = self.choose(size, warm)
+        gaps = {e.level: e.gap(selection) for e in self.evaluators}
+        trial = Trial(selection, gaps, self.held_by, None, time.perf_counter() - begin)
+        if judged:
+            trial = self.judged(trial)
+        return replace(trial, random=self.random_gap(size)) if with_random else trial
+
+    def judged(self, trial: Trial, limit: float | None = None) -> Trial:
+        """The trial with the judge's gap, if there is a judge."""
+        if self.judge is None:
+            return trial
+        begin = time.perf_counter()
+        gaps = {**trial.gaps, self.judge.level: self.judge.gap(trial.selection, limit)}
+        return replace(trial, gaps=gaps, seconds=trial.seconds + time.perf_counter() - begin)
+
+    def random_gap(self, size: int) -> Gap:
+        """The gap of a stratified random subset at the dearest level."""
+        return self.dearest.gap(self.random(size))
+
+    def learned(self) -> Learned | None:
+        """What the model on all rows has learned, if it can be told."""
+        return self.dearest.learned()
+
+    def _minima_for(self, size: int) -> Rows:
+        """How many rows of each class stay among ``size``; initial weights go before shares."""
+        if self.proxy.stratify and self._odds is None:
+            return stratified_minima(self.groups, self.minima, size)
+        return self.minima
+
+    def _rng(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng([self.choice.seed, *key])
