@@ -18,8 +18,7 @@ import torch
 from skprune.evaluation.held_out import HeldOut
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
-from skprune.proxies.head import cold_fit
-from skprune.proxies.head import FITS
+from skprune.proxies.head import FITS, cold_fit
 from skprune.proxies.known import OUTCOMES
 
 RESULTS = Path(__file__).parent / "results"

@@ -21,8 +21,7 @@ import torch
 from benchmarks.data import SKLEARN_TABLES, TABLES, load_table, split
 from benchmarks.harness import Judge, forget, markdown, save
 from skprune import InfluencePruner, PruningWarning, RandomPruner, ScorePruner
-from skprune.search.sizes import Bench
-from skprune.subset import Rows, Selection
+from skprune.search.candidates import Candidates
 
 GAPS = (0.003, 0.01, 0.03)
 SHARES = (0.5, 0.2, 0.1)
@@ -35,18 +34,13 @@ class _RandomSearch:
     """
 
     def __enter__(self) -> None:
-        self._kept = Bench.select
-        Bench.select = _random_rows
+        self._kept = Candidates.choose
+        Candidates.choose = lambda self, size, warm=None: self.random(size)
         forget()
 
     def __exit__(self, *exception: object) -> None:
-        Bench.select = self._kept
+        Candidates.choose = self._kept
         forget()
-
-
-def _random_rows(bench: Bench, size: int, warm: Rows | None) -> Selection:
-    """Stand in for the solver: a stratified random subset."""
-    return Selection(bench.random_rows(size), float("nan"), float("nan"), 0)
 
 
 def run(name: str, seed: int, args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ import copy
 import math
 import pickle
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,7 +32,12 @@ from skprune.evaluation.tails import tail_index
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
 from skprune.results.gap import Gap
-from skprune.search.sizes import RESOLUTION, carry_over, path_table, smallest_size
+from skprune.search.all_rows import choose_among_all
+from skprune.search.request import Budget
+from skprune.search.sizes import RESOLUTION, Found, smallest_size
+from skprune.search.trial import Trial, path_table
+from skprune.subset import Selection
+from skprune.utils.progress import Progress
 
 
 def make_gap(value=0.25, error=0.1):
@@ -319,10 +323,8 @@ def test_ridge_gap_in_shares_of_the_variance():
 # The search over sizes
 
 
-def fake_trial(size, gap, indices=None):
-    selection = SimpleNamespace(indices=np.arange(size) if indices is None else indices)
-    gaps = {"gap": gap, "predicted": gap, "measured": gap, "retrained": None, "random": None}
-    return SimpleNamespace(size=size, selection=selection, seconds=0, **gaps)
+def fake_trial(size, gap):
+    return Trial(Selection(np.arange(size)), {"refit": gap}, ("refit",), None, 0.0)
 
 
 @pytest.mark.parametrize("threshold", [1, 3, 17, 260, 499, 501, 730, 940])
@@ -362,50 +364,53 @@ def test_search_where_nothing_is_allowed_or_nothing_can_go():
         assert trials == []
 
 
-def test_a_subset_that_does_not_carry_over_grows():
-    def fake_bench(n, gap_of, minima=1):
-        def trial(size, warm=None, *, with_random=True):
-            return fake_trial(size, make_gap(gap_of(size), 0.0))
+class Curve:
+    """Candidates among ``n`` rows whose gap is known."""
 
-        class Bench:
-            def __len__(self):
-                return n
+    judge, minima = None, np.array([1])
 
-        bench = Bench()
-        bench.trial, bench.minima = trial, np.array([minima])
-        return bench
+    def __init__(self, n, gap):
+        self.n, self.gap = n, gap
 
+    def __len__(self):
+        return self.n
+
+    def trial(self, size, warm=None, **options):
+        return fake_trial(size, make_gap(float(self.gap(size)), 0.0))
+
+
+def among_all(train, whole, size=None):
     best = fake_trial(10, make_gap(0.0, 0.0))
-    for trial_limit, whole_limit, expected in (
-        (1, 1, 10),  # carries over at once
+    found = Found(best, best, [best], None, Curve(100, train), None)
+    return choose_among_all(Budget(0.5, size, size), found, Curve(200, whole), Progress())
+
+
+@pytest.mark.parametrize(
+    ("train_limit", "whole_limit", "expected"),
+    [
+        (1, 1, 10),  # allowed at once
         (1, 60, 32),  # 10, 13, 17, 22, 28, 35 of 100 are 20 ... 70 of 200
         (20, 1, 10),
         (40, 50, 44),  # a larger trial must be allowed itself, too
         (1, 500, None),  # never
-    ):
-        trials = [best]
-        bench = fake_bench(100, lambda size, limit=trial_limit: float(size < limit))
-        whole = fake_bench(200, lambda size, limit=whole_limit: float(size < limit))
-        found, final = carry_over(bench, whole, best, trials, None, 0.5)
-        if expected is None:
-            assert found is final is None
-        else:
-            assert found.size >= expected
-            assert found.gap.within(0.5)
-            assert final.gap.within(0.5)
-            assert final.size == 2 * found.size
-            assert found is trials[-1]
-    fixed = carry_over(
-        fake_bench(100, lambda size: 1.0),
-        fake_bench(200, lambda size: 1.0),
-        best,
-        [best],
-        25,
-        0.5,
-    )
-    # A fixed size is measured, and kept whatever it costs.
-    assert fixed[1].size == 25
-    assert fixed[1].gap == 1.0
+    ],
+)
+def test_a_share_that_is_not_allowed_among_all_rows_grows(train_limit, whole_limit, expected):
+    found = among_all(lambda size: size < train_limit, lambda size: size < whole_limit)
+    if expected is None:
+        assert found.best is found.final is None
+        return
+    assert found.best.size >= expected
+    assert found.best.gap.within(0.5)
+    assert found.final.gap.within(0.5)
+    assert found.final.size == 2 * found.best.size
+    assert found.best is found.trials[-1]
+
+
+def test_a_fixed_size_is_measured_and_kept_whatever_it_costs():
+    found = among_all(lambda size: 1.0, lambda size: 1.0, size=25)
+    assert found.final.size == 25
+    assert found.final.gap == 1.0
 
 
 def test_path_is_sorted_by_size():

@@ -18,6 +18,7 @@ from test_torch_head import WithTargets
 from torch import nn
 from torchcases import trained_mlp
 
+import skprune.proxies.driver as driver
 import skprune.proxies.known as known
 from skprune import InfluencePruner, PrunedClassifier, TorchProxy
 from skprune.utils.cache import ContentCache, memory
@@ -35,13 +36,13 @@ def train(dataset, seed):
 @pytest.fixture
 def searches(monkeypatch):
     """One entry for every search that is made."""
-    made, real = [], known.prune_head
+    made, real = [], driver.find
 
     def counted(*args):
         made.append(args)
         return real(*args)
 
-    monkeypatch.setattr(known, "prune_head", counted)
+    monkeypatch.setattr(driver, "find", counted)
     monkeypatch.setattr(known, "OUTCOMES", ContentCache(2**20))
     return made
 

@@ -24,11 +24,11 @@ from skprune.utils import progress
 from skprune.utils.progress import Progress
 
 X, y = load_iris(return_X_y=True)
-BEGIN = ["reading the rows", "examining the rows", "measuring the model on all rows"]
-END = ["examining all rows", "choosing among all rows", "scoring every row"]
-RANDOM = "comparing with random rows"
+BEGIN = ["reading the rows", "fitting the proxy", "measuring the model on all rows"]
+END = ["fitting the proxy to all rows", "choosing among all rows", "comparing with random rows"]
+SCORES = "scoring every row"
 THROUGH = "taking rows through the network"
-INNER, EVERY = "examining 120 rows", "examining 150 rows"
+INNER, EVERY = "fitting the curvature of 120 rows", "fitting the curvature of 150 rows"
 MLP = trained_mlp(X.astype("f4"), y)
 
 
@@ -105,19 +105,19 @@ def test_it_comes_while_nothing_can_be_counted_and_goes_at_the_end(stderr, monke
 @pytest.mark.parametrize(
     ("options", "phases"),
     [
-        ({"keep": 0.3}, [*BEGIN, "choosing the rows", *END, RANDOM]),
-        ({}, [*BEGIN, "searching the size", *END, RANDOM]),
+        ({"keep": 0.3}, [*BEGIN, "choosing the rows", *END, SCORES]),
+        ({}, [*BEGIN, "searching the size", *END, SCORES]),
         (
             {"max_gap": 0.2, "verify": DecisionTreeClassifier(max_depth=3), "n_seeds": 2},
-            [*BEGIN, "searching the size", "retraining", *END, RANDOM],
+            [*BEGIN, "searching the size", "retraining", *END, SCORES],
         ),
         (
             {"keep": 0.3, "model": MLP},
-            [BEGIN[0], THROUGH, *BEGIN[1:], "choosing the rows", *END, RANDOM],
+            [BEGIN[0], THROUGH, *BEGIN[1:], "choosing the rows", *END, SCORES],
         ),
         (
             {"keep": 0.3, "model": MLP, "layers": "all"},
-            [BEGIN[0], INNER, BEGIN[2], "choosing the rows", EVERY, *END[1:], RANDOM],
+            [BEGIN[0], INNER, BEGIN[2], "choosing the rows", END[0], EVERY, *END[1:], SCORES],
         ),
     ],
 )
@@ -156,7 +156,7 @@ def test_layers_say_first_how_long_they_take(least, said, stderr, monkeypatch):
     lines = stderr.lines()
     found = [i for i, line in enumerate(lines) if re.match(r"skprune: about [\d,]+ s", line)]
     assert len(found) == said
-    assert all("examining" not in line for line in lines[: sum(found)])
+    assert all("fitting" not in line for line in lines[: sum(found)])
 
 
 def test_a_digest_does_not_see_it(stderr):

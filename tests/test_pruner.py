@@ -30,8 +30,7 @@ from sklearn.preprocessing import StandardScaler, scale
 from skprune import InfluencePruner, LinearProxy, PrunedClassifier, PruningWarning
 from skprune.data.table import hold_out
 from skprune.heads.reading import read_table
-from skprune.proxies.head import fit_curvature
-from skprune.proxies.head import FITS
+from skprune.proxies.head import FITS, fit_curvature
 
 EXACT = {"solver": "newton-cholesky", "tol": 1e-9, "max_iter": 1000}
 TABLES = {

@@ -30,13 +30,15 @@ from torchcases import (
 )
 
 from skprune import InfluencePruner, PruningWarning, Retrain, TorchProxy
+from skprune.data import table as tables
+from skprune.data.table import Split
 from skprune.losses.network import read_loss
 from skprune.network import jacobian, layers, trace
 from skprune.network.module import TorchModel, find_link
 from skprune.network.reading import read_rows
 from skprune.network.torch_model import Network
-from skprune.proxies import driver
-from skprune.proxies import layers as regime
+from skprune.proxies.layers import FittedLayers, TrainedNetworks
+from skprune.utils.progress import Progress
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*nested tensor.*:UserWarning")
 
@@ -195,10 +197,11 @@ def test_the_objective_is_torchs_own(name):
     table = read_rows(X, targets_of(kind, y), None, loss)
     model, network = TorchModel(net, "cpu"), Network(net, loss, decay)
     with model.frozen():
-        settings = type("S", (), {"curvature": "dense", "cache_dir": None})()
-        examiner = regime._Examiner(settings, model, network, table, "all", table, 256)
-        problem = examiner.examine(table).problem
-        values, unit = problem.losses(), 1.0 / examiner._in_mean(table)
+        networks = TrainedNetworks(network, [model], "all", "dense", None, None)
+        fitted = FittedLayers(networks, table, Split(table, table, table, None), 256, Progress())
+        problem = fitted.ensemble.members[0].problem
+        shares = problem.loss.shares(table.y, problem.n_outputs).double()
+        values, unit = problem.losses(), 1.0 / float(shares.mean())
         gradient = problem.gradients() / problem.total + problem.penalty * problem.theta
     t = torch.from_numpy(np.asarray(table.y))
     mean = loss(net(torch.from_numpy(X).double()), t)
@@ -478,13 +481,13 @@ def test_held_out_rows_are_not_paid_for_fitting_themselves(curvature, monkeypatc
     """By curvatures without a root they are scored on most of the others, by "dense" on all."""
     X, y = blobs(n=300)
     net = trained_mlp(X, y).double()
-    split, seen = driver.hold_out, []
+    split, seen = tables.hold_out, []
 
     def hold_out(*args):
         seen.append(split(*args))
         return seen[-1]
 
-    monkeypatch.setattr(driver, "hold_out", hold_out)
+    monkeypatch.setattr(tables, "hold_out", hold_out)
     options = {"weight_decay": 0.01, "random_state": 0}
     expected = prune(net, X, y, curvature="dense", **options).scores_
     found = prune(net, X, y, curvature=curvature, **options).scores_

@@ -83,6 +83,9 @@ class OnTrain(Evaluator):
     def learned(self) -> Learned | None:
         return self.evaluator.learned()
 
+    def affords(self, size: int) -> bool:
+        return self.evaluator.affords(size)
+
     def training_seconds(self, n_rows: int) -> float | None:
         return self.evaluator.training_seconds(n_rows)
 

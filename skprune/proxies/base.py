@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,8 @@ class Reading:
 class Proxy(BaseEstimator, ABC):
     """What a pruner's ``model`` is, with the parameters that belong to it."""
 
+    _parameter_constraints: ClassVar[dict[str, Any]] = {}
+
     loss: Any = None
     device: Any = "auto"
     batch_size: int | str = "auto"
@@ -63,7 +65,7 @@ class Proxy(BaseEstimator, ABC):
         return None
 
     def check(self) -> None:
-        """Refuse parameters of a wrong kind, in scikit-learn's words."""
+        """Refuse parameters that make no sense, of a wrong kind in scikit-learn's words."""
         self._validate_params()
 
     def check_task(self, pruner: Any) -> None:

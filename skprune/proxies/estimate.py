@@ -36,7 +36,6 @@ def estimate_cost(pruner: Any, X: Any, y: Any) -> CostEstimate:
             device = choose_device(proxy.device, n * D)
             return head_cost(n, D, K, 8, fixed=pruner.keep is not None, device=device)
 
-    proxy.check_task(pruner)
     if not isinstance(proxy, TorchProxy):
         table, spec = read_table(clone(pruner), X, y, None, proxy.given)
         first = np.unique(table.codes, return_index=True)[1]

@@ -54,10 +54,11 @@ class LinearProxy(Proxy):
         """The estimator or name itself."""
         return self.estimator
 
-    def check_task(self, pruner: Any) -> None:
+    def check(self) -> None:
         from skprune.network.torch_model import is_network
         from skprune.proxies.rules import check_curvature
 
+        super().check()
         if is_network(self.estimator):
             raise ValueError(
                 f"LinearProxy takes an estimator on columns; got {self.estimator!r}, a torch "

@@ -115,16 +115,21 @@ class TorchProxy(Proxy):
         """Whether the last layer alone is looked at."""
         return isinstance(self.layers, str) and self.layers == "head"
 
-    def check_task(self, pruner: Any) -> None:
+    def check(self) -> None:
         from skprune.network.torch_model import is_network
-        from skprune.proxies.rules import check_curvature, check_layers_task
+        from skprune.proxies.rules import check_curvature
 
+        super().check()
         if not is_network(self.net):
             raise ValueError(
                 "TorchProxy takes a trained nn.Module, a list of them, a skorch net or a callable "
                 f"train(dataset, seed); got {self.net!r}. Of an estimator it is LinearProxy."
             )
         check_curvature(self.curvature, head=self.is_head)
+
+    def check_task(self, pruner: Any) -> None:
+        from skprune.proxies.rules import check_layers_task
+
         if not self.is_head:
             check_layers_task(pruner, self)
 

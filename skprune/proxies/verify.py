@@ -44,6 +44,8 @@ class Task:
 class Verify(BaseEstimator, ABC):
     """How gaps are measured beyond what the proxy itself says: a value of ``verify``."""
 
+    _parameter_constraints: ClassVar[dict[str, Any]] = {}
+
     @property
     def trained(self) -> Any:
         """The model that is trained, if it is another one than the pruner's; None otherwise."""

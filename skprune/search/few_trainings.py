@@ -113,8 +113,8 @@ def smallest_judged(
     slow = 0  # trials in a row that left most of the bracket
     while upper - lower > 1 and (lower < smallest or upper / lower > resolution):
         size = _next_size(curve, trials, lower, upper, smallest, max_gap, resolution, slow > 1)
-        # What is handed out in the end is measured, and random rows beside it.
-        if len(trials) == SIZES or not affords(size + 2 * (size if best is None else upper)):
+        # What is handed out in the end is measured as well.
+        if len(trials) == SIZES or not affords(size + (size if best is None else upper)):
             break
         trials.append(attempt(size))
         width = math.log(upper / max(lower, smallest))

@@ -36,7 +36,8 @@ def tell(
         begin_phase(progress, candidates, "comparing with random rows", 1)
         random = trial_random = best.random
         if random is None or not split.is_brought:  # a gap of 0 is one
-            random = candidates.random_gap(final.size)
+            affordable = candidates.dearest.affords(final.size)
+            random = candidates.random_gap(final.size) if affordable else None
         if trial_random is None:  # a retraining is spent once, and a refit is cheap
             trial_random = random if candidates.judge else found.candidates.random_gap(best.size)
     progress.phase("scoring every row")
