@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.data.strata import Rows
@@ -29,6 +30,9 @@ class Selection:
         Steps of the solver.
     bound : float or None
         Lower bound on the norm, from solvers that prove one.
+    weights : ndarray of shape (m,) or None
+        How many rows, in units of the caller's weights, each kept row stands for. None if the
+        rows are to be used as they are.
     """
 
     indices: Rows
@@ -36,6 +40,7 @@ class Selection:
     start_norm: float
     n_iter: int
     bound: float | None = None
+    weights: NDArray[np.float64] | None = None
 
 
 def single_gains(kept: Tensor, scores: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:
