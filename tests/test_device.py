@@ -17,8 +17,9 @@ from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
 from skprune.heads.problem import fit_head
 from skprune.influence.leave_out import group_influence, leave_one_out
-from skprune.influence.operator import HeadInfluence
+from skprune.influence.operator import DenseInfluence, HeadInfluence, SparseInfluence
 from skprune.subset import SOLVERS, select_rows, solve_subset
+from skprune.subset.balanced import balanced_rows
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
@@ -123,6 +124,29 @@ def test_solvers(solver, rng):
     np.testing.assert_array_equal(found.indices, expected.indices)
     for device in DEVICES[1:]:
         assert solve_subset(S.to(device), random_state=0, **given).norm <= 2 * expected.norm
+
+
+def test_parts_on_two_devices_are_balanced_together(rng):
+    dense = torch.from_numpy(rng.normal(size=(60, 3)))
+    leaves = SparseInfluence(sp.csr_array(rng.random((60, 5)) < 0.3, dtype=np.float32))
+
+    def choose(vectors):
+        return balanced_rows(
+            [leaves, DenseInfluence(vectors)],
+            20,
+            groups=np.arange(60) % 3,
+            minima=np.full(3, 2),
+            rng=np.random.default_rng(0),
+            residuals=np.linspace(0.1, 2.0, 60),
+        )
+
+    expected = choose(dense)
+    with PretendedDevice():
+        found = choose(dense.to(DEVICE))
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_allclose(found.weights, expected.weights)
+    for device in DEVICES[1:]:
+        assert choose(dense.to(device)).norm <= 2 * expected.norm
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from networkcases import DEVICES, N, make_data, make_module, study, study_case, 
 
 from skprune.curvature.layers import build_curvature
 from skprune.influence.ensemble import CurvatureEnsemble, Member
-from skprune.influence.network import NetworkInfluence, StackedInfluence, network_influence
+from skprune.influence.network import NetworkInfluence, network_influence
 from skprune.influence.network_leave_out import predict_removal, row_scores
 from skprune.influence.operator import DenseInfluence
+from skprune.influence.stacked import StackedInfluence
 
 
 def vectors_of(curvature, problem):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skprune.curvature.layers.base import NetworkCurvature, WhiteningCurvature
-from skprune.influence.network import StackedInfluence, network_influence
+from skprune.influence.network import network_influence
 from skprune.influence.network_leave_out import (
     RemovalPrediction,
     held_out_scores,
@@ -17,6 +17,7 @@ from skprune.influence.network_leave_out import (
     row_scores,
 )
 from skprune.influence.operator import InfluenceOperator
+from skprune.influence.stacked import StackedInfluence
 from skprune.network.problem import NetworkProblem
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -41,8 +39,12 @@ class NetworkInfluence(InfluenceOperator):
         U = self.curvature.unwhiten(direction.to(self._shift.dtype)) * self._scale
         return self._weights * (self.gradients.scores(U) + self._shift @ U)
 
-    def sum(self, indices: Tensor) -> Tensor:
-        return self._vector(self.gradients.sum(indices), self._weights[indices])
+    def sum(self, indices: Tensor, weights: Tensor | None = None) -> Tensor:
+        if weights is None:
+            return self._vector(self.gradients.sum(indices), self._weights[indices])
+        every = torch.zeros_like(self._weights)
+        every[indices] = weights.to(every)
+        return self.weighted_sum(every)
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
         c = weights.to(self._weights) * self._weights
@@ -70,45 +72,6 @@ class NetworkInfluence(InfluenceOperator):
             scale = (self._weights * self._scale).square()
             self._squared_norms = (own * scale).clamp_min_(0.0)
         return self._squared_norms
-
-
-class StackedInfluence(InfluenceOperator):
-    """Several operators on the same rows, each with an equal share: |s|^2 is the mean of theirs.
-
-    The influence of an ensemble, such as the checkpoints of one training or of several seeds.
-    """
-
-    def __init__(self, operators: Sequence[InfluenceOperator]) -> None:
-        if not operators:
-            raise ValueError("An ensemble needs at least one member; got none.")
-        self.operators = list(operators)
-        self.n_rows = operators[0].n_rows
-        if any(o.n_rows != self.n_rows for o in operators):
-            raise ValueError("The members of an ensemble must be of the same rows.")
-        self._sizes = [o.dim for o in operators]
-        self.dim = sum(self._sizes)
-        self._scale = len(self.operators) ** -0.5
-        self.offset = self._join([o.offset for o in operators])
-
-    def scores(self, direction: Tensor) -> Tensor:
-        parts = direction.split(self._sizes)
-        scores = [o.scores(d) for o, d in zip(self.operators, parts, strict=True)]
-        return torch.stack(scores).sum(0) * self._scale
-
-    def sum(self, indices: Tensor) -> Tensor:
-        return self._join([o.sum(indices) for o in self.operators])
-
-    def weighted_sum(self, weights: Tensor) -> Tensor:
-        return self._join([o.weighted_sum(weights) for o in self.operators])
-
-    def rows(self, indices: Tensor) -> Tensor:
-        return self._join([o.rows(indices) for o in self.operators])
-
-    def squared_norms(self) -> Tensor:
-        return torch.stack([o.squared_norms() for o in self.operators]).mean(0)
-
-    def _join(self, parts: Sequence[Tensor]) -> Tensor:
-        return torch.cat(list(parts), dim=-1) * self._scale
 
 
 def network_influence(

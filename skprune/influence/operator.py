@@ -38,8 +38,11 @@ class InfluenceOperator(ABC):
         """<s_i, direction> for all rows, shape (n,)."""
 
     @abstractmethod
-    def sum(self, indices: Tensor) -> Tensor:
-        """Sum of s_i over the given rows, without the offset, shape (dim,)."""
+    def sum(self, indices: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Sum of s_i over the given rows, each times its weight, shape (dim,); no offset.
+
+        ``weights`` are those of the given rows, of the shape of ``indices``.
+        """
 
     @abstractmethod
     def weighted_sum(self, weights: Tensor) -> Tensor:
@@ -88,10 +91,14 @@ class DenseInfluence(InfluenceOperator):
     def scores(self, direction: Tensor) -> Tensor:
         return self.vectors @ direction.to(self.vectors.dtype)
 
-    def sum(self, indices: Tensor) -> Tensor:
+    def sum(self, indices: Tensor, weights: Tensor | None = None) -> Tensor:
         total = torch.zeros_like(self.offset)
         for part in row_chunks(len(indices), self.dim):
-            total += self.vectors[indices[part]].sum(0, dtype=total.dtype)
+            vectors = self.vectors[indices[part]]
+            if weights is None:
+                total += vectors.sum(0, dtype=total.dtype)
+            else:
+                total += vectors.T.to(total.dtype) @ weights[part].to(total)
         return total
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
@@ -129,9 +136,10 @@ class SparseInfluence(InfluenceOperator):
     def scores(self, direction: Tensor) -> Tensor:
         return torch.from_numpy(self.vectors @ direction.numpy().astype(self.vectors.dtype))
 
-    def sum(self, indices: Tensor) -> Tensor:
+    def sum(self, indices: Tensor, weights: Tensor | None = None) -> Tensor:
         # scipy's own sum stays in float32.
-        return torch.from_numpy(self.vectors[indices.numpy()].T @ np.ones(len(indices)))
+        factors = np.ones(len(indices)) if weights is None else weights.double().numpy()
+        return torch.from_numpy(self.vectors[indices.numpy()].T @ factors)
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
         return torch.from_numpy(self.vectors.T @ weights.double().numpy())
@@ -153,8 +161,8 @@ class RestrictedInfluence(InfluenceOperator):
     def scores(self, direction: Tensor) -> Tensor:
         return self._operator.scores(direction)[self._rows]
 
-    def sum(self, indices: Tensor) -> Tensor:
-        return self._operator.sum(self._rows[indices])
+    def sum(self, indices: Tensor, weights: Tensor | None = None) -> Tensor:
+        return self._operator.sum(self._rows[indices], weights)
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
         every = weights.new_zeros(self._operator.n_rows)
@@ -251,10 +259,15 @@ class HeadInfluence(InfluenceOperator):
         Z = self._features.forward(U.to(self._features.dtype))
         return (self._E * Z).sum(1)
 
-    def sum(self, indices: Tensor) -> Tensor:
-        total = self._features.take(indices).adjoint(self._E[indices])
-        if self._shares is not None:
-            total += float(self._shares[indices].sum()) * self._pull
+    def sum(self, indices: Tensor, weights: Tensor | None = None) -> Tensor:
+        E = self._E[indices]
+        shares = None if self._shares is None else self._shares[indices]
+        if weights is not None:
+            E = E * weights[:, None].to(E)
+            shares = None if shares is None else shares * weights.to(shares)
+        total = self._features.take(indices).adjoint(E)
+        if shares is not None:
+            total += float(shares.sum()) * self._pull
         return self.curvature.whiten(total)
 
     def weighted_sum(self, weights: Tensor) -> Tensor:

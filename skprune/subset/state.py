@@ -32,7 +32,8 @@ class Selection:
     bound : float or None
         Lower bound on the norm, from solvers that prove one.
     weights : ndarray of shape (m,) or None
-        What every kept row counts for, from strategies that draw rows with unequal chances.
+        How many rows each kept row stands for, beside its own weight; None if the rows are to be
+        used as they are.
     """
 
     indices: Rows
