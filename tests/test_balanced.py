@@ -13,7 +13,7 @@ from skprune.influence.leaves import MOST_COLUMNS, leaf_influence
 from skprune.influence.operator import DenseInfluence, RestrictedInfluence, SparseInfluence
 from skprune.influence.stacked import StackedInfluence, in_proportion
 from skprune.influence.weighted import WeightedInfluence
-from skprune.proxies.examination import examine
+from skprune.proxies.head import fit_curvature
 from skprune.proxies.pilot import fit_pilot
 from skprune.subset.balanced import balanced_rows
 from skprune.subset.inclusion import UNIFORM, draw, inclusion_chances
@@ -40,7 +40,7 @@ class TestWeightedSums:
     def operators(self):
         S = np.random.default_rng(1).normal(size=(60, 7))
         problem = make_problem(convention="weight")
-        head = examine(problem, "dense").influence(problem)
+        head = fit_curvature(problem, "dense").influence(problem)
         dense = DenseInfluence(torch.from_numpy(S))
         leaves = leaf_influence(*make_rows(60), 3, seed=0)
         restricted = RestrictedInfluence(dense, torch.arange(59, -1, -1))
