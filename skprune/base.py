@@ -39,12 +39,18 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
         Positions of the rows that are *kept*, sorted.
     keep_mask_ : ndarray of shape (n_rows,), bool
         True where a row is kept.
+    sample_weight_ : ndarray of shape (n_kept,) or None
+        What every kept row counts for while a model is trained on them, if they do not count
+        alike.
     """
 
     sample_indices_: NDArray[np.int64]
     keep_mask_: NDArray[np.bool_]
+    sample_weight_: NDArray[np.float64] | None
     #: Whether the estimator that is trained on the kept rows takes NaN; ``PrunedClassifier`` says.
     _allow_nan = False
+    #: Whether ``sample_weight_`` reaches what is trained on the kept rows; whoever trains it says.
+    _hands_weights_on = False
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then take the kept rows of X and y.
@@ -109,8 +115,11 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
         taken = tuple(self._take(array) for array in arrays)
         return taken[0] if len(arrays) == 1 else taken
 
-    def _keep(self, indices: NDArray[np.int64], n: int) -> None:
-        """Set the fitted attributes that all pruners have."""
+    def _keep(
+        self, indices: NDArray[np.int64], n: int, weights: NDArray[np.float64] | None = None
+    ) -> None:
+        """Set the fitted attributes that all pruners have; weights are those of sorted rows."""
+        self.sample_weight_ = weights
         self.sample_indices_ = np.sort(np.asarray(indices, dtype=np.int64))
         self.keep_mask_ = np.zeros(n, dtype=bool)
         self.keep_mask_[self.sample_indices_] = True

@@ -165,6 +165,8 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         self._check_target(y)
         pruner = self._task_pruner()
         pruner._allow_nan = takes_missing(estimator)
+        weights_as = weight_name(estimator)
+        pruner._hands_weights_on = weights_as is not None and not sampler_in(estimator)
         if sample_weight is not None:
             fit_params["sample_weight"] = sample_weight
         if get_config()["enable_metadata_routing"]:
@@ -178,6 +180,11 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
             name: self.pruner_.take(value) if is_row_wise(value, n) else value
             for name, value in for_estimator.items()
         }
+        weights = getattr(self.pruner_, "sample_weight_", None)
+        if weights is not None and pruner._hands_weights_on:
+            if weights_as in kept and "sample_weight" not in for_pruner:
+                weights = weights * np.asarray(kept[weights_as])
+            kept[weights_as] = weights
         kept_y = None if y is None else self.pruner_.take(y)
         with advised_of_sampler(estimator):
             self.estimator_ = estimator.fit(self.pruner_.take(X), kept_y, **kept)

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 class InfluencePruner(BasePruner):
     """Keep the fewest rows on which retraining costs at most ``max_gap``.
 
-    Rows are chosen by a proxy: a convex head (softmax or ridge regression on the columns, the
-    linear model given as ``model``, or the last layer of a torch network), or all layers of a
-    network. They are chosen so that the influence vectors of what is removed cancel: then the
-    optimum on the kept rows is the optimum on all of them. How many can go is found by fitting the
-    model anew on the kept rows, and measuring its loss on rows that took no part in it.
+    Rows are chosen by a proxy: a convex head (the linear model given as ``model``, or the last
+    layer of a torch network), such a head together with a small forest (for all other models of
+    columns), or all layers of a network. They are chosen so that the influence vectors of what is
+    removed cancel: then the optimum on the kept rows is the optimum on all of them. How many can go
+    is found by fitting the model anew on the kept rows, and measuring its loss on rows that took no
+    part in it.
 
     Parameters
     ----------
@@ -44,16 +45,18 @@ class InfluencePruner(BasePruner):
         subset of that size is chosen, and its gap measured and reported.
     model : None, "softmax", "ridge", classifier, regressor, Pipeline, torch model, LinearProxy or \
             TorchProxy, default=None
-        What will be trained on the kept rows; its gap is what is promised. None is a softmax head
-        for classes and a ridge head for numbers, on standardised columns, with 1e-3 of ridge
-        penalty per row; "softmax" and "ridge" say which if y leaves doubt (whole numbers are
-        classes if they have at most 30 values or are integer codes 0, 1, 2, ...).
+        What will be trained on the kept rows; its gap is what is promised. With None, which is for
+        whatever comes next, a linear head and a gradient boosting both hold the budget. "softmax"
+        is a head for classes alone, "ridge" one for numbers, on standardised columns, with 1e-3 of
+        ridge penalty per row (whole numbers are classes if they have at most 30 values or are
+        integer codes 0, 1, 2, ...; ``LinearProxy()`` is the head that suits y).
         Of a ``LogisticRegression``, ``RidgeClassifier``, ``Ridge``, ``LinearRegression``,
         ``SGDClassifier(loss="log_loss")`` or ``SGDRegressor``, or a Pipeline that ends in one, the
         penalty and the way it scales with the number of rows are read off, and rows are chosen in
         its own metric; a Pipeline is fitted whole on the kept rows. For any other classifier or
-        regressor the package's own head chooses the rows, and the model, trained anew on them,
-        decides on a budget. Let encoders ignore unknown categories.
+        regressor rows are chosen that serve heads and trees alike, and the model, trained anew on
+        them, decides on a budget; where random rows do as well for it, those are kept, and the
+        report says so. Let encoders ignore unknown categories.
         Torch models are a trained ``nn.Module``, a list of them, a skorch net, or a callable
         ``train(dataset, seed) -> nn.Module``. Options, such as ``layers="all"`` or a curvature, go
         into ``TorchProxy(net, ...)`` and ``LinearProxy(estimator, ...)``; estimators and networks
@@ -74,8 +77,9 @@ class InfluencePruner(BasePruner):
         How gaps are measured. "refit" fits the head anew, None only predicts by one Newton step.
         "retrain" trains ``model`` anew on the kept rows; an estimator, a skorch net or a callable
         ``train(dataset, seed)`` is trained instead of it, and ``Retrain(estimator, n_seeds=)`` says
-        how often. "auto" is the first where the head is all of the model, retraining where it is
-        not (Pipelines, and, for a budget, models that are not linear), and None for whole networks.
+        how often. "auto" is the first where the head is all of the model, one retraining where it
+        is not (Pipelines, and, for a budget, models that are not linear), and None for whole
+        networks.
     min_per_class : int, default=1
         Rows that every class keeps at least (or all it has). For torch models classes also keep
         their shares, unless there is a ``prior``: more than a head may be trained on the rows.
@@ -105,6 +109,9 @@ class InfluencePruner(BasePruner):
         Predicted change of the mean held-out loss if that row alone is removed (unit of
         ``scoring="loss"``). Positive: the row helps. A row that was itself held out is scored on
         the other held-out rows.
+    sample_weight_ : ndarray of shape (n_kept,) or None
+        What every kept row counts for: the inverse of the chance that it is kept, which sums to
+        the number of all rows, times its ``sample_weight``. None if the rows count alike.
     gap_ : Gap
         The gap of the rows in ``sample_indices_``: a float that knows its standard error, on which
         rows it was measured, and whether it was predicted, refit or retrained.
@@ -166,6 +173,7 @@ class InfluencePruner(BasePruner):
         "keep": [None, *KEEP_CONSTRAINTS],
         "model": "no_validation",
         "scoring": [str, callable],
+        "weights": [StrOptions({"auto"}), "boolean"],
         "solver": [StrOptions({"auto", "swap", "anneal", "relax", "balance"})],
         "sampling": [StrOptions({"uniform", "loss", "el2n"}), "array-like"],
         "verify": [
@@ -189,6 +197,7 @@ class InfluencePruner(BasePruner):
         keep: float | int | None = None,
         model: Any = None,
         scoring: str | Callable[..., float] = "loss",
+        weights: str | bool = "auto",
         solver: str = "auto",
         sampling: Any = "uniform",
         verify: Any = "auto",
@@ -202,6 +211,7 @@ class InfluencePruner(BasePruner):
         self.keep = keep
         self.model = model
         self.scoring = scoring
+        self.weights = weights
         self.solver = solver
         self.sampling = sampling
         self.verify = verify
@@ -259,7 +269,7 @@ class InfluencePruner(BasePruner):
         found, table = prune(self, X, y, sample_weight, X_val, y_val, groups)
         self._dataset = X if is_dataset(X) else None
         self._proxy = found.proxy
-        self._keep(found.kept, len(table))
+        self._keep(found.kept, len(table), found.weights)
         if table.classes is not None:
             self.classes_ = table.classes
         elif hasattr(self, "classes_"):  # of an earlier fit

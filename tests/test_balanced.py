@@ -15,7 +15,7 @@ from skprune.influence.stacked import StackedInfluence, in_proportion
 from skprune.influence.weighted import WeightedInfluence
 from skprune.proxies.head import fit_curvature
 from skprune.proxies.pilot import fit_pilot
-from skprune.subset.balanced import balanced_rows
+from skprune.subset.balanced import Balance, balanced_rows
 from skprune.subset.inclusion import UNIFORM, draw, inclusion_chances
 
 
@@ -168,7 +168,12 @@ class TestBalancedRows:
         residuals = fit_pilot(X, y, n_classes, seed=7).residuals if weighted else None
         rng = np.random.default_rng(seed)
         found = balanced_rows(
-            [leaves], size, groups=groups, minima=minima, rng=rng, residuals=residuals, **options
+            Balance([leaves], [1.0], residuals),
+            size,
+            groups=groups,
+            minima=minima,
+            rng=rng,
+            **options,
         )
         return found, leaves
 
@@ -204,7 +209,7 @@ class TestBalancedRows:
         groups, minima = y, group_minima(y, 3)
         rng = np.random.default_rng(0)
         found = balanced_rows(
-            [leaves], 100, groups=groups, minima=minima, rng=rng, residuals=r, weights=w
+            Balance([leaves], [1.0], r), 100, groups=groups, minima=minima, rng=rng, weights=w
         )
         stands_for = found.weights * w[found.indices]
         assert stands_for.sum() == pytest.approx(w.sum())
@@ -224,12 +229,11 @@ class TestBalancedRows:
         estimates, drawn = [], []
         for _ in range(300):
             found = balanced_rows(
-                [DenseInfluence(torch.from_numpy(vectors))],
+                Balance([DenseInfluence(torch.from_numpy(vectors))], [1.0], r),
                 size,
                 groups=groups,
                 minima=minima,
                 rng=rng,
-                residuals=r,
             )
             estimates.append(found.weights @ f[found.indices])
             drawn.append(f[found.indices].sum() * n / size)

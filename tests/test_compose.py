@@ -10,6 +10,7 @@ import pytest
 import skorch
 import torch
 from imblearn.over_sampling import SMOTE, RandomOverSampler
+from proxycases import head_pruner
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.cluster import KMeans
@@ -80,7 +81,7 @@ PIPELINES = {
 class TestRoutes:
     def test_last_step_of_a_pipeline(self, iris):
         X, y = iris
-        pipeline = make_pipeline(StandardScaler(), InfluencePruner(keep=0.4))
+        pipeline = make_pipeline(StandardScaler(), head_pruner(keep=0.4))
         kept = pipeline.fit_transform(X, y)
         assert isinstance(kept, PrunedData)
         rows = pipeline[-1].sample_indices_
@@ -115,7 +116,7 @@ class TestRoutes:
 
     def test_routes_agree(self, iris):
         rows = [
-            make_pipeline(StandardScaler(), InfluencePruner(keep=0.4)).fit(*iris)[-1],
+            make_pipeline(StandardScaler(), head_pruner(keep=0.4)).fit(*iris)[-1],
             plain_pipeline(keep=0.4).fit(*iris)[-1],
             sampling_pipeline(keep=0.4).fit(*iris)[1],
         ]
@@ -215,7 +216,7 @@ class TestAroundANet:
         options = {"max_epochs": 1, "verbose": 0, "train_split": None, **options}
         return getattr(skorch, kind)(module, **options)
 
-    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), RandomPruner(0.4)])
+    @pytest.mark.parametrize("pruner", [head_pruner(keep=0.4), RandomPruner(0.4)])
     @pytest.mark.parametrize("given", [True, False])
     def test_dataset(self, pruner, given, iris):
         X, y = torch.from_numpy(iris[0]).float(), torch.from_numpy(iris[1])
@@ -225,7 +226,7 @@ class TestAroundANet:
         assert len(pruned.sample_indices_) == 60
         assert pruned.predict(rows).shape == (150,)
 
-    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), RandomPruner(0.4)])
+    @pytest.mark.parametrize("pruner", [head_pruner(keep=0.4), RandomPruner(0.4)])
     def test_dataset_of_numbers(self, pruner, diabetes):
         rows = TensorDataset(*(torch.from_numpy(a).float() for a in diabetes))
         rows.tensors = (rows.tensors[0], rows.tensors[1][:, None])
@@ -233,7 +234,7 @@ class TestAroundANet:
         assert PrunedRegressor(net, pruner).fit(rows, None).predict(rows).shape == (442, 1)
 
     @pytest.mark.parametrize("kind", [dict, SliceDict])
-    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), RandomPruner(0.4)])
+    @pytest.mark.parametrize("pruner", [head_pruner(keep=0.4), RandomPruner(0.4)])
     def test_mapping(self, pruner, kind, iris):
         half = (iris[0] / 2).astype(np.float32)
         rows = kind(x=half, z=half)
@@ -266,7 +267,7 @@ class TestSampler:
         weights, groups = np.where(y == 0, 5.0, 1.0), np.arange(150) // 2
         sampler = PruningSampler(InfluencePruner(keep=0.4))
         sampler.fit_resample(X, y, sample_weight=weights, groups=groups)
-        expected = InfluencePruner(keep=0.4).fit(X, y, sample_weight=weights, groups=groups)
+        expected = head_pruner(keep=0.4).fit(X, y, sample_weight=weights, groups=groups)
         np.testing.assert_array_equal(sampler.sample_indices_, expected.sample_indices_)
 
     def test_routing_reaches_the_pruner(self, iris):
@@ -278,7 +279,7 @@ class TestSampler:
             pipeline = imblearn.pipeline.make_pipeline(sampler, GaussianNB())
             pipeline[-1].set_fit_request(sample_weight=False)
             pipeline.fit(X, y, sample_weight=weights)
-        expected = InfluencePruner(keep=0.4).fit(X, y, sample_weight=weights)
+        expected = head_pruner(keep=0.4).fit(X, y, sample_weight=weights)
         np.testing.assert_array_equal(pipeline[0].sample_indices_, expected.sample_indices_)
 
     def test_unknown_request(self):
@@ -310,7 +311,7 @@ class TestPipelinesWithSamplers:
         np.testing.assert_array_equal(pruned.predict_proba(X), alone.predict_proba(X))
 
     def test_as_the_judge(self, unbalanced):
-        pruner = InfluencePruner(keep=0.4, verify=Retrain(self.PIPELINE, n_seeds=1))
+        pruner = head_pruner(keep=0.4, verify=Retrain(self.PIPELINE, n_seeds=1))
         assert pruner.fit(*unbalanced).gap_.level == "retrained"
         with pytest.raises(ValueError, match=r"sampler RandomOverSampler.*leave out the weights"):
             pruner.fit(*unbalanced, sample_weight=np.linspace(1, 2, 120))
@@ -323,7 +324,7 @@ class TestPipelinesWithSamplers:
         pruned.set_params(pruner__min_per_class=11, pruner__keep=0.3).fit(*unbalanced)
 
     @pytest.mark.parametrize("nested", [False, True])
-    @pytest.mark.parametrize("pruner", [InfluencePruner(), ScorePruner()])
+    @pytest.mark.parametrize("pruner", [head_pruner(), ScorePruner()])
     def test_as_the_model(self, unbalanced, pruner, nested):
         model = make_pipeline(StandardScaler(), self.PIPELINE) if nested else self.PIPELINE
         with pytest.raises(ValueError, match=r"holds the sampler RandomOverSampler.*verify="):
@@ -343,7 +344,7 @@ class TestMiddleOfAPlainPipeline:
     )
     @pytest.mark.parametrize(
         "pruner",
-        [InfluencePruner(keep=0.4), RandomPruner(0.4)],
+        [head_pruner(keep=0.4), RandomPruner(0.4)],
         ids=lambda pruner: type(pruner).__name__,
     )
     def test_the_message_names_the_routes(self, following, pruner, iris):
@@ -364,14 +365,14 @@ class TestMiddleOfAPlainPipeline:
     def test_the_advice_works(self, iris):
         """The expression of the message, with this test's own estimator and pruner."""
         with pytest.raises(PrunedPairError) as caught:
-            np.asarray(InfluencePruner(keep=0.4).fit_transform(*iris))
+            np.asarray(head_pruner(keep=0.4).fit_transform(*iris))
         advice = re.search(r"PrunedClassifier\(estimator, pruner\)", str(caught.value)).group()
-        names = {"estimator": LogisticRegression(), "pruner": InfluencePruner(keep=0.4)}
+        names = {"estimator": LogisticRegression(), "pruner": head_pruner(keep=0.4)}
         pruned = eval(advice, {"PrunedClassifier": PrunedClassifier, **names})  # our own text
         assert make_pipeline(StandardScaler(), pruned).fit(*iris).score(*iris) > 0.9
 
     def test_a_pruner_in_a_sampling_pipeline_gets_the_message_too(self, iris):
-        pipeline = imblearn.pipeline.make_pipeline(InfluencePruner(keep=0.4), LogisticRegression())
+        pipeline = imblearn.pipeline.make_pipeline(head_pruner(keep=0.4), LogisticRegression())
         with pytest.raises(PrunedPairError, match=r"PruningSampler\(pruner\)"):
             pipeline.fit(*iris)
 
@@ -448,7 +449,7 @@ class TestSearch:
 
     def test_a_pruner_at_the_end_of_a_pipeline_is_searched_through_what_it_wraps(self, iris):
         """Route 1 has no score: a budget is set as a parameter, and searched in routes 2 and 3."""
-        pipeline = make_pipeline(StandardScaler(), InfluencePruner())
+        pipeline = make_pipeline(StandardScaler(), head_pruner())
         kept = {}
         for keep in (0.5, 0.2):
             candidate = clone(pipeline).set_params(influencepruner__keep=keep)
@@ -494,22 +495,22 @@ class TestScoreCache:
         assert len(examined) == 3
 
     def test_a_remembered_examination_changes_nothing(self, iris, examined):
-        fresh = InfluencePruner(max_gap=0.03).fit(*iris)
-        InfluencePruner(max_gap=0.3).fit(*iris)
-        again = InfluencePruner(max_gap=0.03).fit(*iris)
+        fresh = head_pruner(max_gap=0.03).fit(*iris)
+        head_pruner(max_gap=0.3).fit(*iris)
+        again = head_pruner(max_gap=0.03).fit(*iris)
         assert len(examined) == 1
         np.testing.assert_array_equal(fresh.sample_indices_, again.sample_indices_)
         np.testing.assert_array_equal(fresh.scores_, again.scores_)
 
     def test_other_rows_models_and_curvatures_are_examined(self, iris, examined):
         X, y = iris
-        InfluencePruner(keep=0.4).fit(X, y)
-        InfluencePruner(keep=0.4).fit(X + 0.5 * (X > 2), y)
-        InfluencePruner(keep=0.4).fit(X, y, sample_weight=np.arange(1, 151))
+        head_pruner(keep=0.4).fit(X, y)
+        head_pruner(keep=0.4).fit(X + 0.5 * (X > 2), y)
+        head_pruner(keep=0.4).fit(X, y, sample_weight=np.arange(1, 151))
         InfluencePruner(keep=0.4, model=LogisticRegression(C=2.0)).fit(X, y)
         InfluencePruner(keep=0.4, model=LogisticRegression(C=3.0)).fit(X, y)
         InfluencePruner(keep=0.4, model=LinearProxy(curvature="diagonal")).fit(X, y)
-        InfluencePruner(keep=0.4, random_state=1).fit(X, y)  # holds out other rows
+        head_pruner(keep=0.4, random_state=1).fit(X, y)  # holds out other rows
         assert len(examined) == 7
 
     def test_in_a_shuffled_split_of_the_same_rows(self, iris, examined):

@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from numpy.testing import assert_array_equal
-from proxycases import make_pruner
+from proxycases import head_pruner, make_pruner
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
@@ -37,7 +37,7 @@ def prune(data, target, **params):
 @pytest.fixture(scope="module")
 def expected():
     """The rows that are kept of the plain array: what the container is makes no difference."""
-    return InfluencePruner(keep=0.4, random_state=0).fit(X, Y).sample_indices_
+    return head_pruner(keep=0.4, random_state=0).fit(X, Y).sample_indices_
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ class TestArrays:
     def test_nothing_is_written_to_the_callers_rows(self):
         data, target, weights = X.copy(), Y.copy(), np.linspace(1, 2, 150)
         before = weights.copy()
-        InfluencePruner(keep=0.4).fit(data, target, sample_weight=weights)
+        head_pruner(keep=0.4).fit(data, target, sample_weight=weights)
         assert_array_equal(data, X)
         assert_array_equal(target, Y)
         assert_array_equal(weights, before)
@@ -387,7 +387,7 @@ class TestTextColumns:
     @pytest.mark.parametrize(
         "way",
         [
-            InfluencePruner(keep=0.4),
+            head_pruner(keep=0.4),
             ScorePruner(0.4),
             PrunedClassifier(LogisticRegression()),
             PruningSampler(),
@@ -409,7 +409,7 @@ class TestTextColumns:
         """The lines of the message are run as they stand."""
         table, target = self.containers(people)[library]
         with pytest.raises(ValueError, match="not numbers") as caught:
-            InfluencePruner().fit(table, target)
+            head_pruner().fit(table, target)
         blocks = [
             textwrap.dedent(block)
             for block in str(caught.value).split("\n\n")
@@ -480,17 +480,17 @@ class TestTextColumns:
     def test_dates_are_not_numbers(self):
         table = pd.DataFrame({"x": X[:, 0], "day": pd.date_range("2020", periods=150)})
         with pytest.raises(ValueError, match=r"1 of 2 columns are not numbers: day \(datetime64"):
-            InfluencePruner().fit(table, Y)
+            head_pruner().fit(table, Y)
 
     def test_many_text_columns_are_not_all_listed(self):
         table = pd.DataFrame({f"c{i}": WORDS for i in range(30)})
         with pytest.raises(ValueError, match=r"30 of 30 columns .*c7 \(.*\), \.\.\.\. "):
-            InfluencePruner().fit(table, Y)
+            head_pruner().fit(table, Y)
 
     @pytest.mark.parametrize("container", [np.array, list])
     def test_an_array_with_words(self, container):
         """No columns with names: they are named by position."""
         rows = container([[number, word] for number, word in zip(X[:, 0], WORDS, strict=True)])
         with pytest.raises(ValueError, match="could not convert string to float") as caught:
-            InfluencePruner().fit(rows, Y)
+            head_pruner().fit(rows, Y)
         assert '(OneHotEncoder(handle_unknown="ignore"), [' in str(caught.value)

@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from conftest import make_problem
+from proxycases import head_pruner
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
@@ -91,7 +92,7 @@ def test_rows_without_copies_and_common_values_are_split_row_by_row(binary, rng)
     X = rng.normal(size=(1000, 3))
     X = (X > 0).astype(float) if binary else X
     y = np.repeat([0, 1, 2], [500, 400, 100])
-    table, _ = read_table(InfluencePruner(), X, y, None, None)
+    table, _ = read_table(head_pruner(), X, y, None, None)
     assert (table.copies is not None) == binary
     for seed in range(3):
         np.testing.assert_array_equal(np.sort(hold_out(table, 0.2, None, seed)[1]), former(y, seed))
@@ -107,9 +108,7 @@ def test_copies_are_held_out_together_whatever_their_labels(convert, relabelled,
     source = rng.integers(0, 300, 1500)
     labels = np.repeat([0, 1, 2], [200, 90, 10])
     y = rng.permutation(labels[source]) if relabelled else labels[source]
-    table, _ = read_table(
-        InfluencePruner(), convert(rng.normal(size=(300, 4))[source]), y, None, None
-    )
+    table, _ = read_table(head_pruner(), convert(rng.normal(size=(300, 4))[source]), y, None, None)
     for seed in range(5):
         inner, outer = hold_out(table, 0.2, None, seed)
         np.testing.assert_array_equal(np.sort(np.append(inner, outer)), np.arange(1500))
@@ -127,7 +126,7 @@ def test_groups_go_before_copies(rng):
         rng.integers(0, 2, 400),
         np.arange(400),
     )
-    table, _ = read_table(InfluencePruner(), X, y, None, None)
+    table, _ = read_table(head_pruner(), X, y, None, None)
     _, outer = hold_out(table, 0.2, groups // 40, 0)
     assert np.bincount(outer % 40).tolist() == [2] * 40
 

@@ -19,7 +19,7 @@ from skprune.heads.problem import fit_head
 from skprune.influence.leave_out import group_influence, leave_one_out
 from skprune.influence.operator import DenseInfluence, HeadInfluence, SparseInfluence
 from skprune.subset import SOLVERS, select_rows, solve_subset
-from skprune.subset.balanced import balanced_rows
+from skprune.subset.balanced import Balance, balanced_rows
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
@@ -132,12 +132,11 @@ def test_parts_on_two_devices_are_balanced_together(rng):
 
     def choose(vectors):
         return balanced_rows(
-            [leaves, DenseInfluence(vectors)],
+            Balance([leaves, DenseInfluence(vectors)], [1.0, 1.0], np.linspace(0.1, 2.0, 60)),
             20,
             groups=np.arange(60) % 3,
             minima=np.full(3, 2),
             rng=np.random.default_rng(0),
-            residuals=np.linspace(0.1, 2.0, 60),
         )
 
     expected = choose(dense)

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from proxycases import head_pruner
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -40,7 +41,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def pruner(table):
-    return InfluencePruner(max_gap=0.05, random_state=0).fit(*table)
+    return head_pruner(max_gap=0.05, random_state=0).fit(*table)
 
 
 def handles(display):
@@ -86,16 +87,16 @@ def test_labels(pruner):
 
 
 def test_unit_of_other_scores(table):
-    by_accuracy = InfluencePruner(keep=0.5, scoring="accuracy", random_state=0).fit(*table)
+    by_accuracy = head_pruner(keep=0.5, scoring="accuracy", random_state=0).fit(*table)
     display = PruningCurveDisplay.from_estimator(by_accuracy)
     assert display.ax_.get_ylabel().endswith("(accuracy)")
-    regression = InfluencePruner(keep=0.8, random_state=0).fit(*load_diabetes(return_X_y=True))
+    regression = head_pruner(keep=0.8, random_state=0).fit(*load_diabetes(return_X_y=True))
     display = PruningCurveDisplay.from_estimator(regression)
     assert display.ax_.get_ylabel().endswith("(share of Var(y))")
 
 
 def test_fixed_size_has_no_allowed_gap(table):
-    fixed = InfluencePruner(keep=0.5, random_state=0).fit(*table)
+    fixed = head_pruner(keep=0.5, random_state=0).fit(*table)
     display = PruningCurveDisplay.from_estimator(fixed)
     assert display.allowed_line_ is None
     assert len(display.line_.get_xdata()) == 1
@@ -103,7 +104,7 @@ def test_fixed_size_has_no_allowed_gap(table):
 
 
 def test_predicted_gaps_without_verification(table):
-    unverified = InfluencePruner(max_gap=0.05, verify=None, random_state=0).fit(*table)
+    unverified = head_pruner(max_gap=0.05, verify=None, random_state=0).fit(*table)
     display = PruningCurveDisplay.from_estimator(unverified)
     np.testing.assert_allclose(
         np.sort(display.line_.get_ydata()), np.sort(unverified.path_["predicted_gap"])
@@ -114,7 +115,7 @@ def test_predicted_gaps_without_verification(table):
 
 def test_budget_that_cannot_be_met_marks_all_rows(table):
     with pytest.warns(PruningWarning):
-        kept_all = InfluencePruner(max_gap=1e-9, random_state=0).fit(*table)
+        kept_all = head_pruner(max_gap=1e-9, random_state=0).fit(*table)
     display = PruningCurveDisplay.from_estimator(kept_all)
     assert [*display.chosen_line_.get_xdata(), *display.chosen_line_.get_ydata()] == [1.0, 0.0]
     assert "all 569 rows kept" in handles(display)
@@ -172,7 +173,7 @@ def test_pruner_inside_other_estimators(table, pruner):
         InfluencePruner(max_gap=0.05, model="softmax", random_state=0),
     )
     in_a_pipeline = make_pipeline(StandardScaler(), wrapped)
-    last = make_pipeline(StandardScaler(), InfluencePruner(max_gap=0.05, random_state=0))
+    last = make_pipeline(StandardScaler(), head_pruner(max_gap=0.05, random_state=0))
     for estimator in (in_a_pipeline, last):
         estimator.fit(*table)
         display = PruningCurveDisplay.from_estimator(estimator)
@@ -183,8 +184,8 @@ def test_pruner_inside_other_estimators(table, pruner):
 @pytest.mark.parametrize(
     "unfitted",
     [
-        InfluencePruner(),
-        make_pipeline(StandardScaler(), InfluencePruner()),
+        head_pruner(),
+        make_pipeline(StandardScaler(), head_pruner()),
         PrunedClassifier(LogisticRegression(), InfluencePruner()),
     ],
     ids=["pruner", "pipeline", "wrapped"],

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 import torch
+from proxycases import head_pruner
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
@@ -59,7 +60,7 @@ def labels(missing, dtype=object):
 
 def fit(X, y, **kwargs):
     """A call of ``fit`` on a fresh pruner, made later."""
-    return lambda: InfluencePruner().fit(X, y, **kwargs)
+    return lambda: head_pruner().fit(X, y, **kwargs)
 
 
 def refusal(call, error, words):
@@ -93,7 +94,7 @@ ROWS = {
             model=make_pipeline(OneHotEncoder(), LogisticRegression()), validation_fraction=0.5
         ).fit(X, Y), ValueError, ["Found unknown categories", 'handle_unknown="ignore"']),
     "a category that was pruned": (
-        lambda: InfluencePruner(
+        lambda: head_pruner(
             keep=0.2, verify=make_pipeline(OneHotEncoder(), LogisticRegression())).fit(X, Y),
         ValueError, ["Found unknown categories", 'handle_unknown="ignore"']),
     "no columns": (fit(X[:, :0], Y), ValueError, [r"0 feature\(s\)", r"\(150, 0\)"]),
@@ -138,7 +139,7 @@ TIMES = {
 def test_times_are_not_one_hot_encoded(table):
     advice = r"(?s)Give dates as numbers.*TableVectorizer"
     with pytest.raises((TypeError, ValueError), match=advice) as caught:
-        InfluencePruner().fit(table, Y)
+        head_pruner().fit(table, Y)
     assert "OneHotEncoder" not in str(caught.value)
 
 
@@ -150,7 +151,7 @@ def test_times_beside_words():
 
 TARGETS = {
     "y is None": (fit(X, None), ValueError, ["InfluencePruner requires y to be passed"]),
-    "y is left out": (lambda: InfluencePruner().fit(X), ValueError, ["requires y to be passed"]),
+    "y is left out": (lambda: head_pruner().fit(X), ValueError, ["requires y to be passed"]),
     "y of two columns": (fit(X, np.c_[Y, Y]), ValueError, ["1d array", r"\(150, 2\)"]),
     "y one-hot": (fit(X, np.eye(3)[Y]), ValueError, ["1d array", r"\(150, 3\)"]),
     "y sparse": (fit(X, sp.csr_matrix(np.eye(3)[Y])), TypeError, ["y", "dense"]),
@@ -259,7 +260,7 @@ INVALID = {
 )
 def test_invalid_parameter(name, value):
     """Name, given value and what would be right: scikit-learn's own message."""
-    pruner = InfluencePruner(**{name: value})  # accepted here: checks happen in fit
+    pruner = head_pruner(**{name: value})  # accepted here: checks happen in fit
     refusal(
         lambda: pruner.fit(X, Y),
         InvalidParameterError,
@@ -338,7 +339,7 @@ def test_what_is_in_the_wrong_proxy(model, words):
     ],
 )
 def test_invalid_parameters_of_what_is_nested(given, words):
-    refusal(lambda: InfluencePruner(**given).fit(X, Y), InvalidParameterError, words)
+    refusal(lambda: head_pruner(**given).fit(X, Y), InvalidParameterError, words)
 
 
 BYTES = np.broadcast_to(np.int8(1), (10**6, 10**6))
@@ -348,7 +349,7 @@ EMPTY = sp.csr_matrix((150, 2_000_000))
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: InfluencePruner().fit(BYTES, np.arange(10**6) % 2), ["7.28 TiB as float64"]),
+        (lambda: head_pruner().fit(BYTES, np.arange(10**6) % 2), ["7.28 TiB as float64"]),
         (lambda: ScorePruner().fit(X=BYTES, y=np.arange(10**6) % 2), ["7.28 TiB as float64"]),
         (
             lambda: InfluencePruner(model=LinearProxy(curvature="dense")).fit(EMPTY, Y),
@@ -371,9 +372,9 @@ PIPELINE = make_pipeline(StandardScaler(), LogisticRegression())
 @pytest.mark.parametrize(
     "call",
     [
-        lambda lazy: InfluencePruner().fit(lazy, Y),
-        lambda lazy: InfluencePruner().fit(X, lazy.select(pl.first())),
-        lambda lazy: InfluencePruner().fit(X, Y, X_val=lazy, y_val=Y),
+        lambda lazy: head_pruner().fit(lazy, Y),
+        lambda lazy: head_pruner().fit(X, lazy.select(pl.first())),
+        lambda lazy: head_pruner().fit(X, Y, X_val=lazy, y_val=Y),
         lambda lazy: InfluencePruner(model=PIPELINE).fit(lazy, Y),
         lambda lazy: InfluencePruner(model=torch.nn.Linear(4, 3)).fit(lazy, Y),
         lambda lazy: RandomPruner().fit(lazy, Y),
@@ -387,7 +388,7 @@ def test_a_query_that_has_not_run(call):
 
 
 def test_minimum_per_class_above_the_budget():
-    pruner = InfluencePruner(keep=30, min_per_class=20)
+    pruner = head_pruner(keep=30, min_per_class=20)
     refusal(lambda: pruner.fit(X, Y), ValueError, ["keep=30", "min_per_class", "60 for 3 classes"])
 
 
@@ -403,7 +404,7 @@ def test_minimum_per_class_above_the_budget():
 )
 def test_prior(prior, words):
     refusal(
-        lambda: InfluencePruner(keep=0.4, sampling=prior).fit(X, Y),
+        lambda: head_pruner(keep=0.4, sampling=prior).fit(X, Y),
         ValueError,
         ["sampling", *words],
     )
@@ -412,7 +413,7 @@ def test_prior(prior, words):
 @pytest.mark.parametrize("scoring", ["acuracy", "loss_"])
 def test_unknown_scorer(scoring):
     words = [f"'{scoring}' is not a valid scoring", "get_scorer_names"]
-    refusal(lambda: InfluencePruner(scoring=scoring).fit(X, Y), ValueError, words)
+    refusal(lambda: head_pruner(scoring=scoring).fit(X, Y), ValueError, words)
 
 
 @pytest.mark.parametrize(
@@ -432,10 +433,10 @@ def test_scorer_of_another_kind(scoring, model, y, words):
 
 def test_numbers_beyond_reckoning():
     words = [r"X holds numbers as large as .*e\+200", "unit"]
-    refusal(lambda: InfluencePruner().fit(1e200 * X, Y), ValueError, words)
-    refusal(lambda: InfluencePruner().fit(sp.csr_matrix(-1e200 * X), Y), ValueError, words)
+    refusal(lambda: head_pruner().fit(1e200 * X, Y), ValueError, words)
+    refusal(lambda: head_pruner().fit(sp.csr_matrix(-1e200 * X), Y), ValueError, words)
     y = 1e120 * X[:, 0]
-    refusal(lambda: InfluencePruner().fit(X, y), ValueError, [r"y holds numbers as large as"])
+    refusal(lambda: head_pruner().fit(X, y), ValueError, [r"y holds numbers as large as"])
 
 
 @pytest.mark.parametrize(
@@ -459,7 +460,7 @@ def test_model(model, error, words):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return InfluencePruner(keep=0.4).fit(X, Y)
+    return head_pruner(keep=0.4).fit(X, Y)
 
 
 @pytest.mark.parametrize(
@@ -473,12 +474,12 @@ def fitted():
 )
 def test_before_fit(call):
     with pytest.raises(NotFittedError, match="InfluencePruner"):
-        call(InfluencePruner())
+        call(head_pruner())
 
 
 @pytest.mark.parametrize(
     "pruner",
-    [InfluencePruner(), RandomPruner(), PrunedClassifier(LogisticRegression()), PruningSampler()],
+    [head_pruner(), RandomPruner(), PrunedClassifier(LogisticRegression()), PruningSampler()],
     ids=lambda pruner: type(pruner).__name__,
 )
 @pytest.mark.parametrize("name", ["report_", "gap_", "sample_indices_", "subset_", "pruner_"])
@@ -491,7 +492,7 @@ def test_fitted_attributes_before_fit(pruner, name):
 def test_attributes_that_nothing_has(fitted):
     refusal(lambda: fitted.nonsense_, AttributeError, ["no attribute 'nonsense_'"])
     refusal(lambda: fitted.subset_, AttributeError, ["there after fit.dataset"])
-    refusal(lambda: InfluencePruner().nonsense, AttributeError, ["no attribute 'nonsense'"])
+    refusal(lambda: head_pruner().nonsense, AttributeError, ["no attribute 'nonsense'"])
 
 
 class TestOtherRows:
@@ -524,7 +525,7 @@ class TestOtherRows:
         refusal(lambda: fitted.take(3), TypeError, ["array-like"])
 
     def test_refit_with_fewer_columns_forgets_the_first(self):
-        pruner = InfluencePruner(keep=0.4).fit(NAMED, Y)
+        pruner = head_pruner(keep=0.4).fit(NAMED, Y)
         pruner.fit(X[:100, :2], Y[:100])
         assert pruner.n_features_in_ == 2
         assert not hasattr(pruner, "feature_names_in_")
@@ -532,11 +533,11 @@ class TestOtherRows:
         refusal(lambda: pruner.transform(X), ValueError, ["4 features", "expecting 2"])
 
     def test_refit_for_numbers_forgets_the_classes(self):
-        pruner = InfluencePruner(keep=0.4).fit(X, Y)
+        pruner = head_pruner(keep=0.4).fit(X, Y)
         assert not hasattr(pruner.fit(D, T), "classes_")
 
     def test_a_fit_that_fails_changes_no_rows(self):
-        pruner = InfluencePruner(keep=0.4).fit(X, Y)
+        pruner = head_pruner(keep=0.4).fit(X, Y)
         before = pruner.sample_indices_
         with pytest.raises(ValueError, match="NaN"):
             pruner.fit(spoil(X, np.nan), Y)

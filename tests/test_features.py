@@ -7,10 +7,10 @@ import pytest
 import scipy.sparse as sp
 import torch
 from pretended_device import DEVICE, PretendedDevice
+from proxycases import head_pruner
 from sklearn.preprocessing import StandardScaler
 
 import skprune.heads.features as module
-from skprune import InfluencePruner
 from skprune.data.matrix import MatrixRows
 from skprune.heads.encoding import column_moments, features_of
 from skprune.heads.features import DenseFeatures, SparseFeatures
@@ -159,8 +159,8 @@ def test_the_pruner_finds_the_same_whatever_holds_the_values(kind, rng, tmp_path
     if kind == "memmap":
         np.save(tmp_path / "X.npy", X)
         given = np.load(tmp_path / "X.npy", mmap_mode="r")
-    expected = InfluencePruner(keep=0.3, random_state=0).fit(X.astype(np.float64), y)
-    found = InfluencePruner(keep=0.3, random_state=0).fit(given, y)
+    expected = head_pruner(keep=0.3, random_state=0).fit(X.astype(np.float64), y)
+    found = head_pruner(keep=0.3, random_state=0).fit(given, y)
     np.testing.assert_array_equal(found.sample_indices_, expected.sample_indices_)
     # Scores are as precise as the products of rows that are stored in float32 or less.
     precision = 1e-5 * np.abs(expected.scores_).max()
@@ -172,10 +172,10 @@ def test_the_pruner_finds_the_same_whatever_holds_the_values(kind, rng, tmp_path
 def test_the_pruner_finds_the_same_by_blocks(dtype, rng, monkeypatch):
     X = rng.normal(size=(300, 5)).astype(dtype)
     y = (X @ rng.normal(size=(5, 3)) + rng.gumbel(size=(300, 3))).argmax(1)
-    expected = InfluencePruner(keep=0.3, random_state=0).fit(X, y)
+    expected = head_pruner(keep=0.3, random_state=0).fit(X, y)
     monkeypatch.setattr(module, "HELD_NUMBERS", 0)
     monkeypatch.setattr(module, "BLOCK_BYTES", 800)
-    found = InfluencePruner(keep=0.3, random_state=0).fit(X, y)
+    found = head_pruner(keep=0.3, random_state=0).fit(X, y)
     np.testing.assert_array_equal(found.sample_indices_, expected.sample_indices_)
     precision = (1e-5 if dtype == np.float32 else 1e-12) * np.abs(expected.scores_).max()
     np.testing.assert_allclose(found.scores_, expected.scores_, rtol=0, atol=precision)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_problem
+from proxycases import head_pruner
 from scipy.special import expit, softmax
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge, RidgeClassifier
@@ -25,7 +26,6 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from skprune import InfluencePruner
 from skprune.evaluation.held_out import JACKKNIFE_GROUPS, HeldOut
 from skprune.evaluation.scorers import make_scorer as make_head_scorer
 from skprune.evaluation.tails import tail_index
@@ -444,7 +444,7 @@ def test_heavy_tails_of_the_outputs_cast_doubt_on_the_standard_error(draw, heavy
         y = np.quantile(Z, 0.99 if rare else 0.5) < Z
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            report = InfluencePruner(keep=0.3, random_state=seed).fit(X, y).report_
+            report = head_pruner(keep=0.3, random_state=seed).fit(X, y).report_
         doubts = [d for d in report.diagnostics if "heavy tails" in d]
         assert len(doubts) == sum("heavy tails" in str(w.message) for w in caught)
         spoken.append(len(doubts))
@@ -454,7 +454,7 @@ def test_heavy_tails_of_the_outputs_cast_doubt_on_the_standard_error(draw, heavy
 def test_a_bounded_score_is_not_doubted(rng):
     X = rng.standard_cauchy((2000, 5))
     y = X.sum(1) + rng.logistic(size=2000) > 0
-    assert not InfluencePruner(keep=0.3, scoring="accuracy").fit(X, y).report_.diagnostics
+    assert not head_pruner(keep=0.3, scoring="accuracy").fit(X, y).report_.diagnostics
 
 
 @pytest.mark.parametrize("index", [0.7, 1.0, 2.0, 4.0])

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from proxycases import make_pruner
+from proxycases import head_pruner, make_pruner
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -79,7 +79,7 @@ def test_a_grid_over_the_estimator_searches_once_a_fold(options, searched, searc
 @pytest.mark.filterwarnings("ignore::skprune.PruningWarning")
 def test_what_is_shown_makes_no_other_search(options, searches):
     for verbose in (0, 1, "auto"):
-        pruner = InfluencePruner(keep=0.5, random_state=0, verbose=verbose, **options)
+        pruner = head_pruner(keep=0.5, random_state=0, verbose=verbose, **options)
         pruner.fit(X.astype("f4"), y)
     assert len(searches) == 1
 
@@ -130,7 +130,7 @@ def test_whatever_determines_a_search_makes_another(change, searches):
 
 
 def test_what_was_found_belongs_to_its_pruner(searches):
-    first, second = (InfluencePruner(keep=0.5, random_state=0) for _ in range(2))
+    first, second = (head_pruner(keep=0.5, random_state=0) for _ in range(2))
     scores, sizes = first.fit(X, y).scores_.copy(), first.path_["n_kept"].copy()
     first.scores_[:], first.path_["n_kept"][:] = 0.0, 0
     second.fit(X, y)

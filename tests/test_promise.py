@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from proxycases import head_pruner
 from scipy.stats import spearmanr
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, make_classification
@@ -198,7 +199,7 @@ def test_the_number_of_rows_that_was_asked_for_is_kept_where_a_head_needs_more(r
 @pytest.mark.parametrize("keep", [0.9, 1.0])
 def test_whole_groups_beside_a_model_that_is_not_linear(keep):
     X, y = population(200, 4)
-    pruner = InfluencePruner(keep=keep, verify=Retrain(DecisionTreeClassifier(), n_seeds=1))
+    pruner = head_pruner(keep=keep, verify=Retrain(DecisionTreeClassifier(), n_seeds=1))
     pruner.fit(X, y, groups=np.arange(200) // 50)
     assert len(pruner.sample_indices_) == 200 * keep
 
@@ -207,7 +208,7 @@ def test_a_class_keeps_its_minimum_beside_a_model_that_is_not_linear():
     X, y = population(300, 5)
     y[:5] = 2
     verify = Retrain(DecisionTreeClassifier(max_depth=3), n_seeds=1)
-    pruner = InfluencePruner(keep=60, verify=verify, min_per_class=5, random_state=0)
+    pruner = head_pruner(keep=60, verify=verify, min_per_class=5, random_state=0)
     assert np.bincount(y[pruner.fit(X, y).sample_indices_])[2] == 5
 
 
@@ -219,14 +220,14 @@ def test_models_that_fit_rows_by_themselves_are_measured_on_rows_they_have_not_s
     X = rng.normal(size=(2000, 5))
     y = ((X[:, 0] > 0) ^ (rng.random(2000) < 0.1)).astype(int)
     tree = DecisionTreeClassifier(max_depth=2, min_samples_leaf=20, random_state=0)
-    pruner = InfluencePruner(verify=tree, random_state=0, **budget).fit(X, y)
+    pruner = head_pruner(verify=tree, random_state=0, **budget).fit(X, y)
     assert pruner.gap_.level == "retrained"
     assert (pruner.gap_.held_out, pruner.gap_.n_rows) == (True, 400)
     kept = pruner.sample_indices_
     if "keep" in budget:
         assert len(kept) == round(budget["keep"] * len(y))
     # The kept rows that are not held out, beside all that are not, on those that are.
-    table, _ = read_table(InfluencePruner(), X, y, None, None)
+    table, _ = read_table(head_pruner(), X, y, None, None)
     inner, outer = hold_out(table, 0.2, None, 0)
     seen = np.intersect1d(inner, kept)
     assert len(seen) < len(kept)
@@ -391,13 +392,13 @@ def test_scores_of_all_rows_and_of_a_constant_stand_in_the_report():
 def test_a_budget_that_is_most_of_what_was_learned_is_remarked_on():
     X, y = population(3000, 9)
     with pytest.warns(PruningWarning, match=r"of all that the model has learned"):
-        pruner = InfluencePruner(0.04, random_state=0).fit(X, y)
+        pruner = head_pruner(0.04, random_state=0).fit(X, y)
     assert pruner.report_.met
 
 
 def test_why_fewer_rows_were_refused_stands_in_the_report():
     X, y = load_digits(return_X_y=True)
-    pruner = InfluencePruner(0.05, random_state=0).fit(X, y)
+    pruner = head_pruner(0.05, random_state=0).fit(X, y)
     path, report = pruner.path_, pruner.report_
     chosen = path["n_kept"][path["refit_gap"] == report.trial][0]
     refused = path["n_kept"][path["n_kept"] < chosen].max()

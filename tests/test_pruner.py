@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from proxycases import head_pruner
 from sklearn.base import clone
 from sklearn.datasets import (
     load_breast_cancer,
@@ -90,7 +91,7 @@ def three_way(name, seed=0):
 @pytest.mark.parametrize("max_gap", [0.02, 0.1])
 def test_budget_with_own_held_out_rows(name, max_gap):
     X, y, X_val, y_val = three_way(name)
-    pruner = quiet(InfluencePruner(max_gap, random_state=0), X, y, X_val=X_val, y_val=y_val)
+    pruner = quiet(head_pruner(max_gap, random_state=0), X, y, X_val=X_val, y_val=y_val)
     path = assert_consistent(pruner, len(y))
     assert pruner.gap_.n_rows == len(y_val)
     # Of the sizes that were tried, the smallest allowed one is what is kept.
@@ -113,7 +114,7 @@ def test_budget_without_held_out_rows(name):
     X, y = TABLES[name](return_X_y=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pruner = InfluencePruner(0.1, random_state=0)
+        pruner = head_pruner(0.1, random_state=0)
         X_kept, y_kept = pruner.fit_transform(X, y)
     path = assert_consistent(pruner, len(y))
     assert len(y_kept) < len(y)
@@ -132,7 +133,7 @@ def test_budget_without_held_out_rows(name):
 def test_a_larger_budget_keeps_fewer_rows():
     X, y, X_val, y_val = three_way("digits")
     sizes = [
-        len(quiet(InfluencePruner(g, random_state=0), X, y, None, X_val, y_val).sample_indices_)
+        len(quiet(head_pruner(g, random_state=0), X, y, None, X_val, y_val).sample_indices_)
         for g in (0.01, 0.05, 0.2, 0.6)
     ]
     assert sizes == sorted(sizes, reverse=True)
@@ -143,7 +144,7 @@ def test_a_larger_budget_keeps_fewer_rows():
 def test_a_budget_that_cannot_be_met_keeps_all_rows_and_says_so(verify):
     X, y, X_val, y_val = three_way("digits")
     X, y = X[:150], y[:150]  # fewer rows than parameters: every one of them counts
-    pruner = InfluencePruner(1e-7, verify=verify, random_state=0)
+    pruner = head_pruner(1e-7, verify=verify, random_state=0)
     with pytest.warns(PruningWarning, match="all rows are kept") as record:
         pruner.fit(X, y, X_val=X_val, y_val=y_val)
     assert record[0].filename == __file__  # the caller's line, not one of ours
@@ -161,7 +162,7 @@ def test_a_budget_that_cannot_be_met_keeps_all_rows_and_says_so(verify):
 @pytest.mark.parametrize("name", list(TABLES))
 def test_fixed_size(name, keep):
     X, y = TABLES[name](return_X_y=True)
-    pruner = InfluencePruner(keep=keep, random_state=0)
+    pruner = head_pruner(keep=keep, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pruner.fit(X, y)
@@ -181,7 +182,7 @@ def test_fixed_size_is_far_better_than_random(keep):
     gaps = []
     for seed in range(4):
         X, y, X_val, y_val = three_way("digits", seed)
-        pruner = InfluencePruner(keep=keep, random_state=0)
+        pruner = head_pruner(keep=keep, random_state=0)
         pruner.fit(X, y, X_val=X_val, y_val=y_val)
         gaps.append([pruner.gap_, pruner.report_.random])
     own, random = np.mean(gaps, 0)
@@ -258,7 +259,7 @@ def test_gap_of_accuracy_is_the_one_of_its_own_refit():
 )
 def test_scorers_end_to_end(name, scoring):
     X, y, X_val, y_val = three_way(name)
-    pruner = InfluencePruner(0.05, scoring=scoring, random_state=0)
+    pruner = head_pruner(0.05, scoring=scoring, random_state=0)
     quiet(pruner, X, y, X_val=X_val, y_val=y_val)
     assert_consistent(pruner, len(y))
     assert pruner.gap_.scoring == (scoring if isinstance(scoring, str) else "callable")
@@ -268,7 +269,7 @@ def test_scorers_end_to_end(name, scoring):
 
 def test_verify_none_only_predicts():
     X, y, X_val, y_val = three_way("digits")
-    pruner = InfluencePruner(0.1, verify=None, random_state=0)
+    pruner = head_pruner(0.1, verify=None, random_state=0)
     pruner.fit(X, y, X_val=X_val, y_val=y_val)
     path = assert_consistent(pruner, len(y))
     assert pruner.gap_.level == "predicted"
@@ -331,7 +332,7 @@ def test_rows_without_weight_are_never_kept(rng):
     w = np.zeros(len(y))
     w[rng.choice(len(y), 60, replace=False)] = 1.0
     for verify in ("refit", None):
-        pruner = InfluencePruner(keep=9, verify=verify, random_state=0)
+        pruner = head_pruner(keep=9, verify=verify, random_state=0)
         pruner.fit(X, y, sample_weight=w, X_val=X_val, y_val=y_val)
         assert len(pruner.sample_indices_) == 9
         assert w[pruner.sample_indices_].all()
@@ -372,32 +373,32 @@ def test_texts_and_nested_pipelines():
 def test_weights_say_which_rows_count(rng):
     X, y = load_wine(return_X_y=True)
     w = np.ones(len(y))
-    plain = InfluencePruner(keep=0.5, random_state=0).fit(X, y)
-    same(plain, InfluencePruner(keep=0.5, random_state=0).fit(X, y, sample_weight=w))
+    plain = head_pruner(keep=0.5, random_state=0).fit(X, y)
+    same(plain, head_pruner(keep=0.5, random_state=0).fit(X, y, sample_weight=w))
     w[: len(y) // 2] = 0.1
-    other = InfluencePruner(keep=0.5, random_state=0).fit(X, y, sample_weight=w)
+    other = head_pruner(keep=0.5, random_state=0).fit(X, y, sample_weight=w)
     assert not np.array_equal(plain.sample_indices_, other.sample_indices_)
 
 
 def test_groups_are_held_out_together(rng):
     X, y = load_wine(return_X_y=True)
     groups = rng.integers(0, 25, len(y))
-    table, _ = read_table(InfluencePruner(), X, y, None, None)
+    table, _ = read_table(head_pruner(), X, y, None, None)
     for seed in range(10):
         inner, outer = hold_out(table, 0.2, groups, seed)
         assert not np.intersect1d(inner, outer).size
         assert len(inner) + len(outer) == len(y)
         assert not np.intersect1d(groups[inner], groups[outer]).size
         assert len(np.unique(y[inner])) == 3
-    pruner = quiet(InfluencePruner(0.1, random_state=0), X, y, groups=groups)
+    pruner = quiet(head_pruner(0.1, random_state=0), X, y, groups=groups)
     assert_consistent(pruner, len(y))
-    plain = quiet(InfluencePruner(0.1, random_state=0), X, y)
+    plain = quiet(head_pruner(0.1, random_state=0), X, y)
     assert pruner.gap_ != plain.gap_
 
 
 def test_held_out_rows_are_stratified(rng):
     X, y = rng.normal(size=(200, 2)), np.repeat([0, 1, 2, 3], [150, 40, 9, 1])
-    table, _ = read_table(InfluencePruner(), X, y, None, None)
+    table, _ = read_table(head_pruner(), X, y, None, None)
     for seed in range(10):
         inner, outer = hold_out(table, 0.2, None, seed)
         assert np.bincount(y[outer], minlength=4).tolist() == [30, 8, 2, 0]
@@ -410,16 +411,14 @@ def test_no_class_is_lost(min_per_class, solver, rng):
     y = np.repeat(["common", "rare", "rarest"], [400, 20, 3])
     X = rng.normal(size=(423, 3)) + (y == "rare")[:, None] + 2 * (y == "rarest")[:, None]
     for keep in (0.5, 0.05):
-        pruner = InfluencePruner(
-            keep=keep, min_per_class=min_per_class, solver=solver, random_state=0
-        )
+        pruner = head_pruner(keep=keep, min_per_class=min_per_class, solver=solver, random_state=0)
         _, y_kept = pruner.fit_transform(X, y)
         assert len(y_kept) == round(keep * 423)
         for label, rows in zip(*np.unique(y, return_counts=True), strict=True):
             assert np.sum(y_kept == label) >= min(rows, min_per_class)
     assert [c.rows for c in pruner.report_.classes] == [400, 20, 3]
     assert sum(c.kept for c in pruner.report_.classes) == len(y_kept)
-    budget = quiet(InfluencePruner(0.5, min_per_class=min_per_class, random_state=0), X, y)
+    budget = quiet(head_pruner(0.5, min_per_class=min_per_class, random_state=0), X, y)
     _, counts = np.unique(y[budget.sample_indices_], return_counts=True)
     assert min_per_class == 0 or len(counts) == 3
 
@@ -427,7 +426,7 @@ def test_no_class_is_lost(min_per_class, solver, rng):
 def test_fewest_rows_are_still_searched_for(rng):
     # keep = classes x min_per_class: every class is at its minimum, and the best are chosen.
     X, y, X_val, y_val = three_way("digits")
-    pruner = InfluencePruner(keep=50, min_per_class=5, random_state=0)
+    pruner = head_pruner(keep=50, min_per_class=5, random_state=0)
     pruner.fit(X, y, X_val=X_val, y_val=y_val)
     assert np.bincount(y[pruner.sample_indices_]).tolist() == [5] * 10
     assert pruner.gap_ < 0.9 * pruner.report_.random
@@ -442,7 +441,7 @@ def test_priors(rng):
         ("el2n", "el2n"),
         ("given", rng.random(len(y))),
     ):
-        pruner = InfluencePruner(keep=0.5, sampling=prior, random_state=0)
+        pruner = head_pruner(keep=0.5, sampling=prior, random_state=0)
         pruner.fit(X, y, X_val=X_val, y_val=y_val)
         assert len(pruner.sample_indices_) == round(0.5 * len(y))
         kept[name] = pruner.sample_indices_
@@ -487,7 +486,7 @@ AWKWARD = list(awkward(np.random.default_rng(0)))
 @pytest.mark.parametrize("name", AWKWARD)
 def test_awkward_tables(name, budget, rng):
     X, y = awkward(rng)[name]
-    pruner = InfluencePruner(random_state=0, **budget)
+    pruner = head_pruner(random_state=0, **budget)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", PruningWarning)
@@ -535,7 +534,7 @@ def test_many_duplicates_are_what_goes_first(rng):
     X, y = load_iris(return_X_y=True)
     X_val, y_val = X[::3] + 0.1 * rng.normal(size=(50, 4)), y[::3]
     X, y = np.repeat(X, 10, axis=0), np.repeat(y, 10)
-    pruner = InfluencePruner(keep=0.1, random_state=0).fit(X, y, X_val=X_val, y_val=y_val)
+    pruner = head_pruner(keep=0.1, random_state=0).fit(X, y, X_val=X_val, y_val=y_val)
     assert abs(pruner.gap_) < 0.2 * abs(pruner.report_.random)
     assert abs(pruner.gap_) < 0.01
 
@@ -556,7 +555,7 @@ def test_whole_numbers_as_regression_targets(rng):
 
 def test_classes_of_an_earlier_fit_are_forgotten():
     X, y = load_iris(return_X_y=True)
-    pruner = InfluencePruner(keep=0.5, random_state=0).fit(X, y)
+    pruner = head_pruner(keep=0.5, random_state=0).fit(X, y)
     assert pruner.classes_.tolist() == [0, 1, 2]
     pruner.fit(X, X[:, 0] + 0.01 * y)
     assert not hasattr(pruner, "classes_")
@@ -572,7 +571,7 @@ def test_same_seed_same_rows(solver, budget):
         budget = {"max_gap": 0.5}  # fewer sizes to try: annealing is slow
     X, y = load_wine(return_X_y=True)
     one, other = (
-        quiet(InfluencePruner(solver=solver, random_state=3, **budget), X, y) for _ in range(2)
+        quiet(head_pruner(solver=solver, random_state=3, **budget), X, y) for _ in range(2)
     )
     same(one, other)
 
@@ -581,7 +580,7 @@ def test_seeds():
     X, y, X_val, y_val = three_way("digits")
 
     def fit(seed):
-        pruner = InfluencePruner(keep=0.3, random_state=seed)
+        pruner = head_pruner(keep=0.3, random_state=seed)
         return pruner.fit(X, y, X_val=X_val, y_val=y_val)
 
     state = np.random.get_state()[1].copy()  # noqa: NPY002 - it must stay as it is
@@ -598,7 +597,7 @@ def test_threads_make_no_difference(name):
     pruners = []
     for jobs in (None, 1, 2):
         FITS.clear()
-        pruner = InfluencePruner(keep=0.3, n_jobs=jobs, random_state=0)
+        pruner = head_pruner(keep=0.3, n_jobs=jobs, random_state=0)
         pruners.append(pruner.fit(X, y, X_val=X_val, y_val=y_val))
     assert torch.get_num_threads() == before
     for other in pruners[1:]:
@@ -613,30 +612,30 @@ def test_a_cached_fit_is_the_first_one_again(monkeypatch):
     monkeypatch.setattr(
         "skprune.proxies.head.examine", lambda *args: made.append(1) or fit_curvature(*args)
     )
-    first = quiet(InfluencePruner(0.05, random_state=0), X, y)
-    again = quiet(InfluencePruner(0.05, random_state=0), X, y)
+    first = quiet(head_pruner(0.05, random_state=0), X, y)
+    again = quiet(head_pruner(0.05, random_state=0), X, y)
     assert len(made) == 1
     same(first, again)
     # Another budget needs no new examination; other rows, models or weights do.
-    quiet(InfluencePruner(keep=0.5, random_state=0), X, y)
+    quiet(head_pruner(keep=0.5, random_state=0), X, y)
     assert len(made) == 1
     others = [
-        (InfluencePruner(keep=0.5, random_state=1), {}),
+        (head_pruner(keep=0.5, random_state=1), {}),
         (InfluencePruner(keep=0.5, random_state=0, model=LinearProxy(curvature="diagonal")), {}),
         (InfluencePruner(keep=0.5, random_state=0, model=LogisticRegression()), {}),
         (InfluencePruner(keep=0.5, random_state=0, model=LogisticRegression(C=2.0)), {}),
-        (InfluencePruner(keep=0.5, random_state=0), {"sample_weight": np.linspace(1, 2, len(y))}),
+        (head_pruner(keep=0.5, random_state=0), {"sample_weight": np.linspace(1, 2, len(y))}),
     ]
     for count, (pruner, params) in enumerate(others, start=2):
         quiet(pruner, X, y, **params)
         assert len(made) == count
     FITS.clear()
-    same(first, quiet(InfluencePruner(0.05, random_state=0), X, y))
+    same(first, quiet(head_pruner(0.05, random_state=0), X, y))
 
 
 def test_pickled_pruner_still_transforms():
     X, y = load_wine(return_X_y=True)
-    pruner = InfluencePruner(keep=0.5, random_state=0).fit(X, y)
+    pruner = head_pruner(keep=0.5, random_state=0).fit(X, y)
     again = pickle.loads(pickle.dumps(pruner))
     np.testing.assert_array_equal(again.transform(X), pruner.transform(X))
     same(pruner, again)
@@ -648,10 +647,10 @@ def test_pickled_pruner_still_transforms():
 
 def test_fitting_again_forgets_the_first_table():
     X, y = load_wine(return_X_y=True)
-    pruner = InfluencePruner(keep=0.5, random_state=0).fit(X, y)
+    pruner = head_pruner(keep=0.5, random_state=0).fit(X, y)
     iris = load_iris(return_X_y=True)
     pruner.fit(*iris)
-    same(pruner, InfluencePruner(keep=0.5, random_state=0).fit(*iris))
+    same(pruner, head_pruner(keep=0.5, random_state=0).fit(*iris))
     assert pruner.n_features_in_ == 4
 
 
@@ -674,14 +673,14 @@ def test_regularised_column_units_do_not_matter_to_the_package_head(rng):
     # model=None standardises; the unit of a column must not change what is kept.
     X, y = load_wine(return_X_y=True)
     units = 10.0 ** rng.integers(-6, 7, X.shape[1])
-    one = InfluencePruner(keep=0.4, random_state=0).fit(X, y)
-    other = InfluencePruner(keep=0.4, random_state=0).fit(X * units + 3 * units, y)
+    one = head_pruner(keep=0.4, random_state=0).fit(X, y)
+    other = head_pruner(keep=0.4, random_state=0).fit(X * units + 3 * units, y)
     np.testing.assert_array_equal(one.sample_indices_, other.sample_indices_)
 
 
 def test_regression_does_not_depend_on_the_unit_of_the_target():
     X, y = load_diabetes(return_X_y=True)
-    one, other = (InfluencePruner(keep=0.3, random_state=0).fit(X, y * 2.0**k) for k in (0, 20))
+    one, other = (head_pruner(keep=0.3, random_state=0).fit(X, y * 2.0**k) for k in (0, 20))
     np.testing.assert_array_equal(one.sample_indices_, other.sample_indices_)
     assert one.gap_ == pytest.approx(other.gap_, rel=1e-6)
     np.testing.assert_allclose(one.scores_, other.scores_, rtol=1e-5, atol=1e-12)
@@ -704,8 +703,8 @@ def test_warnings_are_at_the_users_line(way, rng):
 
 def test_autocast_around_fit_is_not_that_of_the_head():
     X, y = load_wine(return_X_y=True)
-    plain = InfluencePruner(keep=0.3, random_state=0).fit(X, y)
+    plain = head_pruner(keep=0.3, random_state=0).fit(X, y)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        around = InfluencePruner(keep=0.3, random_state=0).fit(X, y)
+        around = head_pruner(keep=0.3, random_state=0).fit(X, y)
     np.testing.assert_array_equal(around.sample_indices_, plain.sample_indices_)
     np.testing.assert_array_equal(around.scores_, plain.scores_)

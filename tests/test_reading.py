@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from proxycases import head_pruner
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomTreesEmbedding
@@ -54,7 +55,7 @@ def test_under_a_total_penalty_the_sum_of_the_weights_counts(weight):
 
 
 @pytest.mark.parametrize("weight", [1e300, 1e-300, 5e-324])
-@pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.5), ScorePruner()])
+@pytest.mark.parametrize("pruner", [head_pruner(keep=0.5), ScorePruner()])
 def test_under_a_penalty_per_row_the_unit_of_the_weights_is_nothing(pruner, weight):
     expected = pruner.fit(X, Y).sample_indices_
     found = pruner.fit(X, Y, sample_weight=np.full(300, weight)).sample_indices_
@@ -64,7 +65,7 @@ def test_under_a_penalty_per_row_the_unit_of_the_weights_is_nothing(pruner, weig
 def test_rows_that_weigh_nothing_beside_others_have_no_say():
     weights = 10.0 ** np.random.default_rng(0).uniform(-200, 200, size=300)
     heavy = np.where(weights > 1e-30 * weights.max(), weights, 0.0)
-    pruner = InfluencePruner(keep=0.05, min_per_class=0)
+    pruner = head_pruner(keep=0.05, min_per_class=0)
     every = pruner.fit(X, Y, sample_weight=weights, **HELD).scores_
     expected = pruner.fit(X, Y, sample_weight=heavy, **HELD).scores_
     np.testing.assert_allclose(every, expected, rtol=1e-6, atol=1e-25)
@@ -72,9 +73,9 @@ def test_rows_that_weigh_nothing_beside_others_have_no_say():
 
 def test_weights_of_a_table_are_those_that_were_given():
     weights = np.array([0.0, 5e-324, 3.0, 1.7e308, 7.0])
-    table, _ = read_table(InfluencePruner(), X[:5], [0, 1, 0, 1, 0], weights[[0, 0, 2, 2, 4]], None)
+    table, _ = read_table(head_pruner(), X[:5], [0, 1, 0, 1, 0], weights[[0, 0, 2, 2, 4]], None)
     np.testing.assert_array_equal(table.given_weights(np.arange(5)), weights[[0, 0, 2, 2, 4]])
-    table, _ = read_table(InfluencePruner(), X[:5], [0, 1, 0, 1, 0], weights, None)
+    table, _ = read_table(head_pruner(), X[:5], [0, 1, 0, 1, 0], weights, None)
     assert np.isfinite(table.weights.sum())
     assert table.given_weights(np.array([3])) == [1.7e308]
 
@@ -92,7 +93,7 @@ class Judge(LogisticRegression):
 @pytest.mark.parametrize("weights", [None, np.linspace(1e-3, 5, 300)])
 def test_a_judge_gets_the_weights_that_were_given(weights):
     Judge.seen.clear()
-    pruner = InfluencePruner(keep=0.5, verify=Retrain(Judge(), n_seeds=1), random_state=0)
+    pruner = head_pruner(keep=0.5, verify=Retrain(Judge(), n_seeds=1), random_state=0)
     pruner.fit(X, Y, sample_weight=weights, **HELD)
     if weights is None:
         assert set(Judge.seen) == {None}
@@ -115,7 +116,7 @@ NATURAL = {
 
 @pytest.mark.parametrize(("natural", "objects"), NATURAL.values(), ids=NATURAL)
 @pytest.mark.parametrize(
-    "pruner", [InfluencePruner(keep=0.4), ScorePruner(), RandomPruner(random_state=0)]
+    "pruner", [head_pruner(keep=0.4), ScorePruner(), RandomPruner(random_state=0)]
 )
 def test_labels_as_objects_are_read_as_what_they_are(pruner, natural, objects):
     expected = pruner.fit(X, natural).sample_indices_
@@ -126,7 +127,7 @@ def test_an_estimator_gets_labels_that_it_takes():
     pruned = PrunedClassifier(LogisticRegression(), InfluencePruner(keep=0.4))
     expected = pruned.fit(X, Y == 1).predict(X)
     np.testing.assert_array_equal(pruned.fit(X, (Y == 1).astype(object)).predict(X), expected)
-    judged = InfluencePruner(keep=0.4, verify=Retrain(LogisticRegression(), n_seeds=1))
+    judged = head_pruner(keep=0.4, verify=Retrain(LogisticRegression(), n_seeds=1))
     assert judged.fit(X, Y.astype(object)).gap_ == judged.fit(X, Y).gap_
     PrunedRegressor(Ridge(), InfluencePruner(keep=0.4)).fit(X, T.astype(object))
 
@@ -146,7 +147,7 @@ TREES = HistGradientBoostingClassifier(max_iter=3)
 def test_the_head_for_trees_sees_medians_and_indicators(dtype):
     holes = HOLES.astype(dtype)
     filled = SimpleImputer(strategy="median", add_indicator=True).fit_transform(holes)
-    expected = InfluencePruner(keep=0.4).fit(filled, Y, X_val=filled, y_val=Y)
+    expected = head_pruner(keep=0.4).fit(filled, Y, X_val=filled, y_val=Y)
     pruned = PrunedClassifier(TREES, InfluencePruner(keep=0.4)).fit(holes, Y, X_val=holes, y_val=Y)
     np.testing.assert_array_equal(pruned.sample_indices_, expected.sample_indices_)
     assert "medians" in str(pruned.pruner_.report_)
@@ -166,7 +167,7 @@ def test_estimators_that_take_missing_values_are_trained_and_judge(estimator):
     pruned = PrunedClassifier(estimator, InfluencePruner(keep=0.4)).fit(HOLES, Y)
     assert pruned.__sklearn_tags__().input_tags.allow_nan
     assert len(pruned.predict(HOLES)) == 300
-    judge = InfluencePruner(keep=0.4, verify=Retrain(estimator, n_seeds=1), scoring="accuracy")
+    judge = head_pruner(keep=0.4, verify=Retrain(estimator, n_seeds=1), scoring="accuracy")
     assert judge.fit(HOLES, Y).gap_.level == "retrained"
 
 
@@ -245,7 +246,7 @@ def test_groups_may_have_names_of_several_types_or_stand_in_a_column():
     numbers = np.arange(300) % 20
     mixed = np.array([n if n % 2 else f"g{n}" for n in numbers], dtype=object)
     for groups in (mixed, mixed[:, None]):
-        table = read_table(InfluencePruner(), X, Y, None, None)[0]
+        table = read_table(head_pruner(), X, Y, None, None)[0]
         examined, held_out = hold_out(table, 0.2, groups, 0)
         assert len(held_out)
         assert not set(numbers[examined]) & set(numbers[held_out])

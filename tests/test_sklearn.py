@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from proxycases import head_pruner
 from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
@@ -31,7 +32,7 @@ from skprune import (
 )
 
 ESTIMATORS = [
-    InfluencePruner(),
+    head_pruner(),
     RandomPruner(),
     RandomPruner(random_state=0),
     ScorePruner(),
@@ -100,7 +101,7 @@ def cancer():
 
 @pytest.fixture(scope="module")
 def fitted(cancer):
-    return InfluencePruner(keep=0.4, random_state=0).fit(*cancer)
+    return head_pruner(keep=0.4, random_state=0).fit(*cancer)
 
 
 def pruned_logistic(**pruner_params):
@@ -129,7 +130,7 @@ class TestParameters:
 
     def test_unknown_parameter(self):
         with pytest.raises(ValueError, match="Invalid parameter 'gap' for estimator Influence"):
-            InfluencePruner().set_params(gap=0.1)
+            head_pruner().set_params(gap=0.1)
 
     def test_fit_leaves_the_given_objects_alone(self, cancer):
         pruned = pruned_logistic(keep=0.4)
@@ -170,18 +171,18 @@ class TestPickle:
 class TestSetOutput:
     def test_containers_stay_what_they_are_without_it(self, cancer):
         X, y = cancer
-        assert isinstance(InfluencePruner(keep=0.4).fit_transform(X, y).X, np.ndarray)
+        assert isinstance(head_pruner(keep=0.4).fit_transform(X, y).X, np.ndarray)
 
     def test_pandas_output_of_a_pipeline_reaches_the_pruner(self):
         X, y = load_iris(return_X_y=True, as_frame=True)
-        pipeline = make_pipeline(StandardScaler(), InfluencePruner(keep=0.4))
+        pipeline = make_pipeline(StandardScaler(), head_pruner(keep=0.4))
         X_kept, y_kept = pipeline.set_output(transform="pandas").fit_transform(X, y)
         assert list(X_kept.columns) == list(X.columns)
         pd.testing.assert_index_equal(X_kept.index, y_kept.index)
 
     def test_set_output_of_a_pruner_keeps_the_pair(self):
         X, y = load_iris(return_X_y=True, as_frame=True)
-        pruner = InfluencePruner(keep=0.4).set_output(transform="pandas")
+        pruner = head_pruner(keep=0.4).set_output(transform="pandas")
         X_kept, y_kept = pruner.fit_transform(X, y)
         pd.testing.assert_frame_equal(X_kept, X.iloc[pruner.sample_indices_])
         pd.testing.assert_series_equal(y_kept, y.iloc[pruner.sample_indices_])
@@ -189,7 +190,7 @@ class TestSetOutput:
 
     def test_feature_names(self):
         X, y = load_iris(return_X_y=True, as_frame=True)
-        pruner = InfluencePruner(keep=0.4).fit(X, y)
+        pruner = head_pruner(keep=0.4).fit(X, y)
         assert list(pruner.get_feature_names_out()) == list(X.columns)
         pruned = pruned_logistic(keep=0.4).fit(X, y)
         assert list(pruned.feature_names_in_) == list(X.columns)
@@ -200,12 +201,12 @@ class TestJobs:
     def test_n_jobs_of_the_pruner_changes_nothing(self):
         # Small: two threads on a busy machine are slow out of all proportion.
         X, y = load_iris(return_X_y=True)
-        one, two = (InfluencePruner(keep=0.4, n_jobs=n).fit(X, y) for n in (1, 2))
+        one, two = (head_pruner(keep=0.4, n_jobs=n).fit(X, y) for n in (1, 2))
         np.testing.assert_array_equal(one.sample_indices_, two.sample_indices_)
         np.testing.assert_allclose(one.scores_, two.scores_, rtol=1e-9)
 
     def test_random_state_none_is_reproducible(self, cancer):
-        first, second = (InfluencePruner(max_gap=0.02).fit(*cancer) for _ in range(2))
+        first, second = (head_pruner(max_gap=0.02).fit(*cancer) for _ in range(2))
         np.testing.assert_array_equal(first.sample_indices_, second.sample_indices_)
         np.testing.assert_array_equal(first.scores_, second.scores_)
 
@@ -303,7 +304,7 @@ class TestMetadata:
     ):
         weights = metadata["sample_weight"]
         with config_context(enable_metadata_routing=routing):
-            last, pruner = LogisticRegression(max_iter=5000), InfluencePruner(keep=0.4)
+            last, pruner = LogisticRegression(max_iter=5000), head_pruner(keep=0.4)
             if routing:
                 last.set_fit_request(sample_weight=True)
                 pruner.set_fit_request(sample_weight=True)
@@ -394,7 +395,7 @@ class TestMetadata:
         """A pruner that was handed copies as one group measures its gap on none of them."""
         X, y = (np.repeat(a, 2, axis=0) for a in cancer)
         groups = np.arange(len(y)) // 2
-        pruner = InfluencePruner(keep=0.4, random_state=0).fit(X, y, groups=groups)
+        pruner = head_pruner(keep=0.4, random_state=0).fit(X, y, groups=groups)
         assert pruner.gap_.n_rows % 2 == 0
 
 
@@ -409,7 +410,7 @@ class TestTags:
         tags = get_tags(estimator)
         assert tags.target_tags.required
         # Not all of scikit-learn 1.6's own estimators say that they take sparse rows.
-        wrapped = getattr(estimator, "estimator", InfluencePruner())
+        wrapped = getattr(estimator, "estimator", head_pruner())
         assert tags.input_tags.sparse == get_tags(wrapped).input_tags.sparse
 
     def test_determinism_is_the_pruners(self):
@@ -429,7 +430,7 @@ def test_whole_numbers_are_numbers_to_a_regressor():
     X, y = load_diabetes(return_X_y=True)
     coarse = (y // 40).astype(int)
     for target in (y.astype(int), coarse):
-        for pruner in (InfluencePruner(keep=0.4), ScorePruner(0.4), RandomPruner(0.4)):
+        for pruner in (head_pruner(keep=0.4), ScorePruner(0.4), RandomPruner(0.4)):
             pruned = PrunedRegressor(Ridge(), pruner).fit(X, target)
             assert len(pruned.sample_indices_) == 177
             assert not hasattr(pruned.pruner_, "classes_")

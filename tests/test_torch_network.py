@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from proxycases import make_pruner
+from proxycases import head_pruner, make_pruner
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from torch import nn
@@ -764,7 +764,7 @@ def test_datasets_held_out_rows_and_class_weights_are_checked_in_words():
     net, rows = trained_mlp(X, y), TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
     for given in (rows, DataLoader(rows)):
         with pytest.raises(ValueError, match="pass a network as model"):
-            InfluencePruner(keep=0.4).fit(given)
+            head_pruner(keep=0.4).fit(given)
     with pytest.raises(ValueError, match="X_val is given without y_val"):
         prune(net, X, y, layers="head").fit(X, y, X_val=X)
     with pytest.raises(ValueError, match="weights of 2 classes, and the module has 3 outputs"):

@@ -169,6 +169,13 @@ def _stand_in(model: Any) -> HeadSpec:
     )
 
 
+def is_head(model: Any) -> bool:
+    """Whether ``model`` names a head, or is a linear model, or a Pipeline that ends in one."""
+    while isinstance(model, Pipeline):
+        model = model.steps[-1][1]
+    return isinstance(model, str) or (isinstance(model, SMOOTH) and bool(_read_linear_model(model)))
+
+
 def sampler_in(model: Any) -> str | None:
     """Name of the step of imbalanced-learn's Pipeline ``model`` that makes or drops rows."""
     steps = model.steps if isinstance(model, Pipeline) else []

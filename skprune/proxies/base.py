@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # torch comes with the first fit
     from skprune.influence.operator import InfluenceOperator
     from skprune.search.request import Outcome
     from skprune.subset import Selection
+    from skprune.subset.balanced import Balance
     from skprune.utils.progress import Progress
 
 
@@ -129,6 +130,8 @@ class FittedProxy(ABC):
         Fewer rows do not determine the proxy.
     gradient_norm : float
         Mean gradient norm where the proxy was fitted: how well "optimum" is meant.
+    balance : Balance or None
+        What is balanced instead of the influence alone, if the rows are for other models.
     """
 
     table: Table
@@ -136,6 +139,7 @@ class FittedProxy(ABC):
     stratify: bool = True
     least_rows: int = 1
     gradient_norm: float = 0.0
+    balance: Balance | None = None
 
     @abstractmethod
     def on(self, table: Table) -> FittedProxy:
@@ -148,6 +152,10 @@ class FittedProxy(ABC):
     def evaluators(self) -> Sequence[Evaluator]:
         """The levels that the proxy itself offers, cheap to dear."""
         return ()
+
+    def weighted(self) -> FittedProxy | None:
+        """The same proxy, which gives rows weights; None if it cannot."""
+        return None
 
     def seen(self) -> Seen | None:
         """What corrects the gap of a linear model that is measured on its own rows."""

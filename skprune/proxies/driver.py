@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numbers
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from sklearn.utils import check_consistent_length, check_random_state
 
@@ -22,14 +23,16 @@ from skprune.network.encoding import SourceRows
 from skprune.network.torch_model import Network, is_network
 from skprune.proxies.base import FittedProxy, Reading
 from skprune.proxies.known import search_once
-from skprune.proxies.rules import check_rows, how_verified
+from skprune.proxies.linear import BalancedProxy
+from skprune.proxies.rules import check_rows, how_verified, weights_wanted
 from skprune.proxies.sampling import Sampling
 from skprune.proxies.shorthands import as_proxy
-from skprune.proxies.verify import Task, Verify
+from skprune.proxies.verify import DefaultBoosting, Task, Verify
 from skprune.search.all_rows import choose_among_all
 from skprune.search.candidates import Candidates
 from skprune.search.outcome import class_counts, tell
 from skprune.search.request import Budget, Choice, Outcome
+from skprune.search.schemes import beside_random, better_scheme
 from skprune.search.sizes import find
 from skprune.utils.cache import check_folder, digest
 from skprune.utils.devices import choose_device
@@ -86,7 +89,7 @@ def _prune(
         size = min(len(table), resolve_size(pruner.keep, len(whole), minima))
     groups = None if groups is None else np.asarray(groups)[counted]
     split = split_rows(table, reading.validation, pruner.validation_fraction, groups, seed)
-    verify = how_verified(pruner, proxy, reading.subject)
+    verify = how_verified(pruner, proxy, reading.subject, table)
     judge = None
     if verify is not None:
         held_out = _data(X, y, split.validation, whole, verify, proxy)
@@ -112,11 +115,13 @@ def _prune(
         for kind in kinds:
             stack.enter_context(torch.autocast(kind, enabled=False))
         stack.enter_context(threads(pruner.n_jobs, _numbers(pruner, reading)))
-        fits = pruner.verify is not None
-        search = partial(_search, budget, choice, split, judge, fits, progress)
+        every_model = isinstance(proxy, BalancedProxy) and proxy.given is None
+        both_hold = every_model and pruner.verify == "auto"
+        wanted = Wanted(pruner.verify is not None, both_hold, weights_wanted(pruner, proxy, verify))
+        search = partial(_search, budget, choice, split, judge, wanted, progress)
         found = search_once(
             lambda: proxy.search(reading, split, pruner.scoring, seed, progress, search),
-            (budget, choice, split, judge, fits, pruner.scoring),
+            (budget, choice, split, judge, wanted, pruner.scoring),
             proxy,
             reading,
             table,
@@ -124,6 +129,25 @@ def _prune(
             progress,
         )
     return _as_the_caller(found, whole, table), whole
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of the search beside the budget.
+
+    Attributes
+    ----------
+    refit : bool
+        Whether the proxy's levels that fit anything are wanted, or its predictions only.
+    both_hold : bool
+        Whether the proxy's dearest level holds the budget as well as the judge.
+    weights : "auto" or bool
+        Whether rows may get weights, or must.
+    """
+
+    refit: bool
+    both_hold: bool
+    weights: str | bool
 
 
 class Judge:
@@ -159,27 +183,36 @@ def _search(
     choice: Choice,
     split: Split,
     judge: Judge | None,
-    fits: bool,
+    wanted: Wanted,
     progress: Progress,
     proxy: FittedProxy,
 ) -> Outcome:
-    """From a fitted proxy to what is kept; ``fits`` is whether more than predictions are wanted."""
+    """From a fitted proxy to what is kept."""
 
     def candidates(proxy: FittedProxy, judged: Evaluator | None) -> Candidates:
-        levels = [e for e in proxy.evaluators() if fits or e.level == "predicted"]
+        levels = [e for e in proxy.evaluators() if wanted.refit or e.level == "predicted"]
         if not levels and judged is None:
             raise ValueError(
                 f"{proxy.describe()} measures no gap itself; give verify= an estimator to retrain."
             )
-        return Candidates(proxy, choice, levels, judged)
+        held_by = [e.level for e in (*levels[-1:], judged) if e] if wanted.both_hold else ()
+        return Candidates(proxy, choice, levels, judged, held_by)
 
-    train = candidates(proxy, None if judge is None else judge.on_train)
+    judged = None if judge is None else judge.on_train
+    train = candidates(proxy, judged)
+    weighted = proxy.weighted() if wanted.weights and choice.is_default else None
+    if weighted is not None:
+        tried = candidates(weighted, judged)
+        both = wanted.weights == "auto" and judge is not None
+        train = better_scheme(train, tried, progress) if both else tried
+        proxy = train.proxy
     found = find(budget, train, len(split.table), progress)
     if not split.is_brought:
         progress.phase("fitting the proxy to all rows")
         proxy = proxy.on(split.table)
         judged = None if judge is None else judge.on_all(split, proxy.seen())
         found = choose_among_all(budget, found, candidates(proxy, judged), progress)
+    found = beside_random(budget, found, progress)
     diagnostics = train.proxy.diagnostics()
     for evaluator in [*train.evaluators, *found.final_candidates.evaluators]:
         if judge is None or judge.knows_head:
@@ -193,6 +226,9 @@ def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:
     kept = table.positions[found.kept] if found.report.met else np.arange(len(whole))
     scores = np.zeros(len(whole))
     scores[table.positions] = found.scores
+    own, weights = whole.given_weights(kept), found.weights
+    if weights is not None and own is not None:
+        weights = weights * own
     report = replace(
         found.report,
         notes=found.report.notes + (() if whole.copies is None else (whole.copies.note(),)),
@@ -200,7 +236,9 @@ def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:
         n_kept=len(kept),
         classes=class_counts(whole, kept),
     )
-    return replace(found, kept=kept, scores=scores, report=report)
+    return replace(
+        found, kept=kept, weights=own if weights is None else weights, scores=scores, report=report
+    )
 
 
 def _tells_all(reading: Reading, verify: Verify) -> bool:
@@ -222,6 +260,9 @@ def _data(X: Any, y: Any, table: Table, whole: Table, verify: Verify, proxy: Any
     every = np.arange(len(table))
     units = None if table.copies is None else numbered(table.copies.units)
     about = (table.given_weights(every), units)
+    if isinstance(verify, DefaultBoosting):
+        rows = table.X.toarray() if sp.issparse(table.X) else np.asarray(table.X)
+        return Data(rows, table.y, *about)
     if isinstance(table.X, SourceRows) and not (estimator and not is_dataset(X)):
         return Data(table.X, None, *about)
     if len(table) == len(whole):  # all of them: no copy

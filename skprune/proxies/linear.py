@@ -74,3 +74,31 @@ class LinearProxy(Proxy):
 
         encoder = HeadEncoder(reading.subject, split.table.classes, seed)
         return fit_head_proxy(encoder, split, scoring, self.curvature, self.device, progress)
+
+
+class BalancedProxy(LinearProxy):
+    """A head and a small forest: rows that serve linear models, trees and others.
+
+    What ``model`` is a shorthand for, if it is None or not linear. The sums of the whitened
+    gradients of a head are balanced together with the counts of rows and classes (or the sums of
+    the target) in the leaves of a small forest.
+
+    Parameters
+    ----------
+    estimator : None, or scikit-learn classifier, regressor or Pipeline, default=None
+        What will be trained; its gap holds the budget. With None nobody knows: both a head and a
+        gradient boosting hold it.
+    curvature, device
+        As in ``LinearProxy``.
+    """
+
+    def fit(
+        self, reading: Reading, split: Split, scoring: Any, seed: int, progress: Progress
+    ) -> FittedProxy:
+        from skprune.heads.encoding import HeadEncoder
+        from skprune.proxies.balanced import FittedBalanced
+        from skprune.proxies.head import fit_head_proxy
+
+        encoder = HeadEncoder(reading.subject, split.table.classes, seed)
+        about = (scoring, self.curvature, self.device, progress)
+        return FittedBalanced(fit_head_proxy(encoder, split, *about), seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,10 +33,17 @@ class Pilot:
         Probabilities, or numbers.
     residuals : ndarray of shape (n,)
         |e_y - p| / sqrt 2 for a row of class y, from 0 to 1; |y - f| for numbers.
+    predict : callable
+        ``predict(X)``, the mean of what the boostings of all folds say of rows that none has seen.
     """
 
     predictions: NDArray[np.float64]
     residuals: NDArray[np.float64]
+    predict: Callable[[NDArray[np.floating]], NDArray[np.float64]]
+
+    def residuals_of(self, X: NDArray[np.floating], y: NDArray[Any]) -> NDArray[np.float64]:
+        """The residuals of rows that no boosting has seen, shape (n,)."""
+        return _residuals(self.predict(X), y)
 
 
 def fit_pilot(
@@ -69,21 +77,34 @@ def fit_pilot(
     rng = np.random.default_rng(seed)
     w = np.ones(n) if weights is None else weights
     folds = _folds(np.arange(n) if units is None else units, y, n_classes, rng)
+    mean, unit = 0.0, 1.0
     if n_classes is None:
-        mean = np.average(y, weights=w)
-        unit = np.sqrt(np.average((y - mean) ** 2, weights=w)) or 1.0
+        mean = float(np.average(y, weights=w))
+        unit = float(np.sqrt(np.average((y - mean) ** 2, weights=w))) or 1.0
         y, predictions = (y - mean) / unit, np.zeros(n)
     else:
         predictions = np.full((n, n_classes), 1.0 / n_classes)
+    boostings = []
     for fold in range(FOLDS):
         new, seen = folds == fold, folds != fold
         if new.any() and seen.any():
-            _predict(X, y, w, seen, new, predictions, int(rng.integers(2**31)))
-    if n_classes is None:
-        return Pilot(mean + unit * predictions, unit * np.abs(y - predictions))
+            boosting = _boost(X[seen], y[seen], w[seen], n_classes, int(rng.integers(2**31)))
+            predictions[new] = boosting(X[new])
+            boostings.append(boosting)
+
+    def predict(X: NDArray[np.floating]) -> NDArray[np.float64]:
+        return mean + unit * np.mean([boosting(X) for boosting in boostings], axis=0)
+
+    predictions = mean + unit * predictions
+    return Pilot(predictions, _residuals(predictions, mean + unit * y), predict)
+
+
+def _residuals(predictions: NDArray[np.float64], y: NDArray[Any]) -> NDArray[np.float64]:
+    if predictions.ndim == 1:
+        return np.abs(y - predictions)
     apart = predictions.copy()
-    apart[np.arange(n), y] -= 1.0
-    return Pilot(predictions, np.linalg.norm(apart, axis=1) / np.sqrt(2.0))
+    apart[np.arange(len(y)), y.astype(np.int64)] -= 1.0
+    return np.linalg.norm(apart, axis=1) / np.sqrt(2.0)
 
 
 def _folds(units: Rows, y: NDArray[Any], n_classes: int | None, rng: np.random.Generator) -> Rows:
@@ -97,36 +118,36 @@ def _folds(units: Rows, y: NDArray[Any], n_classes: int | None, rng: np.random.G
     return fold[unit]
 
 
-def _predict(
+def _boost(
     X: NDArray[np.floating],
     y: NDArray[Any],
     w: NDArray[np.float64],
-    seen: NDArray[np.bool_],
-    new: NDArray[np.bool_],
-    predictions: NDArray[np.float64],
+    n_classes: int | None,
     seed: int,
-) -> None:
-    """Write what a boosting of the rows ``seen`` predicts for the rows ``new``."""
-    if predictions.ndim == 1:
+) -> Callable[[NDArray[np.floating]], NDArray[np.float64]]:
+    """What a boosting of these rows predicts for others."""
+    if n_classes is None:
         numbers = HistGradientBoostingRegressor(
             max_iter=ROUNDS, l2_regularization=PENALTY, early_stopping=False, random_state=seed
         )
-        predictions[new] = numbers.fit(X[seen], y[seen], w[seen]).predict(X[new])
-        return
+        return numbers.fit(X, y, w).predict
     # A class that was not seen is taken to have no chance.
-    predictions[new] = 0.0
-    present = np.unique(y[seen])
-    if len(present) == 1:
-        predictions[new, present[0]] = 1.0
-        return
-    trees = 1 if len(present) == 2 else len(present)
-    rounds = int(np.clip(MOST_TREES // trees, FEWEST_ROUNDS, ROUNDS))
-    classes = HistGradientBoostingClassifier(
-        learning_rate=min(LONGEST_STEP, STEPS / rounds),
-        max_iter=rounds,
-        l2_regularization=PENALTY,
-        early_stopping=False,
-        random_state=seed,
-    )
-    chances = classes.fit(X[seen], y[seen], w[seen]).predict_proba(X[new])
-    predictions[np.ix_(np.flatnonzero(new), present)] = chances
+    present = np.unique(y).astype(np.int64)
+    boosting: HistGradientBoostingClassifier | None = None
+    if len(present) > 1:
+        trees = 1 if len(present) == 2 else len(present)
+        rounds = int(np.clip(MOST_TREES // trees, FEWEST_ROUNDS, ROUNDS))
+        boosting = HistGradientBoostingClassifier(
+            learning_rate=min(LONGEST_STEP, STEPS / rounds),
+            max_iter=rounds,
+            l2_regularization=PENALTY,
+            early_stopping=False,
+            random_state=seed,
+        ).fit(X, y, w)
+
+    def predict(X: NDArray[np.floating]) -> NDArray[np.float64]:
+        chances = np.zeros((len(X), n_classes))
+        chances[:, present] = 1.0 if boosting is None else boosting.predict_proba(X)
+        return chances
+
+    return predict

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
 from skprune.curvature import CURVATURES
 from skprune.curvature.layers import CURVATURES as NETWORK_CURVATURES
 from skprune.data.sources import is_dataset
-from skprune.heads.linear_spec import HeadSpec
+from skprune.data.table import Table
+from skprune.heads.linear_spec import HeadSpec, weight_name
 from skprune.network.torch_model import is_network
+from skprune.proxies.balanced import MOST_NUMBERS
 from skprune.proxies.base import Proxy
-from skprune.proxies.shorthands import as_verify
-from skprune.proxies.verify import Retrain, Verify
+from skprune.proxies.linear import BalancedProxy
+from skprune.proxies.shorthands import as_verify, unwrapped
+from skprune.proxies.verify import DefaultBoosting, Retrain, Verify
 
 
 def check_rows(model: Any, X: Any) -> None:
@@ -23,7 +29,9 @@ def check_rows(model: Any, X: Any) -> None:
         )
 
 
-def how_verified(pruner: Any, proxy: Proxy, subject: Any = None) -> Verify | None:
+def how_verified(
+    pruner: Any, proxy: Proxy, subject: Any = None, table: Table | None = None
+) -> Verify | None:
     """How gaps are measured beyond what the proxy says of them; None if they are not.
 
     A model whose head alone does not say what its ``fit`` makes of fewer rows is retrained unless
@@ -37,8 +45,18 @@ def how_verified(pruner: Any, proxy: Proxy, subject: Any = None) -> Verify | Non
         Its model.
     subject : HeadSpec or Network, optional
         What the model was read as.
+    table : Table, optional
+        The rows.
     """
     auto = isinstance(pruner.verify, str) and pruner.verify == "auto"
+    if auto and isinstance(proxy, BalancedProxy) and proxy.given is None and table is not None:
+        # Nobody knows what comes next: beside the head a boosting holds the budget.
+        if pruner.keep is not None or np.size(table.X) > MOST_NUMBERS:
+            return None
+        numbers = table.classes is None
+        return DefaultBoosting(
+            HistGradientBoostingRegressor() if numbers else HistGradientBoostingClassifier()
+        )
     if auto and isinstance(subject, HeadSpec):
         wanted = not subject.exact and (subject.own or pruner.keep is None)
         return Retrain(n_seeds=1) if wanted else None
@@ -81,3 +99,28 @@ def check_layers_task(pruner: Any, proxy: Proxy) -> None:
             f"scoring={pruner.scoring!r} of a whole network is not predicted, only the loss is; "
             "use scoring='loss', verify='retrain', or layers='head'."
         )
+
+
+def weights_wanted(pruner: Any, proxy: Proxy, verify: Verify | None) -> str | bool:
+    """Whether rows may get weights, or must: "auto", True or False.
+
+    "auto" gives them where whoever hands the rows on takes weights, and the judge loses less.
+
+    Raises
+    ------
+    ValueError
+        If weights are asked for and what is trained takes none.
+    """
+    if pruner.weights is False or not isinstance(proxy, BalancedProxy):
+        return False
+    trained = [model for model in (proxy.given, unwrapped(verify)) if hasattr(model, "fit")]
+    without = [model for model in trained if weight_name(model) is None]
+    if pruner.weights is True and without:
+        raise ValueError(
+            f"weights=True gives rows weights, and {type(without[0]).__name__}.fit takes no "
+            "sample_weight: on weighted rows it would do worse than on random ones. Leave "
+            "weights='auto', or use an estimator that takes them."
+        )
+    if pruner.weights is True:
+        return True
+    return "auto" if pruner._hands_weights_on and verify is not None and not without else False

@@ -36,6 +36,11 @@ class Sampling:
         if not np.all(np.isfinite(self.odds)) or np.any(self.odds < 0) or not self.odds.sum() > 0:
             raise ValueError("sampling must be finite and non-negative, and positive somewhere.")
 
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all rows of a class have the same odds."""
+        return self.odds is None and self.name is None
+
     def of(
         self, rows: Rows, difficulty_by: Callable[[str], NDArray[np.float64]]
     ) -> NDArray[np.float64] | None:
@@ -56,7 +61,7 @@ class Sampling:
 
     def describe(self) -> str:
         """Which weights are in force, and what that means for other models."""
-        if self.odds is None and self.name is None:
+        if self.is_uniform:
             return "uniform within classes"
         name = f'"{self.name}"' if self.name else "given"
         return f"sampling {name}: for this model alone, others may do worse than random"

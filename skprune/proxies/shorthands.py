@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skprune.proxies.base import Proxy
-from skprune.proxies.linear import LinearProxy
+from skprune.proxies.linear import BalancedProxy, LinearProxy
 from skprune.proxies.torch_proxy import TorchProxy
 from skprune.proxies.verify import Retrain, Verify
 
@@ -14,9 +14,12 @@ def as_proxy(model: Any) -> Proxy:
     """The proxy that ``model`` is, or is a shorthand for."""
     if isinstance(model, Proxy):
         return model
+    from skprune.heads.linear_spec import is_head
     from skprune.network.torch_model import is_network  # torch comes with the first fit
 
-    return TorchProxy(model) if is_network(model) else LinearProxy(model)
+    if is_network(model):
+        return TorchProxy(model)
+    return LinearProxy(model) if is_head(model) else BalancedProxy(model)
 
 
 def as_verify(verify: Any) -> Verify | None:

@@ -127,3 +127,15 @@ class Retrain(Verify):
             seen=seen,
         )
         return Retrained(retraining, type(model).__name__)
+
+
+class DefaultBoosting(Retrain):
+    """A gradient boosting of the table as the proxy sees it, for rows that any model may get.
+
+    Parameters
+    ----------
+    estimator : HistGradientBoostingClassifier or HistGradientBoostingRegressor
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        super().__init__(estimator, n_seeds=1)

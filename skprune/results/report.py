@@ -37,6 +37,8 @@ class PruningReport:
         all rows are kept.
     random : Gap or None
         That of a stratified random subset of the same size, at the dearest level.
+    random_is_kept : bool
+        Whether these random rows are kept, because they do as well for the model.
     trial : Gap or None
         The gap by which the size was chosen, without the held-out rows; None if it is the above.
     learned : Learned or None
@@ -70,6 +72,7 @@ class PruningReport:
     classes: tuple[ClassCount, ...]
     gaps: dict[str, Gap]
     random: Gap | None
+    random_is_kept: bool
     trial: Gap | None
     learned: Learned | None
     refused: str

@@ -14,6 +14,7 @@ from skprune.evaluation.base import Evaluator
 from skprune.results.gap import Gap, Learned
 from skprune.search.trial import Trial
 from skprune.subset import Rows, Selection, select_rows
+from skprune.subset.balanced import balanced_rows
 from skprune.subset.start import starting_subset, stratified_minima
 from skprune.subset.swap import swap
 
@@ -71,7 +72,18 @@ class Candidates:
         on the kept rows has H_K in it, not H. With many rows a parameter they differ by a factor;
         with few, H_K lacks whole directions, in which the sum must be small.
         """
-        operator, minima = self.proxy.influence.for_size(size), self._minima_for(size)
+        minima, balance = self._minima_for(size), self.proxy.balance
+        if balance is not None and self.choice.is_default:
+            plain = balance.residuals is None
+            return balanced_rows(
+                balance,
+                size,
+                groups=self.groups,
+                minima=minima if plain else self.minima,
+                rng=self._rng(size),
+                weights=self.proxy.table.weights,
+            )
+        operator = self.proxy.influence.for_size(size)
         selection = select_rows(
             operator,
             size,
@@ -98,12 +110,15 @@ class Candidates:
     ) -> Trial:
         """Choose rows and measure them, at all levels or at the cheap ones only."""
         begin = time.perf_counter()
-        selection = self.choose(size, warm)
-        gaps = {e.level: e.gap(selection) for e in self.evaluators}
-        trial = Trial(selection, gaps, self.held_by, None, time.perf_counter() - begin)
-        if judged:
-            trial = self.judged(trial)
+        trial = self.measure(self.choose(size, warm), judged=judged)
+        trial = replace(trial, seconds=time.perf_counter() - begin)
         return replace(trial, random=self.random_gap(size)) if with_random else trial
+
+    def measure(self, kept: Selection, *, judged: bool = True) -> Trial:
+        """The trial of rows that were chosen, at all levels or at the cheap ones only."""
+        gaps = {e.level: e.gap(kept) for e in self.evaluators}
+        trial = Trial(kept, gaps, self.held_by, None, 0.0)
+        return self.judged(trial) if judged else trial
 
     def judged(self, trial: Trial, limit: float | None = None) -> Trial:
         """The trial with the judge's gap, if there is a judge."""

@@ -11,7 +11,7 @@ from skprune.data.table import Split, Table
 from skprune.results.gap import Gap, Learned
 from skprune.results.report import ClassCount, PruningReport
 from skprune.search.request import Budget, Choice, Outcome
-from skprune.search.sizes import Found, begin_phase
+from skprune.search.sizes import Found
 from skprune.search.trial import Trial, path_table
 from skprune.subset import Rows
 from skprune.utils.progress import Progress
@@ -28,18 +28,15 @@ def tell(
     diagnostics: Sequence[str],
     progress: Progress,
 ) -> Outcome:
-    """Measure random rows beside what was found, and put all of it into words."""
+    """Put what was found into words."""
     best, final, table = found.best, found.final, split.table
     candidates, proxy = found.final_candidates, found.final_candidates.proxy
-    random = trial_random = None
-    if best is not None and final is not None:
-        begin_phase(progress, candidates, "comparing with random rows", 1)
-        random = trial_random = best.random
-        if random is None or not split.is_brought:  # a gap of 0 is one
-            affordable = candidates.dearest.affords(final.size)
-            random = candidates.random_gap(final.size) if affordable else None
+    trial_random = None
+    if best is not None:
+        trial_random = best.random
         if trial_random is None:  # a retraining is spent once, and a refit is cheap
-            trial_random = random if candidates.judge else found.candidates.random_gap(best.size)
+            judged = candidates.judge is not None
+            trial_random = found.random if judged else found.candidates.random_gap(best.size)
     progress.phase("scoring every row")
     kept = np.arange(len(table)) if final is None else final.selection.indices
     n_train, judge = len(split.train), candidates.judge
@@ -54,13 +51,14 @@ def tell(
         full_seconds = trained.fit_seconds()
         pruned_seconds = trained.fit_seconds(best.selection) if best and refit else None
     report = PruningReport(
-        status=status(budget, level, final, found.trials, found.learned),
+        status=status(budget, level, found),
         met=budget.keep is not None or final is not None,
         n_rows=len(table),
         n_kept=len(kept),
         classes=class_counts(table, kept),
         gaps={} if final is None else final.gaps,
-        random=random,
+        random=found.random,
+        random_is_kept=found.random_is_kept,
         trial=None if best is None or best is final else best.gap,
         learned=found.learned,
         refused=_refused(found, budget.max_gap),
@@ -87,11 +85,10 @@ def tell(
     )
 
 
-def status(
-    budget: Budget, level: str, final: Trial | None, trials: list[Trial], learned: Learned | None
-) -> str:
+def status(budget: Budget, level: str, found: Found) -> str:
     """What came of the request, in words; ``level`` is that of the gaps."""
-    max_gap = budget.max_gap
+    max_gap, final, trials, learned = budget.max_gap, found.final, found.trials, found.learned
+    random = "; random rows do as well here, and are kept" if found.random_is_kept else ""
     if budget.keep is not None:
         if final is not None and final.gap.failure:
             return (
@@ -100,9 +97,11 @@ def status(
             )
         failed = final is not None and math.isnan(final.gap)
         said = "is no number: a training diverged" if failed else "is a result"
-        return f"the size was fixed (keep={budget.keep!r}); its {level} gap {said}"
+        return f"the size was fixed (keep={budget.keep!r}); its {level} gap {said}{random}"
     if final is not None:
-        return f"pruned: the {level} gap, with its standard error, is within {max_gap:g}"
+        levels = " and the ".join(final.held_by)
+        gaps = f"the {levels} gap, with its standard error, is within {max_gap:g}"
+        return f"pruned: {gaps}{random}"
     beginning = f"cannot be pruned within max_gap={max_gap:g}, all rows are kept: "
     if learned is not None and not learned.covers(max_gap):
         return beginning + _nothing_to_lose(learned)

@@ -62,6 +62,11 @@ class Choice:
     min_per_class: int
     seed: int
 
+    @property
+    def is_default(self) -> bool:
+        """Whether solver and initial weights are left to the package."""
+        return self.solver == "swap" and self.sampling.is_uniform
+
 
 @dataclass(frozen=True)
 class Outcome:

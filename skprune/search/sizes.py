@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skprune.cost.model import BUDGET_SIZES
-from skprune.results.gap import Learned
+from skprune.results.gap import Gap, Learned
 from skprune.search.candidates import Candidates
 from skprune.search.few_trainings import SIZES, smallest_judged
 from skprune.search.request import Budget
@@ -32,6 +32,10 @@ class Found:
     learned : Learned or None
     candidates, final_candidates : Candidates
         Among which the trials were chosen, and the rows that are handed out.
+    random : Gap or None
+        The gap of as many random rows as are handed out.
+    random_is_kept : bool
+        Whether these are handed out, because they do as well.
     """
 
     best: Trial | None
@@ -40,6 +44,8 @@ class Found:
     learned: Learned | None
     candidates: Candidates
     final_candidates: Candidates
+    random: Gap | None = None
+    random_is_kept: bool = False
 
 
 def find(budget: Budget, candidates: Candidates, n: int, progress: Progress) -> Found:

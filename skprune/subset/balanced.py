@@ -9,7 +9,7 @@ error of another f is that of its part which is no combination of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,16 +25,33 @@ from skprune.subset.state import Selection
 from skprune.subset.swap import swap
 
 
+@dataclass(frozen=True)
+class Balance:
+    """What a subset has to have right, to stand for all rows before any model.
+
+    Attributes
+    ----------
+    parts : sequence of InfluenceOperator
+        Whose sums are balanced. The vectors contain the caller's own weights.
+    shares : sequence of float
+        How much each part counts.
+    residuals : ndarray of shape (n,) or None
+        How far a model that has not seen the row is from it; None if no row gets a weight.
+    """
+
+    parts: Sequence[InfluenceOperator]
+    shares: Sequence[float]
+    residuals: NDArray[np.float64] | None = None
+
+
 def balanced_rows(
-    parts: Sequence[InfluenceOperator],
+    balance: Balance,
     size: int,
     *,
     groups: Rows,
     minima: Rows,
     rng: np.random.Generator,
-    residuals: NDArray[np.float64] | None = None,
     weights: NDArray[np.float64] | None = None,
-    shares: Sequence[float] | None = None,
     monitor: Monitor | None = None,
 ) -> Selection:
     """``size`` rows whose sums stand for those of all rows.
@@ -44,20 +61,15 @@ def balanced_rows(
 
     Parameters
     ----------
-    parts : sequence of InfluenceOperator
-        What is balanced. The vectors contain the caller's own weights.
+    balance : Balance
     size : int
     groups : ndarray of shape (n,)
         Group (class) of every row, coded 0 .. n_groups - 1.
     minima : ndarray of shape (n_groups,)
         Rows that must be kept of each group; at most ``size`` in all.
     rng : numpy.random.Generator
-    residuals : ndarray of shape (n,), optional
-        How far a model that has not seen the row is from it.
     weights : ndarray of shape (n,), optional
         The caller's own weights.
-    shares : sequence of float, optional
-        How much each part counts; equally by default.
     monitor : Monitor, optional
 
     Returns
@@ -66,11 +78,11 @@ def balanced_rows(
         Its ``weights``, times the caller's own, sum to the caller's own of all rows; without
         ``residuals`` they are None.
     """
-    n = len(groups)
+    n, residuals = len(groups), balance.residuals
     chances = inclusion_chances(size, groups, minima, residuals, weights)
     # Rows without weights count alike, even where minima make some likelier.
     factors = np.full(n, n / size) if residuals is None else 1.0 / chances
-    stack = in_proportion(parts, [1.0] * len(parts) if shares is None else shares)
+    stack = in_proportion(balance.parts, balance.shares)
     operator = WeightedInfluence(stack, torch.from_numpy(factors))
     selection = swap(operator, draw(chances, groups, rng), groups, minima, monitor=monitor)
     if residuals is None:
