@@ -44,17 +44,23 @@ def choose_among_all(
     begin_phase(progress, candidates, "choosing among all rows", 2, "about ")
     n, n_train, best = len(candidates), len(found.candidates), found.best
     trials: list[Trial] = list(found.trials)
+    share = 0.0 if best is None else best.size / n_train
     while best is not None:
-        size = max(budget.size or round(best.size / n_train * n), int(candidates.minima.sum()))
+        size = max(budget.size or round(share * n), int(candidates.minima.sum()))
+        if size >= n or not (budget.size or candidates.dearest.affords(size)):
+            break
         final = candidates.trial(size)
         allowed = best.gap.within(budget.max_gap) and final.gap.within(budget.max_gap)
         if budget.size or allowed:
             return replace(
                 found, best=best, final=final, trials=trials, final_candidates=candidates
             )
-        larger = math.ceil(GROWTH * best.size)
+        share *= GROWTH
+        if candidates.judge is not None:  # a training is spent once
+            continue
+        larger = math.ceil(share * n_train)
         if larger >= n_train:
             break
-        best = found.candidates.trial(larger, with_random=found.candidates.judge is None)
+        best, share = found.candidates.trial(larger, with_random=True), larger / n_train
         trials.append(best)
     return replace(found, best=None, final=None, trials=trials, final_candidates=candidates)

@@ -112,6 +112,8 @@ def status(budget: Budget, level: str, found: Found) -> str:
         if mildest.gap.within(max_gap):
             reason = "as large a share of all rows as was found without the held-out ones is not"
             reason += " within it"
+        elif not found.candidates.dearest.affords(2 * mildest.size):
+            reason += ", and to try more of them costs more trainings than a search should"
     return (
         f"{beginning}{reason}; allow a larger gap, fix the size with keep=, or bring more held-out "
         "rows as X_val"

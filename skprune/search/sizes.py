@@ -90,13 +90,13 @@ def _search(
         progress.step()
         return trial
 
-    progress.phase("searching the size", BUDGET_SIZES, "about ", "sizes")
-    best, guess = smallest_size(attempt, largest=largest, smallest=smallest, max_gap=max_gap)
+    best, guess = None, list[Trial]()
+    if judge is None or candidates.proxy.balance is None:  # a head tells nothing of other models
+        progress.phase("searching the size", BUDGET_SIZES, "about ", "sizes")
+        best, guess = smallest_size(attempt, largest=largest, smallest=smallest, max_gap=max_gap)
     if judge is None:
         return best, guess
     begin_phase(progress, candidates, "retraining", SIZES + 1)
-    if len(candidates.held_by) > 1:  # no size that a cheap level refuses is worth a training
-        smallest = largest if best is None else best.size
 
     def judged(size: int) -> Trial:
         trial = candidates.judged(candidates.trial(size, judged=False), max_gap)
