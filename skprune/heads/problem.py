@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from skprune.heads.features import Features
-from skprune.losses.head import Loss
+from skprune.losses.base import HeadLoss
 
 if TYPE_CHECKING:
     from skprune.heads.span import Span
@@ -67,7 +67,7 @@ class HeadProblem:
     features : Features of shape (n, D)
     targets : Tensor of shape (n, K), float64
     weights : Tensor of shape (n,), float64
-    loss : Loss
+    loss : HeadLoss
     penalty : Penalty
     span : Span or None
         What theta has its coordinates in, where that is not the features themselves.
@@ -76,7 +76,7 @@ class HeadProblem:
     features: Features
     targets: Tensor
     weights: Tensor
-    loss: Loss
+    loss: HeadLoss
     penalty: Penalty
     span: Span | None = None
 

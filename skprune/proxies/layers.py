@@ -248,19 +248,17 @@ class _Examiner:
         return Member(predictor.selector(), predictor, held)
 
     def unit(self, table: Table) -> float:
-        """Factor from the model's loss to the reported one: squared errors are shares of Var(y)."""
-        if self.loss.kind != "squared":
-            return 1.0 / self._in_mean(self.validation)
-        variance = float(np.var(table.y.reshape(len(table), -1), axis=0).mean())
-        return 1.0 / variance if variance > 0 else 1.0
+        """Factor from the model's loss to the reported one."""
+        targets = self.loss.encode(table.y, self.n_outputs)
+        unit = self.loss.unit(targets, torch.from_numpy(table.weights))
+        return unit / self._in_mean(self.validation)
 
     def _targets(self, table: Table) -> torch.Tensor:
         return self.loss.encode_for(self.model.dtype, table.y, self.n_outputs)
 
     def _in_mean(self, table: Table) -> float:
         """What a unit of weight counts in the mean that torch divides the loss by."""
-        shares = self.loss.shares(table.y, self.n_outputs).numpy()
-        return float(table.weights @ shares / table.weights.sum())
+        return self.loss.in_mean(table.y, table.weights, self.n_outputs)
 
 
 def _bench(
