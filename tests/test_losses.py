@@ -88,6 +88,9 @@ def test_every_registered_loss_keeps_the_contract(module, options):
     is_hessian(loss.hessian(Z, targets), second_derivatives(truth, Z))
     in_mean = loss.in_mean(y, np.ones(len(y)), 3)
     torch.testing.assert_close(loss.value(Z, targets).mean() / in_mean, truth(Z, "mean"))
+    if loss.exclusive:  # distributions as well
+        torch.testing.assert_close(loss.value(Z, Y), truth(Z))
+        torch.testing.assert_close(loss.residual(Z, Y), gradient)
 
     # Of a head, which has targets and weights instead of options.
     head, (T, factor) = type(loss)(), loss.soften(targets, 3, torch.float64)
@@ -159,7 +162,7 @@ def test_a_new_loss_is_a_class_with_a_value(loss):
     net = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1))
 
     def pruned(given, y):
-        proxy = TorchProxy(net, loss=given, layers="all", weight_decay=0.01)
+        proxy = TorchProxy(net, loss=given, layers="all", weight_decay=0.1)
         return InfluencePruner(model=proxy, keep=0.5, random_state=0).fit(TensorDataset(X, y))
 
     found = pruned(loss, y)

@@ -74,9 +74,7 @@ class BinaryCrossEntropy(HeadLoss):
 
     def encode(self, y: NDArray[Any], n_outputs: int) -> Tensor:
         numbers = super().encode(y, n_outputs)
-        if not bool(((numbers >= 0) & (numbers <= 1)).all()):
-            raise ValueError(
-                f"Binary targets are numbers from 0 to 1; got {float(numbers.min()):g} to "
-                f"{float(numbers.max()):g}."
-            )
+        least, most = numbers.aminmax()
+        if least < 0 or most > 1:
+            raise ValueError(f"Binary targets are numbers from 0 to 1; got {least:g} to {most:g}.")
         return numbers

@@ -56,7 +56,9 @@ class CrossEntropy(HeadLoss):
         return cls(activation, 1.0, weight)
 
     def value(self, Z: Tensor, targets: Tensor) -> Tensor:
-        targets = targets.to(Z.dtype) if targets.is_floating_point() else targets
+        if targets.ndim == 2:
+            T, factor = self.soften(targets, Z.shape[1], Z.dtype)
+            return factor[:, 0] * (torch.logsumexp(Z, dim=1) - (Z * T).sum(1))
         weight = None if self.class_weight is None else self.class_weight.to(Z)
         s = self.label_smoothing
         return functional.cross_entropy(Z, targets, weight, reduction="none", label_smoothing=s)
