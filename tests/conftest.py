@@ -15,7 +15,7 @@ import torch
 import skprune.proxies.known as known
 from skprune.heads.features import DenseFeatures, SparseFeatures
 from skprune.heads.problem import HeadProblem, Penalty
-from skprune.losses.head import Sigmoid, Softmax, Squared
+from skprune.losses.read import LOSSES
 from skprune.utils.cache import ContentCache
 
 
@@ -53,7 +53,7 @@ def make_problem(
     mask = torch.ones(d + 1, 1, dtype=torch.float64)
     mask[-1] = 0.0
     features = SparseFeatures(sp.csr_matrix(X)) if sparse else DenseFeatures(torch.from_numpy(X))
-    kind = {"softmax": Softmax, "sigmoid": Sigmoid, "squared": Squared}[loss]()
+    kind = next(known for known in LOSSES if known.name == loss)()
     return HeadProblem(features, torch.from_numpy(Y), w, kind, Penalty(lam, mask, shares))
 
 
@@ -64,9 +64,9 @@ def dense_features(problem):
 
 def reference_loss(name, z, y):
     """The loss of one row (K,), written with torch's own losses, not with the package's."""
-    if name == "Softmax":
+    if name == "CrossEntropy":
         return torch.nn.functional.cross_entropy(z[None], y[None], reduction="sum")
-    if name == "Sigmoid":
+    if name == "BinaryCrossEntropy":
         return torch.nn.functional.binary_cross_entropy_with_logits(z, y, reduction="sum")
     return 0.5 * torch.nn.functional.mse_loss(z, y, reduction="sum")
 

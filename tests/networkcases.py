@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from skprune.data.arrays import ArraySource
-from skprune.losses.network import RowLoss
+from skprune.losses.cross_entropy import CrossEntropy
 from skprune.network.layers import RowGradients
 from skprune.network.module import TorchModel
 from skprune.network.problem import NetworkProblem
@@ -130,7 +130,7 @@ def study(module, X, targets, *, loss=None, device="cpu", weighted=True, **optio
     with model.frozen():
         problem = NetworkProblem(
             model,
-            loss or RowLoss("cross_entropy"),
+            loss or CrossEntropy(),
             ArraySource(X),
             targets,
             weights=weights,

@@ -112,7 +112,7 @@ def test_ekfac_is_exact_for_one_output_and_for_squared_error(problem):
     error = relative(
         matrix(build_curvature("ekfac", problem, Z), problem), reference_hessian(problem, theta)
     )
-    if problem.theta_shape[1] == 1 or name == "Squared":
+    if problem.theta_shape[1] == 1 or name == "SquaredError":
         assert error < 1e-8
     else:
         assert 1e-3 < error < 0.5  # an approximation, or this test compares nothing

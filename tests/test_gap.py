@@ -86,10 +86,10 @@ def losses_by_hand(problem, theta):
     """Loss of every row from scikit-learn's metrics, one row at a time."""
     Z, Y = problem.features.forward(theta).numpy(), problem.targets.numpy()
     name = type(problem.loss).__name__
-    if name == "Squared":
+    if name == "SquaredError":
         return np.array([mean_squared_error(y, z) / 2 * len(y) for z, y in zip(Z, Y, strict=True)])
-    P = softmax(Z, axis=1) if name == "Softmax" else np.hstack([1 - expit(Z), expit(Z)])
-    codes = Y.argmax(1) if name == "Softmax" else Y[:, 0].astype(int)
+    P = softmax(Z, axis=1) if name == "CrossEntropy" else np.hstack([1 - expit(Z), expit(Z)])
+    codes = Y.argmax(1) if name == "CrossEntropy" else Y[:, 0].astype(int)
     labels = np.arange(P.shape[1])
     return np.array([log_loss([c], p[None], labels=labels) for c, p in zip(codes, P, strict=True)])
 

@@ -32,7 +32,8 @@ from skprune.heads.problem import HeadProblem, Penalty
 from skprune.influence.leave_out import leave_one_out, newton_steps
 from skprune.influence.operator import DenseInfluence, HeadInfluence
 from skprune.influence.tilt import PRICE
-from skprune.losses.head import Softmax, Squared
+from skprune.losses.cross_entropy import CrossEntropy
+from skprune.losses.squared import SquaredError
 from skprune.proxies.head import cold_fit
 
 EXACT = {"solver": "newton-cholesky", "tol": 1e-9, "max_iter": 1000}
@@ -195,7 +196,7 @@ def test_scores_and_sums_of_what_would_be_40_gigabytes(rng, monkeypatch):
     targets[torch.arange(n), codes] = 1.0
     weights = torch.ones(n, dtype=torch.float64)
     penalty = Penalty(1e-3, torch.ones(D, 1, dtype=torch.float64), weights)
-    problem = HeadProblem(SparseFeatures(matrix), targets, weights, Softmax(), penalty)
+    problem = HeadProblem(SparseFeatures(matrix), targets, weights, CrossEntropy(), penalty)
     theta = torch.from_numpy(rng.normal(size=(D, K)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     outputs = problem.features.forward(theta)
@@ -372,7 +373,7 @@ def test_held_out_rows_are_scored_on_the_others(rng):
         DenseFeatures(torch.from_numpy(X)),
         torch.from_numpy(y)[:, None],
         torch.ones(n, dtype=torch.float64),
-        Squared(),
+        SquaredError(),
         Penalty(1.0, mask, None),
     )
     trial = problem.subset(torch.from_numpy(inner))

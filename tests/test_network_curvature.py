@@ -20,7 +20,7 @@ from skprune.curvature.layers import (
 from skprune.curvature.layers.base import CurvatureError, WhiteningCurvature
 from skprune.curvature.layers.lissa import LiSSACurvature
 from skprune.curvature.layers.lowrank import LowRankCurvature
-from skprune.losses.network import RowLoss
+from skprune.losses.squared import SquaredError
 from skprune.network.factors import Block
 
 DAMPING = 0.05
@@ -159,7 +159,7 @@ def test_ekfac_has_the_diagonal_of_the_gauss_newton_matrix_in_its_basis(case):
 
 @pytest.mark.parametrize(
     ("loss", "outputs", "names"),
-    [(RowLoss("squared"), 3, ["kfac", "ekfac"]), (RowLoss("squared"), 1, ["kfac", "ekfac"])],
+    [(SquaredError(), 3, ["kfac", "ekfac"]), (SquaredError(), 1, ["kfac", "ekfac"])],
 )
 @pytest.mark.parametrize("bias", [True, False])
 def test_kronecker_products_are_exact_for_linear_models_of_squared_error(

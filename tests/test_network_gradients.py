@@ -19,8 +19,7 @@ from networkcases import (
 )
 from torch import nn
 
-from skprune.losses.network import RowLoss
-from skprune.network.output_hessian import OutputHessian
+from skprune.losses.cross_entropy import CrossEntropy
 from skprune.network.parameters import choose_parameters
 
 NAMES = list(NETWORKS)
@@ -185,54 +184,6 @@ def test_numbers_that_are_not_finite_are_blamed_on_their_source():
             problem.on(type(problem.rows)(X), targets).losses()
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [
-        RowLoss("cross_entropy"),
-        RowLoss("cross_entropy", class_weight=torch.tensor([0.5, 2.0, 1.0]), label_smoothing=0.1),
-        RowLoss("binary", pos_weight=torch.tensor([0.5, 2.0, 1.0])),
-        RowLoss("squared"),
-        RowLoss("own", own=lambda z, y: torch.log1p(torch.exp(z - y)).pow(2).sum(1)),
-        RowLoss("own", own=lambda z, y: (z - y).sum(1)),
-    ],
-    ids=["softmax", "weighted softmax", "binary", "squared", "own", "linear"],
-)
-def test_output_hessians(loss):
-    generator = torch.Generator().manual_seed(0)
-    Z = torch.randn(5, 3, generator=generator, dtype=torch.float64)
-    if loss.kind == "cross_entropy":
-        y = torch.tensor([0, 2, 1, 1, 0])
-    else:
-        y = torch.randint(0, 2, (5, 3), generator=generator).double()
-    truth = torch.stack(
-        [
-            torch.autograd.functional.hessian(
-                lambda z, i=i: loss.value(z[None], y[i : i + 1])[0], Z[i]
-            )
-            for i in range(5)
-        ]
-    )
-    hessian = OutputHessian(loss, Z, y)
-    S = hessian.columns()  # (K, b, K)
-    torch.testing.assert_close(torch.einsum("rbk,rbm->bkm", S, S), truth)
-    V = torch.randn(2, 5, 3, generator=generator, dtype=torch.float64)
-    torch.testing.assert_close(hessian.product(V), torch.einsum("bkm,vbm->vbk", truth, V))
-    drawn = hessian.sample(20_000, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(
-        torch.einsum("rbk,rbm->bkm", drawn, drawn), truth, atol=0.05, rtol=0.05
-    )
-
-
-def test_a_loss_that_is_not_convex_has_its_negative_part_left_out():
-    Z, y = torch.zeros(2, 2, dtype=torch.float64), torch.zeros(2, 2)
-    hessian = OutputHessian(
-        RowLoss("own", own=lambda z, y: z[:, 0] ** 2 - 3.0 * z[:, 1] ** 2), Z, y
-    )
-    S = hessian.columns()
-    expected = torch.diag(torch.tensor([2.0, 0.0], dtype=torch.float64)).expand(2, 2, 2)
-    torch.testing.assert_close(torch.einsum("rbk,rbm->bkm", S, S), expected)
-
-
 def test_a_link_in_the_module_is_undone():
     X, targets = make_data("mlp")
     plain = make_module("mlp")
@@ -240,6 +191,6 @@ def test_a_link_in_the_module_is_undone():
     with study(plain, X, targets) as (problem, gradients):
         rows = gradients.rows(torch.arange(N))
         M = problem.gauss_newton(rows)
-    with study(linked, X, targets, loss=RowLoss("cross_entropy", link="softmax")) as (problem, g):
+    with study(linked, X, targets, loss=CrossEntropy("softmax")) as (problem, g):
         torch.testing.assert_close(g.rows(torch.arange(N)), rows)
         torch.testing.assert_close(problem.gauss_newton(rows), M)

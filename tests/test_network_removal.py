@@ -13,7 +13,7 @@ from torch import nn
 from skprune.curvature.layers import build_curvature
 from skprune.data.arrays import ArraySource
 from skprune.influence.network_leave_out import predict_removal, removal_steps, row_scores
-from skprune.losses.network import RowLoss
+from skprune.losses.squared import SquaredError
 
 
 def groups(n, n_groups, share, seed=0):
@@ -43,7 +43,8 @@ def test_newton_step_on_least_squares_is_the_refit(bias):
         if bias:
             module.bias.copy_(theta[4])
     removed = groups(30, 3, 0.4)
-    with study(module, X, y, loss=RowLoss("squared"), penalty=penalty) as (problem, gradients):
+    loss = SquaredError(scale=1.0)  # torch's, of two outputs
+    with study(module, X, y, loss=loss, penalty=penalty) as (problem, gradients):
         assert float((problem.gradients() / problem.total + penalty * problem.theta).norm()) < 1e-12
         cg = build_curvature("cg", gradients, 0.0)
         cg.tolerance = 1e-10

@@ -32,7 +32,7 @@ from torchcases import (
 from skprune import InfluencePruner, PruningWarning, Retrain, TorchProxy
 from skprune.data import table as tables
 from skprune.data.table import Split
-from skprune.losses.network import read_loss
+from skprune.losses.read import read_loss
 from skprune.network import jacobian, layers, trace
 from skprune.network.module import TorchModel, find_link
 from skprune.network.reading import read_rows
@@ -285,7 +285,7 @@ def test_probabilities_are_seen_in_the_outputs(last, link):
         loss = read_loss(nn.NLLLoss(), link, y, 3)
         out = model.module(torch.from_numpy(X).float() / 255)
         torch.testing.assert_close(
-            loss.value(out, torch.from_numpy(y)), -out.log()[np.arange(len(y)), y]
+            loss.value(loss.logits(out), torch.from_numpy(y)), -out.log()[np.arange(len(y)), y]
         )
 
 

@@ -12,7 +12,7 @@ from skprune.heads.features import DenseFeatures
 from skprune.heads.problem import HeadProblem, Penalty, solve_hessian
 from skprune.influence import leave_out as removal
 from skprune.influence.operator import HeadInfluence
-from skprune.losses.head import Softmax
+from skprune.losses.cross_entropy import CrossEntropy
 
 
 def head_problem(task: Task, X: np.ndarray, y: np.ndarray) -> HeadProblem:
@@ -23,7 +23,7 @@ def head_problem(task: Task, X: np.ndarray, y: np.ndarray) -> HeadProblem:
     targets = torch.nn.functional.one_hot(labels, int(task.y.max()) + 1).double()
     weights = torch.ones(len(y), dtype=torch.float64, device=device)
     mask = torch.ones(features.shape[1], 1, dtype=torch.float64, device=device)
-    return HeadProblem(features, targets, weights, Softmax(), Penalty(task.l2, mask, weights))
+    return HeadProblem(features, targets, weights, CrossEntropy(), Penalty(task.l2, mask, weights))
 
 
 def method(variant: str, task: Task, clock: Clock) -> Answer:

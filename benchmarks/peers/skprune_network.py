@@ -8,7 +8,7 @@ from benchmarks.peers.task import Answer, Clock, Task, run
 from skprune.curvature.layers import build_curvature
 from skprune.data.sources import as_source
 from skprune.influence.network_leave_out import predict_removal, row_scores
-from skprune.losses.network import RowLoss
+from skprune.losses.cross_entropy import CrossEntropy
 from skprune.network.layers import RowGradients
 from skprune.network.module import TorchModel
 from skprune.network.problem import NetworkProblem
@@ -28,7 +28,7 @@ def method(variant: str, task: Task, clock: Clock) -> Answer:
         with clock("fit"):
             problem = NetworkProblem(
                 model,
-                RowLoss("cross_entropy"),
+                CrossEntropy(),
                 as_source(task.X, task.y),
                 torch.from_numpy(task.y),
                 penalty=task.l2,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from skprune.evaluation.scorers import Scorer
 from skprune.heads.problem import HeadProblem
-from skprune.losses.head import Loss
+from skprune.losses.base import HeadLoss
 from skprune.results.gap import Gap, Learned
 
 #: Groups of the delete-a-group jackknife for scores that are no means over rows.
@@ -38,7 +38,7 @@ def of_a_constant(score: Callable[[], Answer]) -> Answer | None:
             return None
 
 
-def growth(loss: Loss, Z_full: Tensor, Z_pruned: Tensor, weights: Tensor) -> float:
+def growth(loss: HeadLoss, Z_full: Tensor, Z_pruned: Tensor, weights: Tensor) -> float:
     """By what share a model's outputs are larger, along those of the model on all rows.
 
     A model that is fitted to n rows is larger than the best one by its overfit: the gradient of
@@ -49,7 +49,7 @@ def growth(loss: Loss, Z_full: Tensor, Z_pruned: Tensor, weights: Tensor) -> flo
 
     Parameters
     ----------
-    loss : Loss
+    loss : HeadLoss
         Whose Hessian is the metric.
     Z_full, Z_pruned : Tensor of shape (n, K)
     weights : Tensor of shape (n,)

@@ -22,7 +22,8 @@ from skprune.heads.features import DenseFeatures, Features, SparseFeatures, shar
 from skprune.heads.linear_spec import HeadSpec
 from skprune.heads.problem import HeadFit, HeadProblem, Penalty
 from skprune.heads.span import Span
-from skprune.losses.head import Loss, Sigmoid, Softmax, Squared
+from skprune.losses.base import HeadLoss
+from skprune.losses.binary import BinaryCrossEntropy
 from skprune.utils.exceptions import advised
 from skprune.utils.seeds import seeded, set_random_states
 
@@ -72,12 +73,11 @@ class HeadEncoder:
         self._class_weight = np.ones(0 if classes is None else len(classes))
 
     @property
-    def loss(self) -> Loss:
+    def loss(self) -> HeadLoss:
         """The loss of a row."""
-        if self.spec.loss == "squared":
-            return Squared()
-        multinomial = self.spec.loss == "softmax" and self.n_classes > 2
-        return Softmax() if multinomial else Sigmoid()
+        kind = self.spec.loss
+        # Of two classes one output is enough.
+        return BinaryCrossEntropy() if kind.exclusive and self.n_classes <= 2 else kind()
 
     @property
     def n_classes(self) -> int:
@@ -105,11 +105,10 @@ class HeadEncoder:
             with seeded(self.seed):
                 self._transformer.fit(X, y)
         if self.classes is None:
-            scale, rounding = float(np.std(y)), 1e-14 * float(np.abs(y).max())
-            self.target_scale = scale if scale > rounding else 1.0
+            self.target_scale = self.loss.target_scale(y)
         elif self.spec.class_weight is not None:
             by_weight = {"sample_weight": weights} if self.spec.balance_by_weight else {}
-            if self.spec.loss == "sigmoid" and self.n_classes > 2:
+            if self.loss.predicts_classes and not self.loss.exclusive and self.n_classes > 2:
                 raise ValueError(
                     "class_weight of a one-versus-rest classifier weighs a row differently in "
                     "every output, which a head cannot; use LogisticRegression() or sample_weight."
@@ -142,9 +141,9 @@ class HeadEncoder:
         if self.classes is not None:
             codes = np.searchsorted(self.classes, y)
             weights = weights * self._class_weight[codes]
-            encoded = self._encode_labels(codes)
+            targets = self.loss.label_targets(torch.from_numpy(codes), self.n_classes)
         else:
-            encoded = (np.asarray(y, dtype=np.float64) / self.target_scale)[:, None]
+            targets = self.loss.encode(y, 1) / self.target_scale
         mask = torch.ones(features.shape[1], 1, dtype=torch.float64)
         if self.spec.fit_intercept:
             scaling = self.spec.intercept_scaling
@@ -152,8 +151,7 @@ class HeadEncoder:
         w = torch.from_numpy(np.ascontiguousarray(weights)).to(device)
         shares = {"total": None, "weight": w, "count": torch.ones_like(w)}[self.spec.convention]
         penalty = Penalty(self.spec.strength, mask.to(device), shares)
-        targets = torch.from_numpy(encoded).to(device)
-        return self._spanned(HeadProblem(features, targets, w, self.loss, penalty))
+        return self._spanned(HeadProblem(features, targets.to(device), w, self.loss, penalty))
 
     def reduce(
         self,
@@ -176,17 +174,8 @@ class HeadEncoder:
         return problem if self._span is None else self._span.of(problem)
 
     def loss_unit(self, problem: HeadProblem) -> float:
-        """Factor from the head's loss to the reported one: nats, or the share of Var(y).
-
-        The variance is that of the weighted rows, so that a row without weight has no say.
-        """
-        if not isinstance(problem.loss, Squared):
-            return 1.0
-        weights = problem.weights / problem.weights.sum()
-        centred = problem.targets - weights @ problem.targets
-        variance = float((weights @ centred.square()).sum())
-        rounding = 1e-28 * float((weights @ problem.targets.square()).sum())
-        return 2.0 / variance if variance > rounding else 2.0
+        """Factor from the head's loss to the reported one."""
+        return problem.loss.unit(problem.targets, problem.weights)
 
     def predict(self, Z: Tensor) -> NDArray[Any]:
         """What the head predicts from its outputs Z (n, K): labels, or targets in their unit."""
@@ -198,9 +187,9 @@ class HeadEncoder:
 
     def predict_proba(self, Z: Tensor) -> NDArray[np.float64]:
         """Class probabilities (n, C) of a head trained by cross-entropy."""
-        P: NDArray[np.float64] = self.loss.mean(Z).cpu().numpy()
-        if P.shape[1] == 1:
-            return np.hstack([1.0 - P, P])
+        if not self.loss.predicts_classes:
+            raise AttributeError("a ridge classifier has no predict_proba")
+        P = np.asarray(self.loss.probabilities(Z).cpu())
         return P / P.sum(1, keepdims=True)
 
     def notes(self, problem: HeadProblem, fit: HeadFit) -> tuple[tuple[str, str], ...]:
@@ -208,11 +197,6 @@ class HeadEncoder:
         if self.spec.transformer != "impute":
             return ()
         return (("missing", "the head sees medians and an indicator where values are missing"),)
-
-    def _encode_labels(self, codes: NDArray[np.int64]) -> NDArray[np.float64]:
-        binary = self.n_classes == 2
-        targets = codes[:, None].astype(float) if binary else np.eye(self.n_classes)[codes]
-        return 2.0 * targets - 1.0 if self.spec.loss == "squared" else targets
 
     def _features(self, X: Any) -> Features:
         if self._transformer is not None:

@@ -31,6 +31,10 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
+from skprune.losses.base import HeadLoss
+from skprune.losses.binary import BinaryCrossEntropy
+from skprune.losses.cross_entropy import CrossEntropy
+from skprune.losses.squared import SquaredError
 from skprune.utils.exceptions import advised
 
 #: lam of the package's own heads, per row, on standardised columns.
@@ -54,10 +58,9 @@ class HeadSpec:
     Attributes
     ----------
     task : {"classification", "regression"}
-    loss : {"softmax", "sigmoid", "squared"}
-        For two classes "softmax" has one output and is the sigmoid.
+    loss : type of HeadLoss
     strength : float
-        lam, with the loss of a row as -log p or half the squared error.
+        lam, beside the sum of losses of the scale 1.
     convention : {"total", "weight", "count"}
         "total": sum_K w l + lam/2 |theta|^2. Per row: sum_K (w l + lam c/2 |theta|^2) with c the
         row's weight ("weight") or 1 ("count", as SGD does).
@@ -79,7 +82,7 @@ class HeadSpec:
     """
 
     task: str
-    loss: str
+    loss: type[HeadLoss]
     strength: float
     convention: str
     fit_intercept: bool = True
@@ -118,9 +121,8 @@ def read_model(model: Any, task: str) -> HeadSpec:
             raise ValueError(
                 f"model={model!r} is not known; use 'softmax', 'ridge', None or an estimator."
             )
-        own_task, loss = (
-            ("classification", "softmax") if model == "softmax" else ("regression", "squared")
-        )
+        loss: type[HeadLoss] = CrossEntropy if model == "softmax" else SquaredError
+        own_task = "classification" if loss.predicts_classes else "regression"
         spec = HeadSpec(own_task, loss, DEFAULT_STRENGTH, "weight", transformer="standardise")
     elif isinstance(model, Pipeline):
         sampler = sampler_in(model)
@@ -241,7 +243,7 @@ def _read_linear_model(model: Any) -> HeadSpec | None:
         one_vs_rest = getattr(model, "multi_class", None) == "ovr" or model.solver == "liblinear"
         return HeadSpec(
             "classification",
-            "sigmoid" if one_vs_rest else "softmax",
+            BinaryCrossEntropy if one_vs_rest else CrossEntropy,
             0.0 if unpenalised else 1.0 / model.C,
             "total",
             fit_intercept=model.fit_intercept,
@@ -251,24 +253,17 @@ def _read_linear_model(model: Any) -> HeadSpec | None:
             balance_by_weight="sample_weight" in signature(compute_class_weight).parameters,
             exact=not balanced,
         )
-    if isinstance(model, SGDClassifier) and model.loss == "log_loss":
+    if isinstance(model, (SGDClassifier, SGDRegressor)):
+        is_classes = isinstance(model, SGDClassifier)
+        if model.loss != ("log_loss" if is_classes else "squared_error"):
+            return None
         return HeadSpec(
-            "classification",
-            "sigmoid",
+            "classification" if is_classes else "regression",
+            BinaryCrossEntropy if is_classes else SquaredError,
             0.0 if model.penalty is None else float(model.alpha),
             "count",
             fit_intercept=model.fit_intercept,
-            class_weight=model.class_weight,
-            exact=False,
-        )
-    if isinstance(model, SGDRegressor) and model.loss == "squared_error":
-        strength = 0.0 if model.penalty is None else float(model.alpha)
-        return HeadSpec(
-            "regression",
-            "squared",
-            strength,
-            "count",
-            fit_intercept=model.fit_intercept,
+            class_weight=model.class_weight if is_classes else None,
             exact=False,
         )
     if isinstance(model, (Ridge, RidgeClassifier, LinearRegression)):
@@ -279,7 +274,7 @@ def _read_linear_model(model: Any) -> HeadSpec | None:
         is_classes = isinstance(model, RidgeClassifier)
         return HeadSpec(
             "classification" if is_classes else "regression",
-            "squared",
+            SquaredError,
             float(alpha),
             "total",
             fit_intercept=model.fit_intercept,

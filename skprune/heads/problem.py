@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.heads.features import Features
-from skprune.losses.head import Loss
+from skprune.losses.base import HeadLoss
 
 if TYPE_CHECKING:
     from skprune.heads.span import Span
@@ -69,7 +69,7 @@ class HeadProblem:
     features : Features of shape (n, D)
     targets : Tensor of shape (n, K), float64
     weights : Tensor of shape (n,), float64
-    loss : Loss
+    loss : HeadLoss
     penalty : Penalty
     span : Span or None
         What theta has its coordinates in, where that is not the features themselves.
@@ -78,7 +78,7 @@ class HeadProblem:
     features: Features
     targets: Tensor
     weights: Tensor
-    loss: Loss
+    loss: HeadLoss
     penalty: Penalty
     span: Span | None = None
 

@@ -17,8 +17,9 @@ from skprune.heads.encoding import HeadEncoder
 from skprune.heads.features import DenseFeatures, shared_tensor
 from skprune.heads.linear_spec import DEFAULT_STRENGTH, HeadSpec
 from skprune.heads.problem import HeadFit, HeadProblem, Penalty
-from skprune.losses.head import Loss
-from skprune.losses.network import RowLoss, read_loss
+from skprune.losses.base import HeadLoss
+from skprune.losses.cross_entropy import CrossEntropy
+from skprune.losses.read import read_loss
 from skprune.network.batches import for_batches
 from skprune.network.fingerprint import module_content
 from skprune.network.layers import DEPENDENT, agree
@@ -92,7 +93,7 @@ class NetworkEncoder(HeadEncoder):
     stratify = True
     model: TorchModel
     head: LinearHead
-    row_loss: RowLoss
+    row_loss: HeadLoss
     given: Tensor
 
     def __init__(
@@ -104,7 +105,7 @@ class NetworkEncoder(HeadEncoder):
         cache_dir: Any = None,
         progress: Progress | None = None,
     ) -> None:
-        super().__init__(HeadSpec("classification", "softmax", 0.0, "weight"), None)
+        super().__init__(HeadSpec("classification", CrossEntropy, 0.0, "weight"), None)
         self.network, self.device, self.batch_size, self.seed = network, device, batch_size, seed
         self._progress = progress or Progress()
         self._store = None if cache_dir is None else FeatureStore(cache_dir)
@@ -126,14 +127,14 @@ class NetworkEncoder(HeadEncoder):
             self.head = self.model.find_head(inputs)
             given = self.head.theta()  # of parametrised weights another one in training mode
         n_outputs = self.head.layer.out_features
-        self.row_loss = read_loss(self.network.loss, self.head.link, y, n_outputs)
-        loss = self.row_loss.head_loss
-        if loss is None:
+        row_loss = read_loss(self.network.loss, self.head.link, y, n_outputs)
+        if not isinstance(row_loss, HeadLoss):
             raise ValueError(
                 "layers='head' knows cross-entropy, binary cross-entropy and the squared error; "
                 f"with a loss of your own, name the layer: layers=[{self.head.name!r}]."
             )
-        undone, link = self.row_loss.link, self.head.link
+        self.row_loss = row_loss
+        undone, link = row_loss.activation, self.head.link
         logits = isinstance(self.network.loss, nn.NLLLoss) and link == "identity"
         if logits or (undone != link and (undone, link) != ("identity", "log_softmax")):
             raise ValueError(
@@ -142,18 +143,14 @@ class NetworkEncoder(HeadEncoder):
                 f"with another loss, say so (loss=...), else name the layer: "
                 f"layers=[{self.head.name!r}]."
             )
-        self._head_loss = loss
-        self.classes = self.row_loss.classes(n_outputs)
-        self._several = self.row_loss.kind == "binary" and n_outputs > 1
-        if self.row_loss.kind == "squared":
-            scale = float(np.std(y))
-            self.target_scale = scale if scale > 1e-14 * float(np.abs(y).max()) else 1.0
+        self.classes = row_loss.classes(n_outputs)
+        self.target_scale = row_loss.target_scale(y)
         self._mask = self._penalised(self._spread(X), y)
         decay = DEFAULT_STRENGTH if self.network.weight_decay is None else self.network.weight_decay
         self.spec = HeadSpec(
-            "regression" if self.row_loss.kind == "squared" else "classification",
-            {"cross_entropy": "softmax", "binary": "sigmoid"}.get(self.row_loss.kind, "squared"),
-            decay / self.row_loss.scale(n_outputs),
+            "classification" if row_loss.predicts_classes else "regression",
+            type(row_loss),
+            decay / row_loss.scale,
             "weight",
             fit_intercept=self.head.layer.bias is not None,
             penalise_intercept=self.network.weight_decay is not None,
@@ -176,9 +173,9 @@ class NetworkEncoder(HeadEncoder):
             raise ValueError(DEPENDENT)
 
     @property
-    def loss(self) -> Loss:
+    def loss(self) -> HeadLoss:
         """The loss of a row."""
-        return self._head_loss
+        return self.spec.loss()
 
     def problem(
         self,
@@ -194,7 +191,7 @@ class NetworkEncoder(HeadEncoder):
             ones=self.spec.fit_intercept,
         ).to(torch.device(device))
         n_outputs, w = self.head.layer.out_features, torch.from_numpy(np.ascontiguousarray(weights))
-        targets, factor = self.row_loss.soft_targets(y, n_outputs)
+        targets, factor = self._soft_targets(y)
         # torch's penalty stands beside a mean, which counts a row by its share.
         shares = (w * self.row_loss.shares(y, n_outputs)).to(device)
         penalty = Penalty(self.spec.strength, self._mask.to(device), shares)
@@ -204,28 +201,19 @@ class NetworkEncoder(HeadEncoder):
 
     def predict(self, Z: Tensor) -> NDArray[Any]:
         """Class numbers, (n, L) zeros and ones of several labels, or targets in their unit."""
-        outputs = Z.cpu().numpy()
-        if self._several:
-            return (outputs > 0).astype(np.int64)
-        if self.classes is not None:
-            return super().predict(Z)
-        numbers = outputs * self.target_scale
-        return numbers[:, 0] if numbers.shape[1] == 1 else numbers
+        found = np.asarray(self.loss.predict(Z).cpu())
+        return found * self.target_scale if self.classes is None else found
 
     def predict_proba(self, Z: Tensor) -> NDArray[np.float64]:
         """Class probabilities (n, C), or that of every label (n, L)."""
-        if self._several:
-            probabilities: NDArray[np.float64] = self.loss.mean(Z).cpu().numpy()
-            return probabilities
-        return super().predict_proba(Z)
+        return np.asarray(self.loss.probabilities(Z).cpu())
 
     def loss_unit(self, problem: HeadProblem) -> float:
-        """Factor from the head's loss to the reported one: nats, or the share of Var(y)."""
-        if self.row_loss.kind == "squared":
-            return super().loss_unit(problem)
+        """Factor from the head's loss to the reported one of the network."""
         assert problem.penalty.shares is not None
         in_mean = float(problem.weights.sum() / problem.penalty.shares.sum())
-        return self.row_loss.scale(self.head.layer.out_features) * in_mean
+        unit = self.row_loss.unit(problem.targets, problem.weights)
+        return unit * self.row_loss.scale * in_mean
 
     def notes(self, problem: HeadProblem, fit: HeadFit) -> tuple[tuple[str, str], ...]:
         """How far the layer was from the optimum at which it is examined."""
@@ -241,11 +229,22 @@ class NetworkEncoder(HeadEncoder):
             f"{before / total:.4f} as given, {after / total:.4f} there; weights moved by "
             f"{distance:.0%} of their norm"
         )
-        if self.row_loss.kind == "cross_entropy":
-            same = (outputs.argmax(1) == fit.outputs.argmax(1)).double().mean()
+        if self.classes is not None:
+            same = (self.loss.predict(outputs) == self.loss.predict(fit.outputs)).double().mean()
             text += f"; {float(same):.1%} of the predictions stay"
         text += "; refits and their gaps are of this layer on fixed features, not of the network"
         return (("layer", text),)
+
+    def _soft_targets(self, y: NDArray[Any]) -> tuple[Tensor, Tensor]:
+        """Targets (n, K) and what the loss makes of the rows' weights, factors (n,)."""
+        K = self.head.layer.out_features
+        targets, factor = self.row_loss.soften(self.row_loss.encode(y, K), K, torch.float64)
+        if factor.shape[1] > 1:
+            raise ValueError(
+                "weight and pos_weight of several outputs weigh a row differently in every one, "
+                "which a head cannot; name the layer (layers=[...]) or leave them out."
+            )
+        return targets, factor[:, 0]
 
     def _spread(self, X: SourceRows) -> Tensor:
         """Standard deviation of every input of the layer, (D,)."""
@@ -268,8 +267,8 @@ class NetworkEncoder(HeadEncoder):
             return torch.ones(len(spread) + bias, 1, dtype=torch.float64)
         least = LEAST_SPREAD * float(spread.max())
         mask = spread.clamp_min(least if least > 0 else 1.0)
-        T = self.row_loss.soft_targets(y, self.head.layer.out_features)[0]
-        empty = self.row_loss.kind != "squared" and bool(((T == 0).all(0) | (T == 1).all(0)).any())
+        T, _ = self._soft_targets(y)
+        empty = self.classes is not None and bool(((T == 0).all(0) | (T == 1).all(0)).any())
         return torch.cat([mask, mask.new_full((int(bias),), LEAST_SPREAD * empty)])[:, None]
 
     def _all_features(self, source: RowSource) -> Tensor:

@@ -11,27 +11,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skprune.losses.network import RowLoss, read_loss
+from skprune.losses.base import Loss
+from skprune.losses.read import read_loss
 from skprune.network.module import TorchModel, find_link, watched
 
 
 class Logits(nn.Module):
     """A model's logits as a module, so that ``functional_call`` reaches all that forward does."""
 
-    def __init__(self, model: TorchModel, loss: RowLoss) -> None:
+    def __init__(self, model: TorchModel, loss: Loss) -> None:
         super().__init__()
         self.module = model.module
         self._model, self._loss = model, loss
 
     def forward(self, inputs: Any) -> Tensor:
         own = map_tensors(torch.clone, inputs)  # some networks work in place
-        outputs = self._model.forward(own)
-        return outputs if self._loss.kind == "own" else self._loss.logits(outputs)
+        return self._loss.logits(self._model.forward(own))
 
 
-def read_model_loss(
-    model: TorchModel, loss: Any, inputs: Any, y: NDArray[Any]
-) -> tuple[RowLoss, int]:
+def read_model_loss(model: TorchModel, loss: Any, inputs: Any, y: NDArray[Any]) -> tuple[Loss, int]:
     """The loss that a model was trained with, and how many outputs it has, from a few rows.
 
     Raises

@@ -23,14 +23,14 @@ from torch.func import functional_call
 
 from skprune.data.content import UnknownContentError
 from skprune.data.source import RowSource
-from skprune.losses.network import RowLoss
+from skprune.losses.base import Loss
+from skprune.losses.hessian import OutputHessian
 from skprune.network.batches import is_short_of_memory
 from skprune.network.fingerprint import module_content
 from skprune.network.forward import Logits, first_not_finite, nbytes
 from skprune.network.jacobian import Linearised, Way, choose_way, no_derivatives
 from skprune.network.module import TorchModel, written
 from skprune.network.operations import plain_operations
-from skprune.network.output_hessian import OutputHessian
 from skprune.network.parameters import check_finite, choose_parameters
 from skprune.utils.cache import digest
 
@@ -62,7 +62,7 @@ class NetworkProblem:
     Parameters
     ----------
     model : TorchModel
-    loss : RowLoss
+    loss : Loss
     rows : RowSource
     targets : Tensor of shape (n, ...)
         As ``loss`` takes them; moved to the device.
@@ -89,7 +89,7 @@ class NetworkProblem:
     def __init__(
         self,
         model: TorchModel,
-        loss: RowLoss,
+        loss: Loss,
         rows: RowSource,
         targets: Tensor,
         *,
@@ -98,12 +98,7 @@ class NetworkProblem:
         layers: str | Sequence[str | nn.Module] = "all",
         batch_size: int = 256,
     ) -> None:
-        self.model, self.rows, self.penalty, self.batch_size = model, rows, penalty, batch_size
-        # The Gauss-Newton matrix is taken in the logits: in probabilities, on which some modules
-        # end, it would be the product of the loss gradients.
-        self._given_loss = loss
-        self.loss = copy.copy(loss)
-        self.loss.link = "identity"
+        self.model, self.loss, self.penalty, self.batch_size = model, loss, penalty, batch_size
         self.parameters = choose_parameters(model.module, layers)
         check_finite(self.parameters)
         self.slices: dict[str, slice] = {}
@@ -114,6 +109,8 @@ class NetworkProblem:
         with torch.no_grad():
             flat = [p.detach().reshape(-1).to(model.device) for p in self.parameters.values()]
             self.theta = torch.cat(flat)
+        # The Gauss-Newton matrix is taken in the logits: in probabilities, on which some modules
+        # end, it would be the product of the loss gradients.
         self.net = Logits(model, loss)
         self._way: Way | None = None
         self._n_outputs: int | None = None
@@ -181,7 +178,7 @@ class NetworkProblem:
             If rows, loss or module do not tell it.
         """
         if self._content is None:
-            rows, loss = self.rows.fingerprint(), self._given_loss.content()
+            rows, loss = self.rows.fingerprint(), self.loss.content()
             if rows is None:
                 raise UnknownContentError("the dataset computes its rows")
             if loss is None:
@@ -342,14 +339,11 @@ class NetworkProblem:
 
     def cotangents(self, batch: Batch, outputs: Tensor) -> Tensor:
         """dl_i / dz of every row, shape (b, K): the gradient of row i is J_i' c_i."""
-        Z = outputs.detach().requires_grad_()
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(self.loss.value(Z, batch.targets).sum(), Z)
-        return gradient
+        return self.loss.residual(outputs.detach(), batch.targets)
 
     def hessian_of(self, batch: Batch, outputs: Tensor) -> OutputHessian:
         """The Hessians of the loss in the outputs of a batch."""
-        return OutputHessian(self.loss, outputs.detach(), batch.targets)
+        return self.loss.hessian(outputs.detach(), batch.targets)
 
     def gradients(self, weights: Tensor | None = None) -> Tensor:
         """sum_i c_i g_i, without the penalty.

@@ -12,11 +12,9 @@ from skprune.data.copies import find_copies
 from skprune.data.signature import UNKNOWN, Signature, read_signature
 from skprune.data.sources import RowSource, as_source, is_dataset
 from skprune.data.table import MANY_VALUES, Table, number_classes, read_weights
+from skprune.losses.read import loss_class
 from skprune.network.encoding import SourceRows
 from skprune.network.torch_model import is_skorch
-
-#: Losses of one class, or one zero or one, a row; their targets may come as floating numbers.
-CLASS_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.BCELoss, nn.BCEWithLogitsLoss)
 
 
 def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any, model: Any = None) -> Table:
@@ -114,23 +112,22 @@ def _read_targets(source: RowSource, name: str, loss: Any) -> NDArray[Any]:
         raise ValueError(f"{name} holds values of type {y.dtype}; give labels or numbers.")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise ValueError(f"{name} holds NaN or infinity; leave these rows out.")
-    known = loss is None or isinstance(loss, (*CLASS_LOSSES, nn.MSELoss))
+    known = loss is None or loss_class(loss).predicts_classes is not None
     return y[:, 0] if known and y.ndim == 2 and y.shape[1] == 1 else y
 
 
 def _are_classes(y: NDArray[Any], loss: Any) -> bool:
     """Whether every row belongs to one of some classes, each of which keeps some of its rows."""
-    if y.ndim > 1 or isinstance(loss, nn.MSELoss):
+    kind = loss_class(loss)
+    if y.ndim > 1 or kind.predicts_classes is False:
         return False
     if y.dtype.kind in "bOUST":
         return True
     values = np.unique(y)
     if bool((values != np.rint(values)).any()):
         return False
-    if isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)):
-        return True
-    if isinstance(loss, CLASS_LOSSES):
-        return bool(np.isin(values, (0, 1)).all())
+    if kind.predicts_classes:  # which may come as floating numbers
+        return kind.exclusive or bool(np.isin(values, (0, 1)).all())
     # Whole numbers may be those of a regression.
     codes = y.dtype.kind != "f" and np.ptp(values) == len(values) - 1
     return len(values) <= MANY_VALUES or bool(codes)

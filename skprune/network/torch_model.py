@@ -17,11 +17,8 @@ from torch.utils.data import StackDataset, TensorDataset
 
 from skprune.data.containers import is_row_wise
 from skprune.data.sources import RowSource, is_dataset
-from skprune.losses.network import as_loss
+from skprune.losses.read import as_loss, loss_class
 from skprune.utils.seeds import seeded
-
-#: Losses whose targets are floating numbers.
-NUMBER_LOSSES = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.MSELoss)
 
 #: Of a network that is not built yet.
 UNKNOWN_PARAMETERS = 2**16
@@ -146,8 +143,9 @@ def fit_skorch(net: Any, source: RowSource, rows: NDArray[np.int64]) -> Any:
     """
     given, y = source.take(rows), source.targets()[rows]
     if y.dtype.kind in "iub":
-        kind = net.criterion if isinstance(net.criterion, type) else type(net.criterion)
-        y = y.astype(np.float32 if issubclass(kind, NUMBER_LOSSES) else np.int64)
+        kind = loss_class(net.criterion)
+        numbers = not kind.exclusive and kind.predicts_classes is not None
+        y = y.astype(np.float32 if numbers else np.int64)
     double = [isinstance(a, np.ndarray) and a.dtype == np.float64 for a in (given, y)]
     if any(double):
         with torch.random.fork_rng():  # a look at the module takes none of the fit's numbers

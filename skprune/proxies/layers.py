@@ -209,9 +209,8 @@ class FittedLayers(FittedProxy):
         networks, table, validation = self.networks, self.table, self.split.validation
         inputs, _ = next(iter(table.X.batches(LINK_ROWS)))
         loss, n_outputs = read_model_loss(model, networks.network.loss, inputs, table.y)
-        shares = loss.shares(table.y, n_outputs).numpy()
         # What a unit of weight counts in the mean that torch divides the loss by.
-        in_mean = float(table.weights @ shares / table.weights.sum())
+        in_mean = loss.in_mean(table.y, table.weights, n_outputs)
         problem = NetworkProblem(
             model,
             loss,
@@ -235,14 +234,15 @@ class FittedLayers(FittedProxy):
         return Member(predictor.selector(), predictor, held)
 
     def _unit(self) -> float:
-        """Factor from the model's loss to the reported one: squared errors are shares of Var(y)."""
-        held, validation = self.ensemble.members[0].held_out, self.split.validation
-        if held.loss.kind != "squared":
-            shares = held.loss.shares(validation.y, held.n_outputs).numpy()
-            return float(validation.weights.sum() / (validation.weights @ shares))
-        y = self.table.y.reshape(len(self.table), -1)
-        variance = float(np.var(y, axis=0).mean())
-        return 1.0 / variance if variance > 0 else 1.0
+        """Factor from the model's loss to the reported one."""
+        held, table, validation = (
+            self.ensemble.members[0].held_out,
+            self.table,
+            self.split.validation,
+        )
+        targets = held.loss.encode(table.y, held.n_outputs)
+        unit = held.loss.unit(targets, torch.from_numpy(table.weights))
+        return unit / held.loss.in_mean(validation.y, validation.weights, held.n_outputs)
 
     def _change(self, mask: torch.Tensor, method: str) -> Change:
         weights = self.ensemble.weights / self.ensemble.weights.sum()

@@ -26,11 +26,14 @@ from skprune.data.containers import n_rows, plain, take_rows
 from skprune.evaluation.held_out import JACKKNIFE_GROUPS, growth, of_a_constant
 from skprune.evaluation.retrained.trainers import Data
 from skprune.heads.encoding import UNKNOWN_CATEGORIES
-from skprune.losses.head import Loss
+from skprune.losses.base import HeadLoss
+from skprune.losses.squared import SquaredError
 from skprune.subset import Rows
 from skprune.utils.exceptions import advised
 
 Floats = NDArray[np.float64]
+#: What the loss of every row is in, from a fitted object.
+Losses = Callable[[Any], Floats]
 #: Names of what a scorer may ask an estimator for.
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 NO_PROBABILITIES = (
@@ -64,13 +67,13 @@ class Seen:
 
     Attributes
     ----------
-    loss : Loss
+    loss : HeadLoss
         Of its head.
     overfit : float
         In the reported unit.
     """
 
-    loss: Loss
+    loss: HeadLoss
     overfit: float
 
     def outputs(self, fitted: Any, X: Any) -> Tensor:
@@ -131,7 +134,7 @@ class LossMeasure(Measure):
 
     def __init__(
         self,
-        losses: Callable[[Any], Floats],
+        losses: Losses,
         weights: Floats,
         units: Rows | None = None,
         constant_losses: Callable[[Any], Floats | None] | None = None,
@@ -182,7 +185,7 @@ class ScorerMeasure(Measure):
         ``scorer(fitted)`` gives a function from row positions to the score on these rows.
     n : int
         Held-out rows.
-    name : str
+    scoring : str or callable
     units : ndarray of shape (n,), optional
         0, 1, 2 ..., equal for copies of a row, which are left out together.
     """
@@ -191,10 +194,11 @@ class ScorerMeasure(Measure):
         self,
         scorer: Callable[[Any], Callable[[Rows], float]],
         n: int,
-        name: str,
+        scoring: str | Callable[..., float],
         units: Rows | None = None,
     ) -> None:
-        self.scorer, self.n_rows, self.scoring = scorer, n, name
+        self.scorer, self.n_rows = scorer, n
+        self.scoring = scoring if isinstance(scoring, str) else "callable"
         self.units = np.arange(n) if units is None else units
 
     def score(self, fitted: Any) -> Score:
@@ -251,29 +255,32 @@ def estimator_measure(
     is_held_out = held_out is not train
     if scoring == "loss":
         held_out, train = (_class_weighted(data, estimator, train) for data in (held_out, train))
-    y, weights = np.asarray(plain(held_out.y)), row_weights(held_out, n_rows(held_out.y))
-    if scoring != "loss":
-        measure: Measure = scorer_measure(
+        weights = row_weights(held_out, n_rows(held_out.y))
+        losses = _row_losses(estimator, held_out, train)
+        measure: Measure = LossMeasure(losses, weights, held_out.units)
+    else:
+        measure = scorer_measure(
             scoring, lambda rows: take_rows(held_out.X, rows), held_out.y, held_out.units
         )
-    elif is_regressor(estimator):
-        measure = LossMeasure(
-            _squared_errors(held_out, y, total_variance(train)), weights, held_out.units
-        )
-    elif _may_give_probabilities(estimator):
-        measure = LossMeasure(_entropies(held_out, y), weights, held_out.units)
-    elif isinstance(_last_step(estimator), RidgeClassifier):
-        # It fits codes of the classes by least squares, and that is its loss.
-        codes = LabelBinarizer(neg_label=-1).fit(plain(train.y)).transform
-        unit = total_variance(train, codes(plain(train.y)))
-        measure = LossMeasure(_squared_errors(held_out, codes(y), unit), weights, held_out.units)
-    else:
-        raise ValueError(NO_PROBABILITIES.format(type(estimator).__name__))
     measure.held_out = is_held_out
     measure.constant = _constant_score(measure, estimator, train)
     if isinstance(measure, LossMeasure):
         measure.seen, measure.X = seen, held_out.X
     return measure
+
+
+def _row_losses(estimator: Any, held_out: Data, train: Data) -> Losses:
+    """The loss of every held-out row."""
+    y, y_train = (np.asarray(plain(data.y)) for data in (held_out, train))
+    if is_regressor(estimator):
+        return _squared_errors(held_out, y, train, y_train)
+    if _may_give_probabilities(estimator):
+        return _entropies(held_out, y)
+    if isinstance(_last_step(estimator), RidgeClassifier):
+        # It fits codes of the classes by least squares, and that is its loss.
+        codes = LabelBinarizer(neg_label=-1).fit(y_train).transform
+        return _squared_errors(held_out, codes(y), train, codes(y_train))
+    raise ValueError(NO_PROBABILITIES.format(type(estimator).__name__))
 
 
 def _may_give_probabilities(estimator: Any) -> bool:
@@ -284,11 +291,15 @@ def _may_give_probabilities(estimator: Any) -> bool:
     return later or hasattr(estimator, "predict_proba")
 
 
-def _squared_errors(held_out: Data, y: Floats, unit: float) -> Callable[[Any], Floats]:
+def _squared_errors(held_out: Data, y: Floats, train: Data, y_train: Floats) -> Losses:
     """Squared errors of every row, of what the model predicts or of its decision values."""
+    loss, K = SquaredError(), y.size // len(y)
+    targets, weights = loss.encode(y, K), torch.from_numpy(row_weights(train, len(y_train)))
+    unit = loss.unit(loss.encode(y_train, K), weights)
 
     def errors(fitted: Any) -> Floats:
-        return np.square(_outputs(fitted, held_out.X) - y.reshape(len(y), -1)).sum(1) / unit
+        Z = torch.from_numpy(_outputs(fitted, held_out.X))
+        return unit * loss.value(Z, targets).numpy()
 
     return errors
 
@@ -299,7 +310,7 @@ def _outputs(fitted: Any, X: Any) -> Floats:
     return np.asarray(ask(X), dtype=np.float64).reshape(n_rows(X), -1)
 
 
-def _entropies(held_out: Data, y: NDArray[Any]) -> Callable[[Any], Floats]:
+def _entropies(held_out: Data, y: NDArray[Any]) -> Losses:
     """Cross-entropy of every row."""
 
     def entropies(fitted: Any) -> Floats:
@@ -362,17 +373,6 @@ def row_weights(data: Data, n: int) -> Floats:
     return given / given.max()
 
 
-def total_variance(train: Data, y: Any = None) -> float:
-    """Weighted variance of the training targets, summed over columns; 1 if they are constant."""
-    values = np.asarray(plain(train.y if y is None else y), dtype=np.float64)
-    values = values.reshape(len(values), -1)
-    weights = row_weights(train, len(values))
-    weights = weights / weights.sum()
-    variance = float((weights @ np.square(values - weights @ values)).sum())
-    rounding = 1e-28 * float((weights @ np.square(values)).sum())
-    return variance if variance > rounding else 1.0
-
-
 def scorer_measure(
     scoring: str | Callable[..., float],
     take: Callable[[Rows], Any],
@@ -411,7 +411,7 @@ def scorer_measure(
 
         return on
 
-    return ScorerMeasure(scorer, n, scoring if isinstance(scoring, str) else "callable", units)
+    return ScorerMeasure(scorer, n, scoring, units)
 
 
 class _Answers:

@@ -8,19 +8,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from torch import Tensor, nn
 
 from skprune.evaluation.retrained.measures import (
     Floats,
     LossMeasure,
     Measure,
+    ScorerMeasure,
     row_weights,
     scorer_measure,
-    total_variance,
 )
 from skprune.evaluation.retrained.trainers import Data
-from skprune.losses.network import RowLoss, read_loss
+from skprune.evaluation.scorers import make_scorer
+from skprune.losses.base import HeadLoss, Loss
+from skprune.losses.cross_entropy import CrossEntropy
+from skprune.losses.read import read_loss
 from skprune.network.batches import for_batches
 from skprune.network.module import TorchModel, find_link
 from skprune.subset import Rows
@@ -48,12 +50,13 @@ class Outputs:
         self.y = self.source.targets()[self.positions]
         source, positions = train.source()
         self.y_train = source.targets()[positions]
-        self.train, self.weights = train, row_weights(held_out, len(self.positions))
+        self.weights = row_weights(held_out, len(self.positions))
+        self.train_weights = torch.from_numpy(row_weights(train, len(positions)))
         self.units = held_out.units
         self.loss, self.device, self.batch_size = loss, device, batch_size
 
-    def of(self, module: nn.Module) -> tuple[Tensor, RowLoss, torch.device]:
-        """Outputs (n, K) on the CPU in the module's precision, their loss, and the device."""
+    def of(self, module: nn.Module) -> tuple[Tensor, Loss]:
+        """Logits (n, K) and their loss."""
         model = TorchModel(module, self.device)
         parts: list[Tensor] = []
 
@@ -66,7 +69,10 @@ class Outputs:
             inputs, _ = next(self.source.batches(LOOK, self.positions[:LOOK]))
             link = find_link(model, inputs)
         Z = torch.cat(parts)
-        return Z, read_loss(self.loss, link, self.y_train, Z.shape[1]), model.device
+        loss = read_loss(self.loss, link, self.y_train, Z.shape[1])
+        if isinstance(loss, HeadLoss):
+            return loss.logits(Z.double()), loss
+        return Z.to(model.device), loss  # nobody knows whether it takes others
 
     def losses(self, module: nn.Module) -> Floats:
         """Loss of every held-out row: nats, shares of Var(y), or the user's own unit."""
@@ -75,82 +81,49 @@ class Outputs:
     def constant(self, module: nn.Module) -> Floats | None:
         """The same of the mean of the training targets; ``module`` tells how outputs are read.
 
-        None for a loss of the user's own, or one that weighs a row differently in every output.
+        None for a loss whose best constant nobody knows.
         """
-        Z, loss, device = self.of(module)
-        head = loss.head_loss
-        if head is None:
+        Z, loss = self.of(module)
+        if not isinstance(loss, HeadLoss):
             return None
-        try:
-            targets, factors = loss.soft_targets(self.y_train, Z.shape[1])
-        except ValueError:
-            return None
-        weights = factors * torch.from_numpy(row_weights(self.train, len(factors)))
-        logits = head.link((weights @ targets) / weights.sum())[None]
-        outputs = loss.mean(logits) if loss.link in ("softmax", "sigmoid") else logits
-        return self._losses(outputs.expand_as(Z), loss, device)
+        K = Z.shape[1]
+        targets, factors = loss.soften(loss.encode(self.y_train, K), K, torch.float64)
+        weights = factors * self.train_weights[:, None]
+        logits = loss.link((weights * targets).sum(0) / weights.sum(0))[None]
+        return self._losses(logits.expand_as(Z), loss)
 
-    def _losses(self, Z: Tensor, loss: RowLoss, device: torch.device) -> Floats:
-        targets = loss.encode(self.y, Z.shape[1])
-        if loss.kind == "own":
-            with torch.no_grad():
-                return _array(loss.value(Z.to(device), targets.to(device)))
-        value = _array(loss.value(Z.double(), targets))
-        if loss.kind == "squared":
-            value *= Z.shape[1] / total_variance(self.train, self.y_train)
-            return value
+    def _losses(self, Z: Tensor, loss: Loss) -> Floats:
+        K = Z.shape[1]
+        unit = loss.unit(loss.encode(self.y_train, K), self.train_weights)
         # torch's mean divides by the weights of the classes.
-        shares = _array(loss.shares(self.y, Z.shape[1]))
-        return value * self.weights.sum() / (self.weights @ shares)
+        in_mean = loss.in_mean(self.y, self.weights, K)
+        with torch.no_grad():
+            values = loss.value(Z, loss.encode_for(Z.dtype, self.y, K).to(Z.device))
+        return np.asarray(values.to("cpu", torch.float64)) * (unit / in_mean)
 
-    def predictor(self, module: nn.Module) -> _Predictor:
-        """The module as something that scikit-learn's scorers take."""
-        Z, loss, _ = self.of(module)
-        whole = self.y_train.dtype.kind in "iub"
-        if loss.kind in ("cross_entropy", "binary") or (whole and Z.shape[1] > 1):
-            return _Classifier(Z, loss)
-        return _Regressor(Z, loss)
-
-
-class _Predictor(BaseEstimator):
-    """Answers for rows that are named by position."""
-
-    def __init__(self, Z: Tensor, loss: RowLoss) -> None:
-        self.Z, self.loss = Z, loss
-        self.n_features_in_ = Z.shape[1]
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
+    def scorer(
+        self, scoring: str | Callable[..., float], module: nn.Module
+    ) -> Callable[[Rows], float]:
+        """The score of ``module`` on some of the rows, by position, as its scorer names them."""
+        Z, loss = self.of(module)
+        if not loss.predicts_classes and Z.shape[1] > 1 and self.y_train.dtype.kind in "iub":
+            loss = CrossEntropy()  # several outputs for whole numbers are read as logits
+        logits = Z.to("cpu", torch.float64)
+        score = make_scorer(scoring, _Read(loss, Z.shape[1]), np.arange(len(Z)), self.y)
+        return lambda rows: score(logits[torch.from_numpy(rows)], rows)
 
 
-class _Regressor(RegressorMixin, _Predictor):
-    def predict(self, X: Rows) -> NDArray[Any]:
-        outputs = _array(self.Z[torch.from_numpy(X)])
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+class _Read:
+    """What the logits of a network mean, by its loss."""
 
+    def __init__(self, loss: Loss, n_outputs: int) -> None:
+        self.loss, self.classes = loss, loss.classes(n_outputs)
 
-class _Classifier(ClassifierMixin, _Predictor):
-    def __init__(self, Z: Tensor, loss: RowLoss) -> None:
-        super().__init__(Z, loss)
-        self.several = loss.kind == "binary" and Z.shape[1] > 1
-        self.classes_ = np.arange(max(2, Z.shape[1]))
+    def predict(self, Z: Tensor) -> NDArray[Any]:
+        return np.asarray(self.loss.predict(Z))
 
-    def decision_function(self, X: Rows) -> NDArray[np.float64]:
-        logits = _array(self.loss.logits(self.Z[torch.from_numpy(X)].double()))
-        return logits[:, 0] if logits.shape[1] == 1 else logits
-
-    def predict_proba(self, X: Rows) -> NDArray[np.float64]:
-        logits = self.loss.logits(self.Z[torch.from_numpy(X)].double())
-        if self.several:
-            return _array(torch.sigmoid(logits))
-        if logits.shape[1] > 1:
-            return _array(torch.softmax(logits, dim=1))
-        P = torch.sigmoid(logits)
-        return _array(torch.cat([1 - P, P], dim=1))
-
-    def predict(self, X: Rows) -> NDArray[np.int64]:
-        P = self.predict_proba(X)
-        return (P > 0.5).astype(np.int64) if self.several else P.argmax(1)
+    def predict_proba(self, Z: Tensor) -> NDArray[np.float64]:
+        return np.asarray(self.loss.probabilities(Z))
 
 
 def network_measure(
@@ -176,10 +149,12 @@ def network_measure(
             outputs.units,
             lambda fitted: outputs.constant(module_of(fitted)),
         )
-    by_row = scorer_measure(scoring, lambda rows: rows, outputs.y, outputs.units)
-    inner = by_row.scorer
-    by_row.scorer = lambda fitted: inner(outputs.predictor(module_of(fitted)))
-    return by_row
+    return ScorerMeasure(
+        lambda fitted: outputs.scorer(scoring, module_of(fitted)),
+        len(outputs.y),
+        scoring,
+        outputs.units,
+    )
 
 
 def skorch_measure(scoring: str | Callable[..., float], outputs: Outputs) -> Measure:
@@ -190,8 +165,3 @@ def skorch_measure(scoring: str | Callable[..., float], outputs: Outputs) -> Mea
     return scorer_measure(
         scoring, lambda rows: source.take(positions[rows]), outputs.y, outputs.units
     )
-
-
-def _array(values: Tensor) -> NDArray[Any]:
-    result: NDArray[Any] = values.detach().to("cpu", torch.float64).numpy()
-    return result
