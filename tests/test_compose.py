@@ -461,15 +461,15 @@ class TestSearch:
 
 @pytest.fixture
 def examined(monkeypatch):
-    """The rows that every run of ``examine`` was given, with nothing remembered at first."""
+    """The rows that every fit of a head was given, with nothing remembered at first."""
     FITS.clear()
-    rows, examine = [], skprune.proxies.head.examine
+    rows, fit = [], skprune.proxies.head.fit_curvature
 
     def counting(problem, curvature):
         rows.append(len(problem))
-        return examine(problem, curvature)
+        return fit(problem, curvature)
 
-    monkeypatch.setattr(skprune.proxies.head, "examine", counting)
+    monkeypatch.setattr(skprune.proxies.head, "fit_curvature", counting)
     yield rows
     FITS.clear()
 

@@ -6,6 +6,7 @@ import copy
 import math
 import pickle
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -367,7 +368,7 @@ def test_search_where_nothing_is_allowed_or_nothing_can_go():
 class Curve:
     """Candidates among ``n`` rows whose gap is known."""
 
-    judge, minima = None, np.array([1])
+    judge, minima, dearest = None, np.array([1]), SimpleNamespace(affords=lambda size: True)
 
     def __init__(self, n, gap):
         self.n, self.gap = n, gap

@@ -275,7 +275,7 @@ def test_verify_none_only_predicts():
     assert pruner.gap_.level == "predicted"
     assert pruner.gap_ == path["predicted_gap"][path["allowed"]][-1]
     assert np.isnan(path["refit_gap"]).all()
-    assert pruner.report_.gaps["refit"] is None
+    assert list(pruner.report_.gaps) == ["predicted"]
     assert "predicted" in pruner.report_.status
     assert "refit gap" not in pruner.report_.status
 
@@ -610,13 +610,13 @@ def test_a_cached_fit_is_the_first_one_again(monkeypatch):
     FITS.clear()
     made = []
     monkeypatch.setattr(
-        "skprune.proxies.head.examine", lambda *args: made.append(1) or fit_curvature(*args)
+        "skprune.proxies.head.fit_curvature", lambda *args: made.append(1) or fit_curvature(*args)
     )
     first = quiet(head_pruner(0.05, random_state=0), X, y)
     again = quiet(head_pruner(0.05, random_state=0), X, y)
     assert len(made) == 1
     same(first, again)
-    # Another budget needs no new examination; other rows, models or weights do.
+    # Another budget needs no new fit; other rows, models or weights do.
     quiet(head_pruner(keep=0.5, random_state=0), X, y)
     assert len(made) == 1
     others = [
