@@ -43,8 +43,6 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
 
     sample_indices_: NDArray[np.int64]
     keep_mask_: NDArray[np.bool_]
-    #: Whether the estimator that is trained on the kept rows takes NaN; ``PrunedClassifier`` says.
-    _allow_nan = False
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then take the kept rows of X and y.
@@ -154,5 +152,5 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
         tags.target_tags.required = True
         tags.input_tags.sparse = True
         trained = (unwrapped(getattr(self, name, None)) for name in ("model", "verify"))
-        tags.input_tags.allow_nan = self._allow_nan or any(map(takes_missing, trained))
+        tags.input_tags.allow_nan = all(map(takes_missing, trained))
         return tags

@@ -17,7 +17,7 @@ import skprune
 from skprune import InfluencePruner
 from skprune.cli import main
 from skprune.cli.demo import draw_path
-from skprune.cli.encode import encode_table
+from skprune.cli.examined import encode_table
 from skprune.cli.files import read_source
 from skprune.results.gap import Gap
 
@@ -95,7 +95,7 @@ def test_prunes_a_csv_file(data, out, frame, capsys):
     printed = capsys.readouterr()
     assert printed.err == ""
     assert "240 rows; target 'y', classification" in printed.out
-    assert "columns examined: 2 numeric, 1 date, 1 text (as 3 levels)" in printed.out
+    assert "columns examined: 2 numbers, 1 category (3 levels), 1 date -> 6" in printed.out
     for line in (
         "  numbers: a, count",
         "  dates, with weekday, season: day",
@@ -220,7 +220,7 @@ def test_dropped_columns_are_written_all_the_same(data, out, frame, capsys):
     options = ["--keep", 0.5, "--seed", 0, "--drop", "town", "day", "--drop", "count"]
     assert prune(data, out, *options) == 0
     printed = capsys.readouterr().out
-    assert "columns examined: 1 numeric\n" in printed
+    assert "columns examined: 1 number -> 1\n" in printed
     assert "left out: town, day, count (as asked)" in printed
     kept = pd.read_csv(out)
     assert kept.columns.tolist() == frame.columns.tolist()

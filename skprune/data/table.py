@@ -20,6 +20,7 @@ from skprune.data.containers import (
     take_rows,
 )
 from skprune.data.copies import Copies, numbered
+from skprune.data.encode import RowEncoder
 from skprune.data.strata import group_minima, stratified_quotas
 
 #: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ... of
@@ -36,7 +37,7 @@ class Table:
     Attributes
     ----------
     X : MatrixRows (n, d), csr_matrix (n, d), or the caller's own object
-        Numbers, unless the model encodes the raw rows itself.
+        Numbers, unless the model encodes the raw rows itself; ``encoder`` made them of others.
     y : ndarray (n,)
     codes : ndarray (n,), int64
         Class of every row as 0 .. C - 1; zeros for regression.
@@ -46,7 +47,9 @@ class Table:
     unit : float or None
         A power of two, so that no digit changes; None if the caller gave no weights.
     copies : Copies or None
-        Rows with the same columns; None if no two have.
+        Rows with the same columns, as the caller gave them; None if no two have.
+    encoder : RowEncoder or None
+        What made X of the caller's rows, for others like them; None if they were numbers.
     """
 
     X: Any
@@ -56,6 +59,7 @@ class Table:
     weights: NDArray[np.float64]
     unit: float | None = None
     copies: Copies | None = None
+    encoder: RowEncoder | None = None
 
     def __len__(self) -> int:
         return len(self.y)
