@@ -7,8 +7,8 @@ from collections.abc import Collection
 from typing import Any
 
 from skprune.cli.files import InputError, Source
-from skprune.data.encode import TableEncoder, read_column
-from skprune.data.encode.encoder import ROW_NUMBERS
+from skprune.data.encode.column import read_column
+from skprune.data.encode.encoder import ROW_NUMBERS, TableEncoder
 
 
 def encode_table(

@@ -262,6 +262,8 @@ def is_missing(value: Any) -> bool:
         return value is None or bool(value != value)
     except TypeError:  # pandas.NA is neither equal to itself nor not
         return True
+    except ValueError:  # an array
+        return False
 
 
 def _kind(dtype: Any) -> str:

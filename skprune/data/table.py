@@ -20,7 +20,7 @@ from skprune.data.containers import (
     take_rows,
 )
 from skprune.data.copies import Copies, numbered
-from skprune.data.encode import RowEncoder
+from skprune.data.encode.rows import RowEncoder
 from skprune.data.strata import group_minima, stratified_quotas
 
 #: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ... of

@@ -22,7 +22,7 @@ from skprune.data.containers import (
     refuse_text,
 )
 from skprune.data.copies import find_copies
-from skprune.data.encode import RowEncoder
+from skprune.data.encode.rows import RowEncoder
 from skprune.data.matrix import FLOATS, MatrixRows
 from skprune.data.table import (
     LARGEST,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -12,10 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skprune.data.containers import is_categories, is_missing, is_number
-from skprune.data.encode.levels import Levels
-
-#: What reads one number out of every text; NaN where it cannot.
-Parse = Callable[[Sequence[str]], NDArray[np.float64]]
+from skprune.data.encode.levels import Levels, Parse
 
 _NUMBERS = (bool, np.bool_, int, float, Decimal, np.integer, np.floating)
 _TIMES = (date, time, timedelta, np.datetime64, np.timedelta64)
@@ -109,7 +106,8 @@ def _by_values(objects: NDArray[Any], dtype: str) -> Column:
         return Column("times", _each(_second, objects), dtype)
     if not types or are((str, *_NUMBERS, *_TIMES)):
         return Column("text", _text(objects), dtype)
-    return Column("", objects, dtype)
+    kinds = " or ".join(sorted(t.__name__ for t in types))
+    return Column("", objects, kinds if dtype.lower() == "object" else dtype)
 
 
 def _text(objects: Iterable[Any]) -> NDArray[Any]:
@@ -121,7 +119,7 @@ def _each(read: Callable[[Any], float], objects: NDArray[Any]) -> NDArray[np.flo
 
 
 def _seconds(times: NDArray[Any]) -> NDArray[np.float64]:
-    """numpy's times and spans of time in seconds."""
+    """Times and spans of time of numpy's in seconds."""
     micro = times.astype(f"{times.dtype.kind}8[us]")
     return np.where(np.isnat(micro), np.nan, micro.astype(np.int64) / 1e6)
 

@@ -10,9 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from skprune.data.encode.column import Column, Parse
+from skprune.data.encode.column import Column
 from skprune.data.encode.cycles import Phase, find_phases
-from skprune.data.encode.levels import Levels
+from skprune.data.encode.levels import Levels, Parse
 from skprune.data.encode.numbers import plain_numbers
 
 #: Levels of a column that get a column of their own; the rarer ones share one.

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skprune.data.encode.column import Parse
-from skprune.data.encode.levels import MISSING, Levels
+from skprune.data.encode.levels import MISSING, Levels, Parse
 
 
 @dataclass(frozen=True)
