@@ -34,7 +34,6 @@ from skprune import (
 )
 from skprune.data.encode.column import frame_columns
 from skprune.data.encode.encoder import LEVEL_COLUMNS, TableEncoder
-from skprune.heads.reading import read_table
 
 N = 400
 RNG = np.random.default_rng(0)
@@ -51,7 +50,7 @@ def with_gaps(values):
 
 
 def scaled(values):
-    """Numbers, and an indicator of their gaps."""
+    """Numbers with gaps at the median, and an indicator of the gaps."""
     values = pd.Series(with_gaps(values), dtype=float)
     filled = values.fillna(values.median())
     return [(filled - filled.mean()) / filled.std(ddof=0), GAPS]
@@ -65,86 +64,80 @@ def levels(values):
 
 SECONDS = (DAYS - pd.Timestamp(0)).total_seconds()
 HALVES = [Decimal(n) / 2 for n in range(N)]
+CODES = RNG.integers(0, 3, N)
+CLOCKS = [time(i % 24, i % 7) for i in range(N)]
+MINUTES = [60 * clock.hour + clock.minute for clock in CLOCKS]
+NAMES = ["Oslo", "Turin", "Bern", "Lyon", "Rome"]
+MIXED = np.where(GAPS, 7, WORDS)
+IN_TOKYO = DAYS.tz_localize("UTC").tz_convert("Asia/Tokyo")
+DELTAS = [timedelta(seconds=int(s)) for s in SPANS.total_seconds()]
+
+
+def in_pandas(values, dtype=None):
+    return pd.Series(with_gaps(values), dtype=dtype)
+
+
+def in_polars(values, dtype=None):
+    return pl.Series(with_gaps(values), dtype=dtype)
+
+
 #: name: (a column of pandas or polars, what the head sees of it)
 KINDS = {
-    "float": (pd.Series(with_gaps(NUMBERS), dtype=float), scaled(NUMBERS)),
-    "Int64": (pd.array(with_gaps(range(0, 9 * N, 9)), dtype="Int64"), scaled(range(N))),
-    "Float32": (pd.array(with_gaps(range(N)), dtype="Float32").astype("Float32") / 3, None),
-    "boolean": (pd.array(with_gaps(FLAGS), dtype="boolean"), scaled(FLAGS)),
-    "bools and None": (pd.Series(with_gaps(FLAGS), dtype=object), scaled(FLAGS)),
-    "decimals": (pd.Series(with_gaps(HALVES), dtype=object), scaled(HALVES)),
-    "integers of arrow": (pd.array(range(0, 9 * N, 9), dtype="int64[pyarrow]"), None),
-    "words and NaN": (
-        pd.Series(np.where(GAPS, np.nan, WORDS), dtype=object),
+    "float": (in_pandas(NUMBERS, float), scaled(NUMBERS)),
+    "Int64": (in_pandas(range(0, 9 * N, 9), "Int64"), scaled(range(N))),
+    "Float32": (in_pandas(np.arange(N) / 4, "Float32"), scaled(range(N))),
+    "boolean": (in_pandas(FLAGS, "boolean"), scaled(FLAGS)),
+    "bools and None": (in_pandas(FLAGS, object), scaled(FLAGS)),
+    "decimals": (in_pandas(HALVES, object), scaled(HALVES)),
+    "integers of arrow": (in_pandas(range(0, 9 * N, 9), "int64[pyarrow]"), scaled(range(N))),
+    "words and None": (in_pandas(WORDS, object), levels(with_gaps(WORDS))),
+    "words and NaN": (pd.Series(np.where(GAPS, np.nan, WORDS)), levels(with_gaps(WORDS))),
+    "string": (in_pandas(WORDS, "string"), levels(with_gaps(WORDS))),
+    "str": (in_pandas(WORDS).astype("str"), levels(with_gaps(WORDS))),
+    "words and numbers": (pd.Series(MIXED, dtype=object), levels(MIXED)),
+    "category, some unused": (
+        pd.Series(pd.Categorical(with_gaps(WORDS), categories=NAMES)),
         levels(with_gaps(WORDS)),
     ),
-    "string": (pd.array(with_gaps(WORDS), dtype="string"), levels(with_gaps(WORDS))),
-    "str": (pd.Series(WORDS).astype("str"), levels(WORDS)),
-    "words and numbers": (pd.Series(np.where(GAPS, 7, WORDS), dtype=object), None),
-    "a category, some unused": (
-        pd.Categorical(with_gaps(WORDS), categories=["Oslo", "Turin", "Bern", "Lyon", "Rome"]),
-        levels(with_gaps(WORDS)),
-    ),
-    "a category of numbers": (
-        pd.Categorical(RNG.integers(0, 3, N)),
-        None,
-    ),
-    "timestamps of a zone": (
-        pd.Series(with_gaps(DAYS.tz_localize("UTC").tz_convert("Asia/Tokyo"))),
-        scaled(SECONDS),
-    ),
-    "timestamps of arrow": (pd.array(DAYS, dtype="timestamp[ms][pyarrow]"), None),
-    "durations": (
-        pd.Series(with_gaps(SPANS), dtype="timedelta64[ns]"),
-        scaled(SPANS.total_seconds()),
-    ),
-    "periods": (pd.Series(with_gaps(DAYS.to_period("D"))).astype("period[D]"), scaled(SECONDS)),
-    "dates": (pd.Series(with_gaps(DAYS.date), dtype=object), scaled(SECONDS)),
-    "clocks": (pd.Series([time(i % 24, i % 7) for i in range(N)]), None),
-    "polars' floats": (pl.Series(with_gaps(NUMBERS)), scaled(NUMBERS)),
+    "category of numbers": (pd.Series(CODES).astype("category"), levels(CODES)),
+    "timestamps of a zone": (in_pandas(IN_TOKYO), scaled(SECONDS)),
+    "timestamps of arrow": (in_pandas(DAYS, "timestamp[ms][pyarrow]"), scaled(SECONDS)),
+    "durations": (in_pandas(SPANS, "timedelta64[ns]"), scaled(SPANS.total_seconds())),
+    "periods": (in_pandas(DAYS.to_period("D"), "period[D]"), scaled(SECONDS)),
+    "dates": (in_pandas(DAYS.date, object), scaled(SECONDS)),
+    "clocks": (in_pandas(CLOCKS, object), scaled(MINUTES)),
+    "polars' floats": (in_polars(NUMBERS), scaled(NUMBERS)),
     "polars' NaN": (pl.Series(np.where(GAPS, np.nan, NUMBERS)), scaled(NUMBERS)),
-    "polars' booleans": (pl.Series(with_gaps(FLAGS), dtype=pl.Boolean), scaled(FLAGS)),
-    "polars' decimals": (
-        pl.Series(with_gaps(HALVES), dtype=pl.Decimal(10, 1)),
-        scaled(HALVES),
-    ),
-    "polars' words": (pl.Series(with_gaps(WORDS)), levels(with_gaps(WORDS))),
-    "polars' categories": (
-        pl.Series(with_gaps(WORDS), dtype=pl.Categorical),
-        levels(with_gaps(WORDS)),
-    ),
-    "polars' Enum": (
-        pl.Series(with_gaps(WORDS), dtype=pl.Enum(["Oslo", "Bern", "Lyon", "Turin"])),
-        levels(with_gaps(WORDS)),
-    ),
-    "polars' dates": (pl.Series(with_gaps(DAYS.date)), scaled(SECONDS)),
+    "polars' booleans": (in_polars(FLAGS, pl.Boolean), scaled(FLAGS)),
+    "polars' decimals": (in_polars(HALVES, pl.Decimal(10, 1)), scaled(HALVES)),
+    "polars' words": (in_polars(WORDS), levels(with_gaps(WORDS))),
+    "polars' categories": (in_polars(WORDS, pl.Categorical), levels(with_gaps(WORDS))),
+    "polars' Enum": (in_polars(WORDS, pl.Enum(NAMES)), levels(with_gaps(WORDS))),
+    "polars' dates": (in_polars(DAYS.date), scaled(SECONDS)),
     "polars' timestamps": (
-        pl.Series(with_gaps(DAYS.to_pydatetime())).dt.replace_time_zone("UTC"),
+        in_polars(DAYS.to_pydatetime()).dt.replace_time_zone("Asia/Tokyo"),
         scaled(SECONDS),
     ),
-    "polars' durations": (
-        pl.Series(with_gaps(timedelta(seconds=int(s)) for s in SPANS.total_seconds())),
-        scaled(SPANS.total_seconds()),
-    ),
-    "polars' clocks": (pl.Series([time(i % 24, i % 7) for i in range(N)]), None),
+    "polars' durations": (in_polars(DELTAS), scaled(SPANS.total_seconds())),
+    "polars' clocks": (in_polars(CLOCKS), scaled(MINUTES)),
 }
 
 
 @pytest.mark.parametrize(("column", "expected"), KINDS.values(), ids=KINDS)
 def test_what_the_head_sees_of_a_column(column, expected):
-    """By kind; the numbers beside it are scaled, and the rows that come back are the caller's."""
+    """The columns are those of the truth (cycles of dates may be more), and the rows are raw."""
     if isinstance(column, pl.Series):
         frame = pl.DataFrame({"x": NUMBERS, "c": column})
     else:
-        frame = pd.DataFrame({"x": NUMBERS, "c": column}, index=[f"row {i}" for i in range(N)])
+        index = [f"row {i}" for i in range(N)]
+        frame = pd.DataFrame({"x": NUMBERS, "c": column.to_numpy()}, index=index)
+        frame["c"] = column.set_axis(index)
+    columns = frame_columns(frame)
+    seen = TableEncoder().fit(columns).transform(columns).T
+    apart = np.abs(np.asarray(expected, dtype=float)[:, None] - seen).max(axis=2)
+    assert apart.min(axis=1).max() < 1e-6
     y = (NUMBERS > 0).astype(int)
     pruner = InfluencePruner(keep=0.4)
-    if expected is not None:
-        seen = np.asarray(read_table(pruner, frame, y, None, None)[0].X)
-        order = np.argsort(np.argmax(seen[:, 1:], axis=0))  # of equally frequent levels
-        truth = np.transpose(expected).astype(float)
-        again = np.argsort(np.argmax(truth, axis=0))
-        np.testing.assert_allclose(seen[:, 1:][:, order], truth[:, again], atol=1e-7)
     X_kept, _ = pruner.fit_transform(frame, y)
     rows = pruner.sample_indices_
     if isinstance(frame, pl.DataFrame):
@@ -166,7 +159,7 @@ def test_what_the_head_sees_of_a_column(column, expected):
         (range(1, N + 1), "numbers the rows"),
         ([[1, 2]] * N, "type list cannot be examined"),
         ([b"..."] * N, "type bytes cannot be examined"),
-        (NUMBERS + 1j, "type complex cannot be examined"),
+        (NUMBERS + 1j, "type complex128 cannot be examined"),
     ],
 )
 def test_columns_that_say_nothing(values, why):
@@ -247,10 +240,10 @@ def test_the_whole_interface_takes_a_raw_table(people, model):
     pd.testing.assert_frame_equal(copy.transform(frame), X_kept)
     with pytest.raises(ValueError, match="feature names should match"):
         pruner.transform(frame.drop(columns="job"))
-    assert PruningSampler(pruner).fit_resample(frame, y)[0].equals(X_kept) or model is not None
     pd.testing.assert_frame_equal(
-        ScorePruner(0.5).fit_transform(frame, y).X.iloc[:0], frame.iloc[:0]
+        PruningSampler(pruner).fit_resample(frame, y)[0].iloc[:0], frame[:0]
     )
+    assert len(ScorePruner(0.5).fit_transform(frame, y).X) == N / 2
 
 
 def test_held_out_rows_may_be_of_levels_and_types_that_are_new(people):
@@ -264,7 +257,7 @@ def test_held_out_rows_may_be_of_levels_and_types_that_are_new(people):
 
 @pytest.mark.parametrize("of", [np.asarray, pd.DataFrame, pl.from_numpy])
 def test_held_out_gaps_where_the_fitted_rows_had_none(of):
-    X = np.c_[NUMBERS, RNG.normal(size=N)]
+    X = np.c_[NUMBERS, NUMBERS[::-1]]
     holes = np.where(GAPS[:, None], np.nan, X)
     filled = np.where(GAPS[:, None], np.median(X, axis=0), X)
     expected = InfluencePruner(keep=0.3).fit(of(X), FLAGS, X_val=filled, y_val=FLAGS)
@@ -277,9 +270,7 @@ def test_held_out_gaps_where_the_fitted_rows_had_none(of):
 TREES = HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype")
 ORDINAL = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
 OWN_STEPS = make_pipeline(
-    make_column_transformer(
-        (ORDINAL, ["city", "job"]), ("drop", ["since"]), remainder="passthrough"
-    ),
+    make_column_transformer((ORDINAL, ["city", "job"]), (SimpleImputer(), ["income", "member"])),
     HistGradientBoostingClassifier(max_iter=5),
 )
 
@@ -384,7 +375,7 @@ IMPUTED = make_pipeline(StandardScaler(), SimpleImputer(), LogisticRegression())
     ids=lambda value: repr(value)[:60],
 )
 def test_the_tag_of_missing_values_says_the_truth(pruner, taken):
-    X = np.where(GAPS[:, None], np.nan, RNG.normal(size=(N, 2)))
+    X = np.where(GAPS[:, None], np.nan, np.c_[NUMBERS, NUMBERS[::-1]])
     assert get_tags(pruner).input_tags.allow_nan == taken
     if taken:
         pruner.fit(X, FLAGS)
