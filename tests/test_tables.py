@@ -224,7 +224,7 @@ def test_a_raw_table_is_chosen_from_as_its_encoded_form_is(people):
 @pytest.mark.parametrize("model", [None, "softmax", LinearProxy(curvature="ekfac")])
 def test_the_whole_interface_takes_a_raw_table(people, model):
     frame, y = people
-    pruner = InfluencePruner(max_gap=0.1, model=model)
+    pruner = InfluencePruner(max_gap=0.03, model=model)
     assert pruner.estimate_cost(frame, y).bytes > 0
     weights = np.where(np.arange(N) < 10, 0.0, 1.0)
     X_kept, y_kept = pruner.fit_transform(
@@ -240,10 +240,8 @@ def test_the_whole_interface_takes_a_raw_table(people, model):
     pd.testing.assert_frame_equal(copy.transform(frame), X_kept)
     with pytest.raises(ValueError, match="feature names should match"):
         pruner.transform(frame.drop(columns="job"))
-    pd.testing.assert_frame_equal(
-        PruningSampler(pruner).fit_resample(frame, y)[0].iloc[:0], frame[:0]
-    )
-    assert len(ScorePruner(0.5).fit_transform(frame, y).X) == N / 2
+    pd.testing.assert_frame_equal(ScorePruner(1.0).fit_transform(frame, y).X, frame)
+    assert list(PruningSampler(pruner).fit_resample(frame, y)[0]) == list(frame)
 
 
 def test_held_out_rows_may_be_of_levels_and_types_that_are_new(people):
@@ -267,11 +265,11 @@ def test_held_out_gaps_where_the_fitted_rows_had_none(of):
 
 # What is trained on the rows
 
-TREES = HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype")
+TREES = HistGradientBoostingClassifier(max_iter=3, categorical_features="from_dtype")
 ORDINAL = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
 OWN_STEPS = make_pipeline(
     make_column_transformer((ORDINAL, ["city", "job"]), (SimpleImputer(), ["income", "member"])),
-    HistGradientBoostingClassifier(max_iter=5),
+    HistGradientBoostingClassifier(max_iter=3),
 )
 
 
@@ -290,7 +288,7 @@ def test_a_judge_gets_the_raw_rows(people):
     table = frame.drop(columns="since").astype({"city": "category"})
     judge = SeesRows(max_iter=3, categorical_features="from_dtype")
     for pruner in (
-        InfluencePruner(max_gap=0.5, model=judge),
+        InfluencePruner(max_gap=0.05, model=judge),
         InfluencePruner(keep=0.4, verify=Retrain(judge, n_seeds=1)),
     ):
         SeesRows.seen.clear()
@@ -303,7 +301,7 @@ def test_a_judge_gets_the_raw_rows(people):
     "model",
     [
         TREES,
-        lgb.LGBMClassifier(n_estimators=5, verbose=-1),
+        lgb.LGBMClassifier(n_estimators=3, n_jobs=1, verbose=-1),
         OWN_STEPS,
         GridSearchCV(OWN_STEPS, {"histgradientboostingclassifier__max_iter": [3]}, cv=2),
     ],
@@ -313,7 +311,7 @@ def test_models_that_take_raw_tables_are_pruned_for(people, model):
     frame, y = people
     if model is TREES or isinstance(model, lgb.LGBMClassifier):
         frame = frame.drop(columns="since").astype({"city": "category"})
-    pruned = PrunedClassifier(model, InfluencePruner(max_gap=0.3)).fit(frame, y)
+    pruned = PrunedClassifier(model, InfluencePruner(max_gap=0.05)).fit(frame, y)
     assert "columns" in dict(pruned.pruner_.report_.notes)
     assert len(pruned.predict(frame)) == N
     assert pruned.n_features_in_ == frame.shape[1]
@@ -323,10 +321,10 @@ def test_a_search_over_the_gap_on_a_raw_table(people):
     frame, y = people
     table = frame.drop(columns="since").astype({"city": "category"})
     pruned = PrunedClassifier(TREES, InfluencePruner())
-    search = GridSearchCV(pruned, {"pruner__max_gap": [0.2, 0.5]}, cv=2, error_score="raise")
+    search = GridSearchCV(pruned, {"pruner__max_gap": [0.03, 0.06]}, cv=2, error_score="raise")
     assert search.fit(table, y).best_estimator_.score(table, y) > 0.6
-    trees = HistGradientBoostingRegressor(max_iter=5, categorical_features="from_dtype")
-    PrunedRegressor(trees, InfluencePruner(max_gap=0.5)).fit(table, NUMBERS)
+    trees = HistGradientBoostingRegressor(max_iter=3, categorical_features="from_dtype")
+    PrunedRegressor(trees, InfluencePruner(keep=0.5)).fit(table, NUMBERS)
 
 
 def test_linear_models_read_raw_tables_by_their_own_steps(people):
@@ -377,8 +375,9 @@ IMPUTED = make_pipeline(StandardScaler(), SimpleImputer(), LogisticRegression())
 def test_the_tag_of_missing_values_says_the_truth(pruner, taken):
     X = np.where(GAPS[:, None], np.nan, np.c_[NUMBERS, NUMBERS[::-1]])
     assert get_tags(pruner).input_tags.allow_nan == taken
+    y = NUMBERS > 0
     if taken:
-        pruner.fit(X, FLAGS)
+        assert len(pruner.fit(X, y).sample_indices_) <= N
     else:
         with pytest.raises(ValueError, match=r"(?s)contains NaN.*SimpleImputer"):
-            pruner.fit(X, FLAGS)
+            pruner.fit(X, y)
