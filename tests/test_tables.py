@@ -34,6 +34,7 @@ from skprune import (
 )
 from skprune.data.encode.column import frame_columns
 from skprune.data.encode.encoder import LEVEL_COLUMNS, TableEncoder
+from skprune.heads.reading import read_table
 
 N = 400
 RNG = np.random.default_rng(0)
@@ -242,6 +243,14 @@ def test_the_whole_interface_takes_a_raw_table(people, model):
         pruner.transform(frame.drop(columns="job"))
     pd.testing.assert_frame_equal(ScorePruner(1.0).fit_transform(frame, y).X, frame)
     assert list(PruningSampler(pruner).fit_resample(frame, y)[0]) == list(frame)
+
+
+def test_rows_without_weight_have_no_say_in_the_encoding(people):
+    frame, y = people
+    half, weights = N // 2, np.repeat([1.0, 0.0], N // 2)
+    table, _ = read_table(InfluencePruner(), frame, y, weights, None)
+    alone, _ = read_table(InfluencePruner(), frame[:half], y[:half], None, None)
+    np.testing.assert_array_equal(np.asarray(table.X)[:half], np.asarray(alone.X))
 
 
 def test_held_out_rows_may_be_of_levels_and_types_that_are_new(people):

@@ -20,6 +20,7 @@ from skprune.data.containers import (
     plain,
     refuse_lazy,
     refuse_text,
+    take_rows,
 )
 from skprune.data.copies import find_copies
 from skprune.data.encode.rows import RowEncoder
@@ -64,18 +65,18 @@ def read_table(
     spec = read_model(model, task)
     raw = _is_encoded(X, spec)
     X = _read_features(estimator, X, spec, raw=raw, reset=True)
-    copies, encoder = find_copies(X), RowEncoder(X) if raw or _has_missing(X) else None
-    if encoder is not None and encoder.is_empty and not isinstance(spec.transformer, str):
-        encoder = None  # of documents only the steps of the model itself know what to make
+    check_consistent_length(X, y)
+    if len(y) < 2:
+        raise ValueError(f"Found array with {len(y)} sample(s) while a minimum of 2 is required.")
+    weights, unit = read_weights(sample_weight, X)
+    copies, encoder = find_copies(X), None
+    if raw or _has_missing(X):
+        encoder = _encoder(X if unit is None else take_rows(X, np.flatnonzero(weights)), spec)
     if encoder is not None:
         X = encoder.transform(X)
         spec = replace(spec, transformer="standardise", notes=encoder.notes)
     if spec.exact and stops_early(model) and _spread(X) > UNEVEN:
         spec = replace(spec, exact=False)
-    check_consistent_length(X, y)
-    if len(y) < 2:
-        raise ValueError(f"Found array with {len(y)} sample(s) while a minimum of 2 is required.")
-    weights, unit = read_weights(sample_weight, X)
     if unit is not None and spec.convention != "weight":
         # The penalty is in the caller's unit. Where it is beyond reckoning the head is 0 anyway.
         spec = replace(spec, strength=min(spec.strength / unit, LARGEST**2))
@@ -131,6 +132,15 @@ def check_features(estimator: BaseEstimator, X: Any, model: Any) -> None:
 def _is_encoded(X: Any, spec: HeadSpec) -> bool:
     """Whether X has columns that are not numbers, and the head is the package's own."""
     return is_raw(X) and (spec.transformer == "standardise" or not spec.own)
+
+
+def _encoder(X: Any, spec: HeadSpec) -> RowEncoder | None:
+    """What makes numbers of the rows; None if only the steps of the model itself can do so.
+
+    Of documents, say, the package knows nothing to make.
+    """
+    encoder = RowEncoder(X)
+    return None if encoder.is_empty and not isinstance(spec.transformer, str) else encoder
 
 
 def is_continuous(y: NDArray[Any], model: Any) -> bool:

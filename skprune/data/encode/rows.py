@@ -15,12 +15,12 @@ from skprune.data.matrix import MatrixRows
 
 
 class RowEncoder:
-    """Makes numbers of rows; it is learned from all of them, and from no target.
+    """Makes numbers of rows; it is learned from rows that have a weight, and from no target.
 
     Parameters
     ----------
     X : frame, MatrixRows or csr_matrix
-        Of a frame every column is encoded, of a matrix gaps are filled.
+        The rows to learn from. Of a frame every column is encoded, of a matrix gaps are filled.
 
     Attributes
     ----------
