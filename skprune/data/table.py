@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,10 @@ from skprune.data.containers import (
     take_rows,
 )
 from skprune.data.copies import Copies, numbered
-from skprune.data.encode.rows import RowEncoder
 from skprune.data.strata import group_minima, stratified_quotas
+
+if TYPE_CHECKING:
+    from skprune.data.encode.rows import RowEncoder
 
 #: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ... of
 #: classes that have two rows or more, one of which may be held out.
