@@ -47,8 +47,6 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
     sample_indices_: NDArray[np.int64]
     keep_mask_: NDArray[np.bool_]
     sample_weight_: NDArray[np.float64] | None
-    #: Whether the estimator that is trained on the kept rows takes NaN; ``PrunedClassifier`` says.
-    _allow_nan = False
     #: Whether ``sample_weight_`` reaches what is trained on the kept rows; whoever trains it says.
     _hands_weights_on = False
 
@@ -163,5 +161,5 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
         tags.target_tags.required = True
         tags.input_tags.sparse = True
         trained = (unwrapped(getattr(self, name, None)) for name in ("model", "verify"))
-        tags.input_tags.allow_nan = self._allow_nan or any(map(takes_missing, trained))
+        tags.input_tags.allow_nan = all(map(takes_missing, trained))
         return tags

@@ -164,7 +164,6 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         y = natural(y)
         self._check_target(y)
         pruner = self._task_pruner()
-        pruner._allow_nan = takes_missing(estimator)
         weights_as = weight_name(estimator)
         pruner._hands_weights_on = weights_as is not None and not sampler_in(estimator)
         if sample_weight is not None:
@@ -232,9 +231,7 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         tags.target_tags.positive_only = estimator.target_tags.positive_only
         tags.input_tags.positive_only = estimator.input_tags.positive_only
         tags.input_tags.sparse = estimator.input_tags.sparse and pruner.input_tags.sparse
-        own_head = getattr(self._unfitted_pruner(), "model", None) is None
-        missing = own_head or pruner.input_tags.allow_nan
-        tags.input_tags.allow_nan = missing and takes_missing(self.estimator)
+        tags.input_tags.allow_nan = pruner.input_tags.allow_nan and takes_missing(self.estimator)
         tags.non_deterministic = estimator.non_deterministic or pruner.non_deterministic
         return tags
 

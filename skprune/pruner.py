@@ -236,7 +236,9 @@ class InfluencePruner(BasePruner):
         Parameters
         ----------
         X : array-like, DataFrame, sparse matrix or tensor with n rows
-            Blocks of rows (images) are flattened for the examination by a head on columns. For
+            Blocks of rows (images) are flattened for the examination by a head on columns. A frame
+            may hold words, categories, dates and gaps: for the package's own heads they are
+            encoded, and whatever is trained on the rows gets them as they come. For
             torch models also a dict or tuple of arrays, a torch ``Dataset`` or ``DataLoader``
             (its dataset is what counts, in its order), or a Hugging Face dataset.
         y : array-like of shape (n,)

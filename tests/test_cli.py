@@ -18,7 +18,7 @@ import skprune
 from skprune import InfluencePruner
 from skprune.cli import main
 from skprune.cli.demo import draw_path
-from skprune.cli.encode import encode_table
+from skprune.cli.examined import encode_table
 from skprune.cli.files import read_source
 from skprune.results.gap import Gap
 
@@ -96,7 +96,7 @@ def test_prunes_a_csv_file(data, out, frame, capsys):
     printed = capsys.readouterr()
     assert printed.err == ""
     assert "240 rows; target 'y', classification" in printed.out
-    assert "columns examined: 2 numeric, 1 date, 1 text (as 3 levels)" in printed.out
+    assert "columns examined: 2 numbers, 1 category (3 levels), 1 date -> 9" in printed.out
     for line in (
         "  numbers: a, count",
         "  dates, with weekday, season: day",
@@ -221,7 +221,7 @@ def test_dropped_columns_are_written_all_the_same(data, out, frame, capsys):
     options = ["--keep", 0.5, "--seed", 0, "--drop", "town", "day", "--drop", "count"]
     assert prune(data, out, *options) == 0
     printed = capsys.readouterr().out
-    assert "columns examined: 1 numeric\n" in printed
+    assert "columns examined: 1 number -> 1\n" in printed
     assert "left out: town, day, count (as asked)" in printed
     kept = pd.read_csv(out)
     assert kept.columns.tolist() == frame.columns.tolist()
@@ -297,11 +297,11 @@ def test_what_parquet_columns_become(tmp_path, capsys):
     pq.write_table(table, tmp_path / "data.parquet")
     assert prune(tmp_path / "data.parquet", tmp_path / "kept.parquet", "--keep", 0.5) == 0
     printed = capsys.readouterr().out
-    assert "2 numeric, 3 date, 1 text" in printed
+    assert "2 numbers, 1 category (3 levels), 3 dates" in printed
     assert "row (nearly unique text)" in printed
     assert "__index_level_0__ (numbers the rows)" in printed
     assert "none (empty)" in printed
-    assert "list (type list" in printed
+    assert "list (type ndarray cannot be examined)" in printed
 
 
 def test_from_one_format_to_another(tmp_path, data, frame):
@@ -547,7 +547,7 @@ def test_table_of_text_only(tmp_path, out, capsys):
     path = tmp_path / "data.csv"
     path.write_text("u,v,y\n" + "a,k,no\nb,k,yes\na,m,no\nb,m,yes\n" * 20)
     assert prune(path, out, "--keep", 0.5) == 0
-    assert "2 text (as 4 levels)" in capsys.readouterr().out
+    assert "2 categories (4 levels)" in capsys.readouterr().out
 
 
 def test_bad_files(tmp_path, data, out, capsys):

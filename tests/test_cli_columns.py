@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from skprune.cli import main
-from skprune.cli.columns import levels_of
-from skprune.cli.cycles import phases
-from skprune.cli.dates import read_dates
 from skprune.cli.delimiters import find_delimiter
-from skprune.cli.encode import encode_table
+from skprune.cli.examined import encode_table
 from skprune.cli.files import InputError, read_source
-from skprune.cli.numbers import read_numbers
 from skprune.cli.target import read_target
+from skprune.data.encode.cycles import find_phases
+from skprune.data.encode.dates import read_dates
+from skprune.data.encode.levels import Levels
+from skprune.data.encode.numbers import read_numbers
 
 pd = pytest.importorskip("pandas")
 pa = pytest.importorskip("pyarrow")
@@ -49,20 +49,20 @@ def test_numbers_are_scaled_and_gaps_are_at_the_median(tmp_path):
     X, notes = columns_of(tmp_path, "a,y\n1,0\n2,1\nNA,0\n,1\n9,0\ninf,1\n")
     values = np.array([1, 2, 2, 2, 9, 2.0])
     np.testing.assert_allclose(X[:, 0], (values - values.mean()) / values.std())
-    assert notes == ["columns examined: 1 numeric", "  numbers, 3 missing: a"]
+    assert notes == ["columns examined: 1 number -> 2", "  numbers, 3 missing: a"]
 
 
 def test_dates_are_numbers(tmp_path):
     text = "iso,other,y\n2024-01-01,01/31/2024,0\n2024-01-03T12:00,02/01/2024,1\n,02/02/2024,0\n"
     X, notes = columns_of(tmp_path, text)
     assert notes == [
-        "columns examined: 2 date",
+        "columns examined: 2 dates -> 3",
         "  dates, 1 missing: iso",
         "  dates, month first: other",
     ]
-    assert X.shape == (3, 2)
     assert X[0, 0] < X[2, 0] < X[1, 0]
-    np.testing.assert_allclose(np.diff(X[:, 1]), np.diff(X[:, 1])[0])
+    assert X[:, 1].tolist() == [0, 0, 1]
+    np.testing.assert_allclose(np.diff(X[:, 2]), np.diff(X[:, 2])[0])
 
 
 def test_levels_of_text(tmp_path):
@@ -72,7 +72,7 @@ def test_levels_of_text(tmp_path):
     X, notes = columns_of(tmp_path, text)
     assert X.sum(axis=0).tolist() == [500, 480, 15, 5]
     assert np.all(X.sum(axis=1) == 1)
-    assert notes == ["columns examined: 1 text (as 4 levels)", "  text, 4 levels: town"]
+    assert notes == ["columns examined: 1 category (4 levels) -> 4", "  text, 4 levels: town"]
 
 
 def test_columns_that_say_nothing_are_left_out(tmp_path):
@@ -91,7 +91,7 @@ def test_columns_that_say_nothing_are_left_out(tmp_path):
 def test_wide_tables_stay_sparse(tmp_path, monkeypatch):
     text = "a,b,y\n" + "".join(f"{i * i},{'uv'[i % 2]},{i % 3}\n" for i in range(30))
     dense, _ = columns_of(tmp_path, text)
-    monkeypatch.setattr("skprune.cli.encode.DENSE_ENTRIES", 10)
+    monkeypatch.setattr("skprune.data.encode.encoder.DENSE_ENTRIES", 10)
     X, _ = columns_of(tmp_path, text)
     assert X.format == "csr"
     np.testing.assert_array_equal(X.toarray(), dense)
@@ -183,7 +183,7 @@ def test_numbers_in_many_notations(tmp_path, write, what, sep):
 @pytest.mark.parametrize("write", ["-{}", "\u2212{}", "({})", "-${}", "$-{}", "(${})"])
 def test_negative_numbers(write):
     written = [write.format(7), write.format(2), write.replace("-", "").format(1)]
-    reading = read_numbers(levels_of(pa.chunked_array([written])))
+    reading = read_numbers(Levels.of(written))
     assert reading.values.tolist() == [-7, -2, -1 if "-" not in write else 1]
 
 
@@ -199,7 +199,8 @@ def test_signs_for_no_value(tmp_path, mark, recwarn):
     values = np.where(EVERY_SEVENTH, mark, [f"{t / 10}" for t in TENTHS])
     X, said = column_of(tmp_path, "power", values)
     assert said == f"numbers, {EVERY_SEVENTH.sum()} missing: power"
-    assert len(np.unique(X[EVERY_SEVENTH])) == 1
+    assert len(np.unique(X[EVERY_SEVENTH, 0])) == 1
+    np.testing.assert_array_equal(X[:, 1], EVERY_SEVENTH)
     assert not recwarn.list
 
 
@@ -312,7 +313,7 @@ def test_dates_in_many_notations(tmp_path, form, what):
     truth = DAYS if "%H" in form or "%I" in form else DAYS.normalize()
     truth = truth if "%S" in form or "%M" not in form else truth.floor("min")
     days = sorted(range(N), key=lambda i: DAYS[i].day > 12)  # those that fit both ways first
-    reading = read_dates(levels_of(pa.chunked_array([DAYS[days].strftime(form).tolist()])))
+    reading = read_dates(Levels.of(DAYS[days].strftime(form)))
     expected = (truth[days] - pd.Timestamp(0)).total_seconds()
     assert reading.values.tolist() == expected.tolist()
     _, said = column_of(tmp_path, "when", DAYS[days].strftime(form))
@@ -340,7 +341,7 @@ def test_zones():
         "2024-01-01T10:00-02",
         "20240101 12:00",
     ]
-    assert len(set(read_dates(levels_of(pa.chunked_array([same]))).values)) == 1
+    assert len(set(read_dates(Levels.of(same)).values)) == 1
 
 
 @pytest.mark.parametrize("hours", [1, 5, 24, 40, 100, 240, 700, 3000, 9000, 20_000, 100_000])
@@ -355,9 +356,10 @@ def test_columns_of_a_date_are_not_collinear(hours, only):
         "midnight": times.normalize(),
     }[only]
     seconds = np.asarray((times - pd.Timestamp(0)).total_seconds())
-    columns, names = phases(seconds)
+    phases = find_phases(seconds)
+    columns, names = [phase.of(seconds) for phase in phases], {phase.name for phase in phases}
     if len(np.unique(seconds)) > 1:
-        with_trend = np.corrcoef(np.column_stack([seconds - seconds.mean(), columns]).T)
+        with_trend = np.corrcoef([seconds - seconds.mean(), *columns])
         assert np.linalg.eigvalsh(np.atleast_2d(with_trend)).min() > 0.05
     if only == "all":
         assert ("hour" in names) >= (hours >= 48)

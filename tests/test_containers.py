@@ -218,7 +218,9 @@ class TestPandas:
         frame = frame.astype("Float64")
         frame.iloc[3, 1] = pd.NA
         with pytest.raises(ValueError, match="contains NaN"):
-            prune(frame, Y)
+            prune(frame, Y, model=LogisticRegression())
+        pruner, X_kept, _ = prune(frame, Y)
+        pd.testing.assert_frame_equal(X_kept, frame.iloc[pruner.sample_indices_])
 
     def test_arrow_and_sparse_dtypes(self, frame, expected):
         for table in (
@@ -387,10 +389,10 @@ class TestTextColumns:
     @pytest.mark.parametrize(
         "way",
         [
-            head_pruner(keep=0.4),
-            ScorePruner(0.4),
+            InfluencePruner(model=LogisticRegression()),
+            ScorePruner(model=LogisticRegression()),
             PrunedClassifier(LogisticRegression()),
-            PruningSampler(),
+            PruningSampler(InfluencePruner(model=LogisticRegression())),
         ],
         ids=lambda way: type(way).__name__,
     )
@@ -409,7 +411,7 @@ class TestTextColumns:
         """The lines of the message are run as they stand."""
         table, target = self.containers(people)[library]
         with pytest.raises(ValueError, match="not numbers") as caught:
-            head_pruner().fit(table, target)
+            InfluencePruner(model=LogisticRegression()).fit(table, target)
         blocks = [
             textwrap.dedent(block)
             for block in str(caught.value).split("\n\n")
@@ -480,12 +482,12 @@ class TestTextColumns:
     def test_dates_are_not_numbers(self):
         table = pd.DataFrame({"x": X[:, 0], "day": pd.date_range("2020", periods=150)})
         with pytest.raises(ValueError, match=r"1 of 2 columns are not numbers: day \(datetime64"):
-            head_pruner().fit(table, Y)
+            InfluencePruner(model=LogisticRegression()).fit(table, Y)
 
     def test_many_text_columns_are_not_all_listed(self):
         table = pd.DataFrame({f"c{i}": WORDS for i in range(30)})
         with pytest.raises(ValueError, match=r"30 of 30 columns .*c7 \(.*\), \.\.\.\. "):
-            head_pruner().fit(table, Y)
+            InfluencePruner(model=LogisticRegression()).fit(table, Y)
 
     @pytest.mark.parametrize("container", [np.array, list])
     def test_an_array_with_words(self, container):

@@ -43,6 +43,7 @@ D, T = load_diabetes(return_X_y=True)
 T = T + 0.5  # no whole numbers
 WORDS = np.array(["setosa", "versicolor", "virginica"])[Y]
 ONES = np.ones(150)
+LINEAR = LogisticRegression()
 TREES = HistGradientBoostingClassifier(max_iter=3)
 NAMED = pd.DataFrame(X, columns=list("abcd"))
 
@@ -58,9 +59,9 @@ def labels(missing, dtype=object):
     return pd.Series([missing, *["a", "b"] * 74, "a"], dtype=dtype)
 
 
-def fit(X, y, **kwargs):
+def fit(X, y, model=None, **kwargs):
     """A call of ``fit`` on a fresh pruner, made later."""
-    return lambda: head_pruner().fit(X, y, **kwargs)
+    return lambda: InfluencePruner(model=model).fit(X, y, **kwargs)
 
 
 def refusal(call, error, words):
@@ -74,9 +75,12 @@ def refusal(call, error, words):
 
 #: name: (call, type of the error, what its text says)
 ROWS = {
-    "NaN in X": (fit(spoil(X, np.nan), Y), ValueError, ["Input X contains NaN"]),
+    "NaN in X": (fit(spoil(X, np.nan), Y, LINEAR), ValueError, ["Input X contains NaN"]),
     "NaN in sparse X": (
-        fit(sp.csr_matrix(spoil(X, np.nan)), Y), ValueError, ["Input X contains NaN"]),
+        fit(sp.csr_matrix(spoil(X, np.nan)), Y, LINEAR), ValueError, ["Input X contains NaN"]),
+    "NaN for a judge": (
+        lambda: InfluencePruner(verify=LINEAR).fit(spoil(X, np.nan), Y), ValueError,
+        ["Input X contains NaN. The head of model=None", "SimpleImputer"]),
     "inf in X": (fit(spoil(X, np.inf), Y), ValueError, ["Input X contains infinity"]),
     "no rows": (fit(X[:0], Y[:0]), ValueError, [r"0 sample\(s\)", "minimum of 1"]),
     "one row": (fit(X[:1], Y[:1]), ValueError, [r"1 sample\(s\)", "minimum of 2"]),
@@ -114,8 +118,16 @@ ROWS = {
     "X is ragged": (fit([[1, 2], [3]], [0, 1]), ValueError, ["inhomogeneous|sequence"]),
     "X holds objects": (fit(np.array([[{}]] * 150), Y), TypeError, ["'dict'"]),
     "complex X": (fit(X.astype(complex), Y), ValueError, ["Complex data not supported"]),
+    "inf in a raw table": (
+        fit(NAMED.assign(a=np.inf, e=WORDS), Y), ValueError, ["Input X contains infinity", "'a'"]),
+    "a raw table that says nothing": (
+        fit(pd.DataFrame({"e": ["same"] * 150}), Y), ValueError,
+        [r"no column can be examined: left out: e \(constant\)"]),
+    "a raw table, then an array": (
+        fit(NAMED.assign(e=WORDS), Y, X_val=X, y_val=Y), ValueError,
+        ["X is a frame and X_val a ndarray"]),
     "text columns": (
-        fit(NAMED.assign(e=WORDS), Y), ValueError,
+        fit(NAMED.assign(e=WORDS), Y, LINEAR), ValueError,
         ["1 of 5 columns are not numbers: e", "OneHotEncoder", "model=make_pipeline"]),
     "an array with words": (
         fit(np.column_stack([X[:, 0].astype(object), WORDS]), Y), ValueError,
@@ -139,14 +151,14 @@ TIMES = {
 def test_times_are_not_one_hot_encoded(table):
     advice = r"(?s)Give dates as numbers.*TableVectorizer"
     with pytest.raises((TypeError, ValueError), match=advice) as caught:
-        head_pruner().fit(table, Y)
+        InfluencePruner(model=LINEAR).fit(table, Y)
     assert "OneHotEncoder" not in str(caught.value)
 
 
 def test_times_beside_words():
     table = NAMED.assign(when=HOURS, word=WORDS)
     words = [r"2 of 6 columns.*when \(datetime.*, word", r"ignore\"\), \['word'\]", "as numbers"]
-    refusal(fit(table, Y), ValueError, words)
+    refusal(fit(table, Y, LINEAR), ValueError, words)
 
 
 TARGETS = {
@@ -229,7 +241,8 @@ METADATA = {
         fit(NAMED, Y, X_val=NAMED.set_axis(list("abce"), axis=1), y_val=Y), ValueError,
         ["feature names should match", "- e"]),
     "fewer y_val": (fit(X, Y, X_val=X, y_val=Y[:3]), ValueError, [r"\[150, 3\]"]),
-    "NaN in X_val": (fit(X, Y, X_val=spoil(X, np.nan), y_val=Y), ValueError, ["contains NaN"]),
+    "NaN in X_val": (
+        fit(X, Y, LINEAR, X_val=spoil(X, np.nan), y_val=Y), ValueError, ["contains NaN"]),
     "no validation rows": (fit(X, Y, X_val=X[:0], y_val=Y[:0]), ValueError, [r"0 sample\(s\)"]),
 }  # fmt: skip
 
@@ -510,11 +523,11 @@ class TestOtherRows:
     def test_transform_of_a_vector(self, fitted):
         refusal(lambda: fitted.transform(X[:, 0]), ValueError, ["Expected 2D array", "Reshape"])
 
-    def test_transform_of_other_values(self, fitted):
-        refusal(lambda: fitted.transform(spoil(X, np.nan)), ValueError, ["X contains NaN"])
-
-    def test_transform_of_text(self, fitted):
-        refusal(lambda: fitted.transform(NAMED.assign(d=WORDS)), ValueError, ["d .*Encode them"])
+    def test_transform_of_other_values(self):
+        fitted = InfluencePruner(keep=0.4, model=LINEAR).fit(NAMED, Y)
+        gaps, words = NAMED.where(NAMED < 7), NAMED.assign(d=WORDS)
+        refusal(lambda: fitted.transform(gaps), ValueError, ["X contains NaN"])
+        refusal(lambda: fitted.transform(words), ValueError, ["d .*Encode them"])
 
     def test_take_of_other_rows(self, fitted):
         refusal(lambda: fitted.take(Y, Y[:3]), ValueError, ["array 1 has 3 rows", *self.ADVICE])
@@ -539,8 +552,8 @@ class TestOtherRows:
     def test_a_fit_that_fails_changes_no_rows(self):
         pruner = head_pruner(keep=0.4).fit(X, Y)
         before = pruner.sample_indices_
-        with pytest.raises(ValueError, match="NaN"):
-            pruner.fit(spoil(X, np.nan), Y)
+        with pytest.raises(ValueError, match="infinity"):
+            pruner.fit(spoil(X, np.inf), Y)
         np.testing.assert_array_equal(pruner.sample_indices_, before)
 
 

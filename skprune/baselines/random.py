@@ -108,5 +108,6 @@ class RandomPruner(BasePruner):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.no_validation = True
+        tags.input_tags.allow_nan = True
         tags.non_deterministic = self.random_state is None
         return tags

@@ -233,7 +233,7 @@ def run_prune(args: argparse.Namespace) -> int:
     _check_paths(args.data, args.out, args.report, force=args.force)
     if args.sep is not None and format_of(args.data) == ".parquet":
         raise InputError(f"--sep is for csv and tsv files, and {args.data} is neither.")
-    from skprune.cli.encode import encode_table
+    from skprune.cli.examined import encode_table
     from skprune.cli.target import find_column, read_target
     from skprune.pruner import InfluencePruner
 

@@ -1,56 +1,17 @@
-"""The columns of a table as pyarrow holds them: text, numbers, points in time."""
+"""The columns of a table as pyarrow holds them: text, numbers, and what they are written as."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: What stands for "no value" in the text of a csv file, whatever its column holds.
-MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "<NA>")
-_PLAIN = re.compile(r"\s*[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf(?:inity)?)\s*", re.I)
+from skprune.data.encode.levels import MISSING, is_padded
+from skprune.data.encode.numbers import is_plain
+
 _WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
-_PADDED = re.compile(r"\s*[-+]?0\d+\s*")
-
-
-@dataclass(frozen=True)
-class Levels:
-    """The different values of a column of text.
-
-    Attributes
-    ----------
-    values : list of str
-        Each once, in the order in which they come.
-    counts : ndarray of int
-        Rows of each.
-    codes : ndarray of int, shape (n_rows,)
-        Position in ``values``; -1 where there is nothing.
-    """
-
-    values: list[str]
-    counts: NDArray[np.int64]
-    codes: NDArray[np.int64]
-
-    def spread(self, each: NDArray[np.float64]) -> NDArray[np.float64]:
-        """One number a row from one a value, NaN where there is nothing."""
-        return np.append(each, np.nan)[self.codes]
-
-
-def levels_of(column: Any) -> Levels:
-    """The different values of a column, as text."""
-    import pandas as pd
-
-    codes, values = pd.factorize(np.asarray(as_text(column), dtype=object))
-    counts = np.bincount(codes[codes >= 0], minlength=len(values))
-    return Levels(list(values), counts, codes)
-
-
-def is_padded(value: str) -> bool:
-    """Whether a whole number is filled up with zeros (007), as names are and quantities are not."""
-    return _PADDED.fullmatch(value) is not None
 
 
 def typed(column: Any) -> Any:
@@ -64,7 +25,7 @@ def typed(column: Any) -> Any:
         return column
     text = [None if value in MISSING else value for value in as_text(column)]
     present = [value for value in text if value is not None]
-    if not present or any(is_padded(value) or not _PLAIN.fullmatch(value) for value in present):
+    if not present or any(is_padded(value) or not is_plain(value) for value in present):
         return column
     read: type[int] | type[float] = float
     if all(_WHOLE.fullmatch(value) for value in present):
@@ -91,13 +52,6 @@ def kind_of(dtype: Any) -> str:
     )
 
 
-def plain_column(column: Any) -> Any:
-    """The column without dictionary encoding (as pandas' categories have)."""
-    import pyarrow.types as types
-
-    return column.cast(column.type.value_type) if types.is_dictionary(column.type) else column
-
-
 def as_text(column: Any) -> list[str | None]:
     """The column as text, None where there is none."""
     values = column.to_pylist()
@@ -111,20 +65,8 @@ def as_numbers(column: Any) -> NDArray[np.float64]:
     import pyarrow as pa
     import pyarrow.types as types
 
-    column = plain_column(column)
+    if types.is_dictionary(column.type):  # as pandas' categories are
+        column = column.cast(column.type.value_type)
     if types.is_boolean(column.type):
         column = column.cast(pa.uint8())
     return np.array(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
-
-
-def as_seconds(column: Any) -> NDArray[np.float64]:
-    """Points in time and durations in seconds, NaN where there is none."""
-    import pyarrow as pa
-    import pyarrow.types as types
-
-    column = plain_column(column)
-    if types.is_date(column.type):
-        column = column.cast(pa.timestamp("ms"))
-    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
-    whole = column.cast(pa.int32() if types.is_time32(column.type) else pa.int64())
-    return as_numbers(whole) / per_second

@@ -7,19 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skprune.cli.columns import (
-    MISSING,
-    as_numbers,
-    as_text,
-    kind_of,
-    levels_of,
-    typed,
-)
-from skprune.cli.encode import ID_SHARE, ID_VALUES
+from skprune.cli.columns import as_numbers, as_text, kind_of, typed
 from skprune.cli.files import InputError, Source
-from skprune.cli.ids import are_codes
-from skprune.cli.numbers import read_numbers
 from skprune.cli.printing import did_you_mean
+from skprune.data.encode.ids import are_codes
+from skprune.data.encode.levels import MISSING, Levels
+from skprune.data.encode.numbers import read_numbers
+from skprune.data.encode.parts import ID_SHARE, ID_VALUES
 
 
 def find_column(source: Source, option: str, name: str) -> int:
@@ -79,7 +73,7 @@ def read_target(source: Source, at: int, task: str) -> NDArray[Any]:
 
 def _read_numbers(name: str, column: Any, task: str) -> NDArray[np.float64] | None:
     """Text as numbers, if they are meant as such."""
-    levels = levels_of(column)
+    levels = Levels.of(as_text(column))
     reading = read_numbers(levels)
     if reading is None or not reading.holds or (task == "classification" and reading.n_others):
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import numbers
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date, time, timedelta
 from typing import Any, NamedTuple, NoReturn
@@ -161,19 +161,13 @@ def refuse_masked(data: Any, name: str) -> None:
         )
 
 
-def category_columns(data: Any) -> list[Any]:
-    """Names of the columns of a frame that hold categories by their dtype."""
-    if not is_frame(data):
-        return []
-    kinds = zip(data.columns, list(data.dtypes), strict=True)
-    return [name for name, dtype in kinds if _kind(dtype).lower() in CATEGORIES]
+def is_raw(data: Any) -> bool:
+    """Whether ``data`` is a frame of which some columns are not numbers by their dtype."""
+    return is_frame(data) and not all(map(is_number, data.dtypes))
 
 
-def refuse_text(data: Any, encoded: Sequence[Any] = ()) -> None:
-    """Raise a ValueError that shows the cure if a table has columns that are not numbers.
-
-    Those that are ``encoded`` by the package may be.
-    """
+def refuse_text(data: Any) -> None:
+    """Raise a ValueError that shows the cure if a table has columns that are not numbers."""
     refuse_lazy(data)
     refuse_masked(data, "X")
     kind = getattr(getattr(data, "dtype", None), "kind", "")
@@ -187,10 +181,8 @@ def refuse_text(data: Any, encoded: Sequence[Any] = ()) -> None:
         raise ValueError(
             f"Found array with 0 feature(s) (shape={data.shape}) while a minimum of 1 is required."
         )
-    dtypes = data.dtypes.tolist() if hasattr(data.dtypes, "tolist") else list(data.dtypes)
-    columns = list(data.columns)
-    text = [(columns[j], _kind(t), j) for j, t in enumerate(dtypes) if not _is_number(t)]
-    text = [column for column in text if column[0] not in encoded]
+    dtypes, columns = list(data.dtypes), list(data.columns)
+    text = [(columns[j], _kind(t), j) for j, t in enumerate(dtypes) if not is_number(t)]
     if text:
         shown = [f"{c} ({kind})" for c, kind, _ in text[:SHOWN]] + ["..."] * (len(text) > SHOWN)
         times = {c: _is_time(kind, data, j) for c, kind, j in text}
@@ -270,6 +262,8 @@ def is_missing(value: Any) -> bool:
         return value is None or bool(value != value)
     except TypeError:  # pandas.NA is neither equal to itself nor not
         return True
+    except ValueError:  # an array
+        return False
 
 
 def _kind(dtype: Any) -> str:
@@ -277,7 +271,13 @@ def _kind(dtype: Any) -> str:
     return str(dtype).partition("(")[0]
 
 
-def _is_number(dtype: Any) -> bool:
+def is_categories(dtype: Any) -> bool:
+    """Whether a frame's dtype declares its values as categories."""
+    return _kind(dtype).lower() in CATEGORIES
+
+
+def is_number(dtype: Any) -> bool:
+    """Whether a frame's dtype is one of numbers, or of booleans."""
     if hasattr(dtype, "is_numeric"):  # polars
         return bool(dtype.is_numeric()) or str(dtype) == "Boolean"
     return getattr(dtype, "kind", "O") in "biuf" or bool(getattr(dtype, "_is_numeric", False))

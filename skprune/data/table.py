@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from skprune.data.containers import (
 from skprune.data.copies import Copies, numbered
 from skprune.data.strata import group_minima, stratified_quotas
 
+if TYPE_CHECKING:
+    from skprune.data.encode.rows import RowEncoder
+
 #: Whole numbers with more distinct values are a quantity, unless they are codes 0, 1, 2 ... of
 #: classes that have two rows or more, one of which may be held out.
 MANY_VALUES = 30
@@ -36,7 +39,7 @@ class Table:
     Attributes
     ----------
     X : MatrixRows (n, d), csr_matrix (n, d), or the caller's own object
-        Numbers, unless the model encodes the raw rows itself.
+        Numbers, unless the model encodes the raw rows itself; ``encoder`` made them of others.
     y : ndarray (n,)
     codes : ndarray (n,), int64
         Class of every row as 0 .. C - 1; zeros for regression.
@@ -46,7 +49,9 @@ class Table:
     unit : float or None
         A power of two, so that no digit changes; None if the caller gave no weights.
     copies : Copies or None
-        Rows with the same columns; None if no two have.
+        Rows with the same columns, as the caller gave them; None if no two have.
+    encoder : RowEncoder or None
+        What made X of the caller's rows, for others like them; None if they were numbers.
     given : ndarray (n,), int64, or None
         ``positions`` of the rows; None if they are all of the caller's.
     """
@@ -58,6 +63,7 @@ class Table:
     weights: NDArray[np.float64]
     unit: float | None = None
     copies: Copies | None = None
+    encoder: RowEncoder | None = None
     given: NDArray[np.int64] | None = None
 
     @property

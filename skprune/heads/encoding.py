@@ -9,8 +9,6 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array
 from sklearn.utils.class_weight import compute_class_weight
@@ -30,8 +28,8 @@ from skprune.utils.seeds import seeded, set_random_states
 #: What scikit-learn says of rows that it cannot take, and what to do about them.
 IMPUTE = (
     "contains NaN",
-    "The head that chooses the rows takes no missing values, even where the estimator that is "
-    "trained on them does. Let its model impute: model=make_pipeline(SimpleImputer("
+    "The head of model=None fills gaps by itself, but a linear model, and any other estimator "
+    "that takes no missing values, has to impute: model=make_pipeline(SimpleImputer("
     "add_indicator=True), StandardScaler(), LogisticRegression()), or Ridge() for numbers.",
 )
 UNKNOWN_CATEGORIES = (
@@ -89,12 +87,7 @@ class HeadEncoder:
     ) -> HeadEncoder:
         """Learn the feature map, the class weights and the unit of the target."""
         transformer = self.spec.transformer
-        if transformer == "impute":
-            fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
-            scale = StandardScaler(with_mean=not sp.issparse(X))
-            self._transformer = make_pipeline(fill, scale)
-            self._transformer.fit(X, standardscaler__sample_weight=weights)
-        elif transformer == "standardise":
+        if transformer == "standardise":
             if sp.issparse(X):
                 self._transformer = StandardScaler(with_mean=False).fit(X, sample_weight=weights)
             else:
@@ -194,9 +187,7 @@ class HeadEncoder:
 
     def notes(self, problem: HeadProblem, fit: HeadFit) -> tuple[tuple[str, str], ...]:
         """Lines for the report."""
-        if self.spec.transformer != "impute":
-            return ()
-        return (("missing", "the head sees medians and an indicator where values are missing"),)
+        return self.spec.notes
 
     def _features(self, X: Any) -> Features:
         if self._transformer is not None:

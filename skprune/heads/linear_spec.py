@@ -14,7 +14,7 @@ from typing import Any
 
 from sklearn import get_config
 from sklearn.base import is_classifier, is_regressor
-from sklearn.impute import SimpleImputer
+from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
@@ -39,6 +39,9 @@ from skprune.utils.exceptions import advised
 
 #: lam of the package's own heads, per row, on standardised columns.
 DEFAULT_STRENGTH = 1e-3
+
+#: Steps after which no value is missing.
+IMPUTERS = (SimpleImputer, KNNImputer)
 
 #: Linear models that are read as heads.
 SMOOTH = (
@@ -69,9 +72,8 @@ class HeadSpec:
     class_weight : None, "balanced" or dict
     balance_by_weight : bool
         Whether "balanced" sums sample weights or counts rows.
-    transformer : estimator, "standardise", "impute" or None
-        What turns the rows into features. "impute" fills in medians, adds indicators of what was
-        missing, and standardises.
+    transformer : estimator, "standardise" or None
+        What turns the rows into features.
     exact : bool
         Whether fitting the head to some of the rows is all that ``fit`` of the model does with
         them: no steps before it are fitted as well, no class weights are counted on the rows at
@@ -79,6 +81,8 @@ class HeadSpec:
     own : bool
         Whether the head is the model's own last step. If not, it stands in for a model that is
         not linear, in choosing rows.
+    notes : tuple of (str, str)
+        What the report says of the rows that the head sees.
     """
 
     task: str
@@ -93,6 +97,7 @@ class HeadSpec:
     transformer: Any = None
     exact: bool = True
     own: bool = True
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 def read_model(model: Any, task: str) -> HeadSpec:
@@ -197,14 +202,21 @@ def advised_of_sampler(model: Any) -> Iterator[None]:
         yield
 
 
-def takes_missing(estimator: Any) -> bool:
-    """Whether an estimator that is trained on the rows takes NaN in them."""
-    if not hasattr(estimator, "__sklearn_tags__"):
+def takes_missing(model: Any) -> bool:
+    """Whether rows with NaN can be examined for, and trained on by, a model."""
+    if model is None or isinstance(model, str):
+        return True  # the package's own heads
+    if not hasattr(model, "__sklearn_tags__"):
         return False
-    if isinstance(estimator, Pipeline):
-        return takes_missing(estimator.steps[0][1])
-    inner = getattr(estimator, "estimator", None)  # of a search, a calibration ...
-    return bool(get_tags(estimator).input_tags.allow_nan) or takes_missing(inner)
+    if isinstance(model, Pipeline):
+        for _, step in model.steps:
+            if not takes_missing(step) or isinstance(step, IMPUTERS):
+                return takes_missing(step)
+        return True
+    inner = getattr(model, "estimator", None)  # of a search, a calibration ...
+    return bool(get_tags(model).input_tags.allow_nan) or (
+        inner is not None and takes_missing(inner)
+    )
 
 
 def weight_name(estimator: Any) -> str | None:
@@ -223,12 +235,6 @@ def stops_early(model: Any) -> bool:
     """Whether a linear model may end before its optimum, where columns are of uneven size."""
     second_order = ("newton-cholesky", "liblinear")
     return isinstance(model, LogisticRegression) and model.solver not in second_order
-
-
-def takes_categories(estimator: Any) -> bool:
-    """Whether an estimator says that it takes columns of categories; there is no tag for it."""
-    named = [*estimator.get_params(), *signature(estimator.fit).parameters]
-    return any("categorical" in name or name.endswith("cat_features") for name in named)
 
 
 def _read_linear_model(model: Any) -> HeadSpec | None:

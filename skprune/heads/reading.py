@@ -9,16 +9,21 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.compose import make_column_transformer
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils import check_consistent_length, get_tags
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import validate_data
 
-from skprune.data.containers import array_hint, category_columns, plain, refuse_lazy, refuse_text
+from skprune.data.containers import (
+    array_hint,
+    is_frame,
+    is_raw,
+    plain,
+    refuse_lazy,
+    refuse_text,
+    take_rows,
+)
 from skprune.data.copies import find_copies
+from skprune.data.encode.rows import RowEncoder
 from skprune.data.matrix import FLOATS, MatrixRows
 from skprune.data.table import (
     LARGEST,
@@ -31,7 +36,7 @@ from skprune.data.table import (
     read_weights,
 )
 from skprune.heads.encoding import IMPUTE
-from skprune.heads.linear_spec import HeadSpec, read_model, stops_early, takes_categories
+from skprune.heads.linear_spec import HeadSpec, read_model, stops_early
 from skprune.utils.exceptions import advised
 
 #: Columns of which one is so many times as large as another keep first-order solvers from their
@@ -46,35 +51,42 @@ def read_table(
 ) -> tuple[Table, HeadSpec]:
     """Check the rows and read the model; sets ``n_features_in_`` on the estimator.
 
+    Where the head is the package's own, columns that are not numbers are encoded for it, and
+    gaps filled: ``X`` of the table are numbers then.
+
     Raises
     ------
     ValueError
         For rows or targets that scikit-learn would refuse, and for columns that are not numbers
-        where the model does not encode them.
+        where a linear model does not encode them.
     """
     y = read_target(y, estimator)
     task = "regression" if is_continuous(y, model) else "classification"
-    spec = _with_categories(read_model(model, task), model, X)
-    missing = get_tags(estimator).input_tags.allow_nan
-    X = _read_features(estimator, X, spec, reset=True, missing=missing)
-    if missing and spec.transformer == "standardise" and _has_missing(X):
-        spec = replace(spec, transformer="impute")
-    if spec.exact and stops_early(model) and _spread(X) > UNEVEN:
-        spec = replace(spec, exact=False)
+    spec = read_model(model, task)
+    raw = _is_encoded(X, spec)
+    X = _read_features(estimator, X, spec, raw=raw, reset=True)
     check_consistent_length(X, y)
     if len(y) < 2:
         raise ValueError(f"Found array with {len(y)} sample(s) while a minimum of 2 is required.")
     weights, unit = read_weights(sample_weight, X)
-    copies = find_copies(X)
+    copies, encoder = find_copies(X), None
+    if raw or _has_missing(X):
+        encoder = _encoder(X if unit is None else take_rows(X, np.flatnonzero(weights)), spec)
+    if encoder is not None:
+        X = encoder.transform(X)
+        spec = replace(spec, transformer="standardise", notes=encoder.notes)
+    if spec.exact and stops_early(model) and _spread(X) > UNEVEN:
+        spec = replace(spec, exact=False)
     if unit is not None and spec.convention != "weight":
         # The penalty is in the caller's unit. Where it is beyond reckoning the head is 0 anyway.
         spec = replace(spec, strength=min(spec.strength / unit, LARGEST**2))
+    codes, classes = np.zeros(len(y), dtype=np.int64), None
     if spec.task == "regression":
         y = read_numbers(y, "y")
-        return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights, unit, copies), spec
-    check_classification_targets(y)
-    classes, codes = number_classes(y, weights)
-    return Table(X, y, codes, classes, weights, unit, copies), spec
+    else:
+        check_classification_targets(y)
+        classes, codes = number_classes(y, weights)
+    return Table(X, y, codes, classes, weights, unit, copies, encoder), spec
 
 
 def read_validation(
@@ -90,10 +102,18 @@ def read_validation(
     if X is None or y is None:
         raise ValueError("X_val and y_val go together; pass both or neither.")
     y = read_target(y, estimator)
-    missing = spec.transformer == "impute"
-    X = _read_features(estimator, X, spec, reset=False, missing=missing)
+    encoder = table.encoder
+    raw = encoder is not None and encoder.of_frames
+    if raw and not is_frame(X):
+        raise ValueError(f"X is a frame and X_val a {type(X).__name__}; give the same columns.")
+    X = _read_features(estimator, X, spec, raw=raw, reset=False)
+    copies = find_copies(X)
+    if encoder is None and _has_missing(X):  # in columns that had no gaps, so without indicators
+        encoder = RowEncoder(table.X)
+    if encoder is not None:
+        X = encoder.transform(X)
     check_consistent_length(X, y)
-    weights, copies = np.ones(len(y)), find_copies(X)
+    weights = np.ones(len(y))
     if table.classes is None:
         y = read_numbers(y, "y_val")
         return Table(X, y, np.zeros(len(y), dtype=np.int64), None, weights, None, copies)
@@ -105,23 +125,22 @@ def read_validation(
 
 def check_features(estimator: BaseEstimator, X: Any, model: Any) -> None:
     """Check that the fitted ``estimator`` could have been fitted to the columns of X."""
-    missing = get_tags(estimator).input_tags.allow_nan
-    spec = _with_categories(read_model(model, "classification"), model, X)
-    _read_features(estimator, X, spec, reset=False, missing=missing)
+    spec = read_model(model, "classification")
+    _read_features(estimator, X, spec, raw=_is_encoded(X, spec), reset=False)
 
 
-def _with_categories(spec: HeadSpec, model: Any, X: Any) -> HeadSpec:
-    """The spec; the head of a model that takes X's categories sees them in columns of 0 and 1."""
-    names = category_columns(X)
-    if not names or spec.own or spec.transformer != "standardise" or not takes_categories(model):
-        return spec
-    refuse_text(X, encoded=names)
-    fill = SimpleImputer(strategy="median", add_indicator=True)
-    encode = make_column_transformer(
-        (OneHotEncoder(handle_unknown="ignore"), names),
-        remainder=make_pipeline(fill, StandardScaler()),
-    )
-    return replace(spec, transformer=encode)
+def _is_encoded(X: Any, spec: HeadSpec) -> bool:
+    """Whether X has columns that are not numbers, and the head is the package's own."""
+    return is_raw(X) and (spec.transformer == "standardise" or not spec.own)
+
+
+def _encoder(X: Any, spec: HeadSpec) -> RowEncoder | None:
+    """What makes numbers of the rows; None if only the steps of the model itself can do so.
+
+    Of documents, say, the package knows nothing to make.
+    """
+    encoder = RowEncoder(X)
+    return None if encoder.is_empty and not isinstance(spec.transformer, str) else encoder
 
 
 def is_continuous(y: NDArray[Any], model: Any) -> bool:
@@ -138,18 +157,18 @@ def is_continuous(y: NDArray[Any], model: Any) -> bool:
 
 
 def _read_features(
-    estimator: BaseEstimator, X: Any, spec: HeadSpec, *, reset: bool, missing: bool
+    estimator: BaseEstimator, X: Any, spec: HeadSpec, *, raw: bool, reset: bool
 ) -> Any:
-    """Numbers (n, d) in their own precision, or the caller's object that a Pipeline encodes.
+    """Numbers (n, d) in their own precision, or the caller's object if it will be encoded.
 
-    NaN is taken where ``missing`` values are expected and the head is the package's own.
+    NaN is taken where whatever is trained on the rows takes it.
     """
     refuse_lazy(X)
-    if spec.transformer is not None and not isinstance(spec.transformer, str):
+    if raw or not (spec.transformer is None or isinstance(spec.transformer, str)):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return X
     refuse_text(X)
-    finite = "allow-nan" if missing and spec.transformer is not None else True
+    missing = get_tags(estimator).input_tags.allow_nan
     try:
         with advised(*IMPUTE):
             X = validate_data(
@@ -158,7 +177,7 @@ def _read_features(
                 reset=reset,
                 accept_sparse="csr",
                 dtype=FLOATS,
-                ensure_all_finite=finite,
+                ensure_all_finite="allow-nan" if missing else True,
             )
         check_magnitude(X.data if sp.issparse(X) else X, "X")
         return X if sp.issparse(X) else MatrixRows(X)
@@ -181,4 +200,8 @@ def _spread(X: Any) -> float:
 
 
 def _has_missing(X: Any) -> bool:
-    return bool(np.isnan(X.data if sp.issparse(X) else X.matrix).any())
+    """Whether a matrix has gaps; what a model encodes itself is not looked at."""
+    if sp.issparse(X):
+        return bool(np.isnan(X.data).any())
+    # No sum of numbers that are taken overflows, and a sum needs no memory.
+    return isinstance(X, MatrixRows) and bool(np.isnan(np.sum(X.matrix, dtype=np.float64)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,38 +19,52 @@ _LEAST_NEWS = 0.1
 _FEWEST = 20
 
 
-def phases(seconds: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[str]]:
+@dataclass(frozen=True)
+class Phase:
+    """The place in a cycle, seen from one side.
+
+    Attributes
+    ----------
+    name : str
+        One of ``CYCLES``.
+    wave : callable
+        numpy's sine or cosine.
+    mean : float
+        Over the fitted points.
+    """
+
+    name: str
+    wave: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    mean: float = 0.0
+
+    def of(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The centred wave at points in time, since 1970; 0 where they are not finite."""
+        period, known = CYCLES[self.name], np.isfinite(seconds)
+        turn = np.where(known, seconds, 0.0) % period / period
+        return np.where(known, self.wave(2 * np.pi * turn) - self.mean, 0.0)
+
+
+def find_phases(seconds: NDArray[np.float64]) -> tuple[Phase, ...]:
     """The phases of the cycles that say something beside the trend, as sines and cosines.
 
     Parameters
     ----------
     seconds : ndarray of shape (n,)
         Since 1970; not finite where unknown.
-
-    Returns
-    -------
-    columns : ndarray of shape (n, n_columns)
-        Centred; 0 where unknown.
-    names : list of str
-        The cycles they are of.
     """
-    known = np.isfinite(seconds)
-    times = seconds[known]
-    columns: list[NDArray[np.float64]] = []
-    names: list[str] = []
+    times = seconds[np.isfinite(seconds)]
+    found: list[Phase] = []
     if len(np.unique(times)) >= _FEWEST:
         basis = [_direction(times - times.mean())]
-        for name, period in CYCLES.items():
+        for name in CYCLES:
             for wave in (np.sin, np.cos):
-                phase = wave(2 * np.pi * (times % period) / period)
-                phase -= phase.mean()
-                news = phase - sum(b * (b @ phase) for b in basis)
+                phase = Phase(name, wave, float(Phase(name, wave).of(times).mean()))
+                column = phase.of(times)
+                news = column - sum(b * (b @ column) for b in basis)
                 if np.mean(news**2) > _LEAST_NEWS:
                     basis.append(_direction(news))
-                    columns.append(np.zeros(len(seconds)))
-                    columns[-1][known] = phase
-                    names.append(name)
-    return np.reshape(columns, (len(columns), len(seconds))).T, list(dict.fromkeys(names))
+                    found.append(phase)
+    return tuple(found)
 
 
 def _direction(column: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skprune.cli.columns import Levels
-from skprune.cli.reading import Reading, reading_of
+from skprune.data.encode.levels import Levels
+from skprune.data.encode.reading import Reading, reading_of
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TIME = (
@@ -50,16 +52,24 @@ def read_dates(levels: Levels) -> Reading | None:
         orders.sort(key="day first".__ne__)
     readings, rank = {}, {}
     for order in orders:
-        points = [_point(form, _ORDERS[order]) if form else None for form in forms]
-        each = np.array([np.nan if p is None else (p - _ZERO).total_seconds() for p in points])
         how = [order] if open_ones else ["times of day"] if clock_only else []
-        readings[order] = reading_of("dates", levels, each, how)
-        rank[order] = readings[order].n_read, -len({p.year for p in points if p is not None})
+        parse = partial(_ordered_dates, order=_ORDERS[order])
+        readings[order] = reading_of("dates", levels, parse, how)
+        known = readings[order].values[np.isfinite(readings[order].values)]
+        years = np.unique(known.astype("M8[s]").astype("M8[Y]"))
+        rank[order] = readings[order].n_read, -len(years)
     best = max(orders, key=rank.__getitem__)
     also = [order for order in orders if order != best and rank[order] == rank[best]]
     if not also:
         return readings[best]
     return replace(readings[best], how=(f"{best}, but {also[0]} fits as well",))
+
+
+def _ordered_dates(values: Sequence[str], order: str) -> NDArray[np.float64]:
+    """Texts as seconds since 1970, NaN where they are no dates in this order."""
+    forms = map(_form, values)
+    points = [_point(form, order) if form else None for form in forms]
+    return np.array([np.nan if p is None else (p - _ZERO).total_seconds() for p in points])
 
 
 def may_be_days(numbers: NDArray[np.float64]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skprune.cli.columns import MISSING, Levels
+from skprune.data.encode.levels import MISSING, Levels, Parse
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class Reading:
     ----------
     kind : str
         "numbers" or "dates".
+    parse : callable
+        What reads other texts in the same way.
     values : ndarray of float, shape (n_rows,)
         NaN where nothing stands, or something else.
     how : tuple of str
@@ -36,6 +38,7 @@ class Reading:
     """
 
     kind: str
+    parse: Parse
     values: NDArray[np.float64]
     how: tuple[str, ...]
     n_read: int
@@ -65,7 +68,7 @@ class Reading:
 def reading_of(
     kind: str,
     levels: Levels,
-    each: NDArray[np.float64],
+    parse: Parse,
     how: list[str],
     marks: frozenset[str] = frozenset(),
 ) -> Reading:
@@ -75,12 +78,13 @@ def reading_of(
     ----------
     kind : str
     levels : Levels
-    each : ndarray of float
-        What every level was read as; NaN where it was not.
+    parse : callable
+        Reads every level; NaN where it cannot.
     how : list of str
     marks : frozenset of str
         More signs for "no value", in small letters.
     """
+    each = parse(levels.values)
     read = ~np.isnan(each)
     unread = {i: levels.values[i].strip() for i in np.flatnonzero(~read)}
     others = [i for i, v in unread.items() if not (v in MISSING or v.lower() in marks)]
@@ -89,6 +93,7 @@ def reading_of(
     few = 10 * len(places) <= read.sum() or 100 * n_others <= n_read
     return Reading(
         kind,
+        parse,
         levels.spread(each),
         tuple(how),
         n_read,

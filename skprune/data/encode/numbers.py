@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
-from skprune.cli.columns import Levels
-from skprune.cli.reading import Reading, reading_of
+from skprune.data.encode.levels import Levels
+from skprune.data.encode.reading import Reading, reading_of
+
+_PLAIN = re.compile(r"\s*[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf(?:inity)?)\s*", re.I)
 
 #: Also "no value", but only where numbers stand: elsewhere these may be words like others.
 _MARKS = frozenset(
@@ -34,33 +39,46 @@ def _digits(decimal: str, group: str) -> re.Pattern[str]:
 _NOTATIONS = {".": _digits(".", ","), ",": _digits(",", ".")}
 
 
+def is_plain(value: str) -> bool:
+    """Whether a text is a number as programs write it."""
+    return _PLAIN.fullmatch(value) is not None
+
+
+def plain_numbers(values: Sequence[str]) -> NDArray[np.float64]:
+    """Texts as numbers, NaN where they are no plain ones."""
+    return np.array([float(v) if is_plain(v) else np.nan for v in values], dtype=np.float64)
+
+
 def read_numbers(levels: Levels) -> Reading | None:
     """Text as numbers, all in one unit and one notation; None if none of it is a number.
 
     The unit and the decimal sign are those with which most rows can be read: 5 kg beside 300 g are
     no numbers that can be compared.
     """
-    import pandas as pd
-
-    plain = pd.to_numeric(pd.Series(levels.values, dtype=object), errors="coerce")
-    reading = reading_of("numbers", levels, np.array(plain, dtype=np.float64), [], _MARKS)
+    reading = reading_of("numbers", levels, plain_numbers, [], _MARKS)
     if reading.n_read and not reading.n_others:
         return reading  # by far the most frequent case, and ten times as fast as what follows
-    parts = [_split(value) for value in levels.values]
     units: Counter[str] = Counter()
-    for part, count in zip(parts, levels.counts, strict=True):
+    for value, count in zip(levels.values, levels.counts, strict=True):
+        part = _split(value)
         if part is not None:
             units[part[1]] += int(count)
     if not units:
         return None
     ((unit, _),) = units.most_common(1)
-    digits = [part[0] if part is not None and part[1] == unit else "" for part in parts]
     readings = []
-    for decimal, pattern in _NOTATIONS.items():
-        each = np.array([_value(text, decimal, pattern) for text in digits])
+    for decimal in _NOTATIONS:
         how = [f"in {unit}"] * bool(unit) + ["decimal comma"] * (decimal == ",")
-        readings.append(reading_of("numbers", levels, each, how, _MARKS))
+        parse = partial(_noted_numbers, unit=unit, decimal=decimal)
+        readings.append(reading_of("numbers", levels, parse, how, _MARKS))
     return max(readings, key=lambda reading: reading.n_read)
+
+
+def _noted_numbers(values: Sequence[str], unit: str, decimal: str) -> NDArray[np.float64]:
+    """Texts as numbers in one unit and one notation, NaN where they are in another."""
+    parts = map(_split, values)
+    digits = (part[0] if part is not None and part[1] == unit else "" for part in parts)
+    return np.array([_value(text, decimal, _NOTATIONS[decimal]) for text in digits])
 
 
 def _split(value: str) -> tuple[str, str] | None:

@@ -7,7 +7,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from skprune.cli.columns import Levels, is_padded
+from skprune.data.encode.levels import Levels, is_padded
 
 #: Words of a column's name that say "id", wherever they stand in it.
 _IDS = {"id", "ids", "uuid", "guid"}

@@ -1,0 +1,1 @@
+"""Columns of numbers, dates and text as numbers, for what examines the rows."""
