@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from skprune.proxies.parameters import LinearProxy, Retrain, TorchProxy
     from skprune.pruner import InfluencePruner
     from skprune.results.display import PruningCurveDisplay
+    from skprune.search_cv import PrunedSearchCV
 
 __all__ = [
     "InfluencePruner",
     "LinearProxy",
     "PrunedClassifier",
     "PrunedRegressor",
+    "PrunedSearchCV",
     "PrunedSubset",
     "PruningCurveDisplay",
     "PruningSampler",
@@ -42,6 +44,7 @@ _HOMES = {
     "TorchProxy": "skprune.proxies.parameters",
     "PrunedClassifier": "skprune.compose",
     "PrunedRegressor": "skprune.compose",
+    "PrunedSearchCV": "skprune.search_cv",
     "PrunedSubset": "skprune.data.sources",
     "PruningCurveDisplay": "skprune.results.display",
     "PruningSampler": "skprune.compose",

@@ -1,0 +1,158 @@
+"""What the scores of a search's candidates tell: ``cv_results_`` on kept rows and on all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from skprune.data.containers import take_rows
+
+Positions = NDArray[np.int64]
+#: Columns by name, each with an entry a candidate.
+Results = dict[str, Any]
+#: The ``refit`` of a search: whether, by which metric, or a function of the results.
+Refit = bool | str | Callable[[Results], int]
+
+#: Ends the names of the columns that only the finalists have.
+ALL_ROWS = "_all_rows"
+
+#: Parameters that are compared with numbers of rows, and with sums of their weights.
+COUNTS = (
+    "min_samples_leaf",
+    "min_samples_split",
+    "min_child_samples",
+    "min_data_in_leaf",
+    "n_neighbors",
+)
+SUMS = ("min_child_weight", "min_sum_hessian_in_leaf")
+
+
+def best(results: Results, refit: Refit, count: int) -> Positions:
+    """Positions of the best candidates, best first, as the search's own ``refit`` judges them.
+
+    Without a metric to refit by, those that are good at any of the metrics come first. Of a
+    halving search only the last round counts.
+    """
+    left = np.arange(len(results["params"]))
+    if "iter" in results:
+        left = left[results["iter"] == np.max(results["iter"])]
+    if callable(refit):
+        chosen: list[Any] = []
+        while len(left) and len(chosen) < count:
+            at = refit({name: take_rows(column, left) for name, column in results.items()})
+            chosen.append(left[at])
+            left = np.delete(left, at)
+        return np.array(chosen)
+    metrics = [refit] if refit in _metrics(results) else _metrics(results)
+    ranks = np.min([results[f"rank_test_{metric}"][left] for metric in metrics], axis=0)
+    return left[np.argsort(ranks, kind="stable")[:count]]
+
+
+def joined(results: Results, final: Results, finalists: Positions) -> Results:
+    """The results with further columns: those of the finalists on all rows, else NaN."""
+    columns = dict(results)
+    for name, values in final.items():
+        if name != "params" and not name.startswith("param_"):
+            columns[name + ALL_ROWS] = np.full(len(results["params"]), np.nan)
+            columns[name + ALL_ROWS][finalists] = values
+    return columns
+
+
+def trust(results: Results, finalists: Positions, refit: Refit) -> tuple[float | None, list[str]]:
+    """Rank correlation of the finalists' scores on kept and on all rows, and what is doubtful."""
+    metrics = _metrics(results)
+    metric = refit if refit in metrics else metrics[0]
+    scores = _folds(results, f"test_{metric}")
+    final = _folds(results, f"test_{metric}{ALL_ROWS}")[finalists]
+    doubts = []
+    spread, error = _spread(
+        scores[results["iter"] == np.max(results["iter"])] if "iter" in results else scores
+    )
+    if spread < error:
+        doubts.append(
+            f"On the kept rows the candidates' scores differ by {spread:.2g} (standard deviation), "
+            f"less than the {error:.2g} that is left to chance (standard error over the folds): "
+            "their order there says nothing. Keep more rows, or raise finalists."
+        )
+    short, whole = scores[finalists].mean(axis=1), final.mean(axis=1)
+    if min(len(set(short)), len(set(whole))) < 2 or not np.isfinite([short, whole]).all():
+        return None, doubts
+    agreement = float(spearmanr(short, whole).statistic)
+    lost = final[whole.argmax()] - final[short.argmax()]
+    if agreement <= 0 and lost.mean() > lost.std(ddof=1) / len(lost) ** 0.5:
+        doubts.append(
+            "On all rows the finalists come in another order than on the kept ones (rank "
+            f"correlation {agreement:+.2f}), and the best on kept rows scores {lost.mean():.2g} "
+            "less than another: a better candidate may be none of them. Keep more rows, or raise "
+            "finalists."
+        )
+    return agreement, doubts
+
+
+def seconds_on_all_rows(results: Results, seconds: float) -> float | None:
+    """What scoring the candidates would have taken if all fits were as slow as the finalists'.
+
+    ``seconds`` is what it took on kept rows; the share of it that was spent on fits is scaled.
+    """
+    fits, whole = results["mean_fit_time"], results[f"mean_fit_time{ALL_ROWS}"]
+    finalists = np.isfinite(fits) & np.isfinite(whole)
+    scoring, fitting = np.nansum(results["mean_score_time"]), np.nansum(fits)
+    before = fits[finalists].sum()
+    if before == 0:
+        return None
+    slower = whole[finalists].sum() / before
+    return float(seconds * (slower * fitting + scoring) / (fitting + scoring))
+
+
+def counted(
+    own: dict[str, Any], candidates: Sequence[dict[str, Any]], share: float, weighted: bool
+) -> list[str]:
+    """A sentence on every parameter, set or searched, that means something else on fewer rows."""
+    names = COUNTS if weighted else COUNTS + SUMS
+    notes = []
+    for name in sorted({*own, *(name for params in candidates for name in params)}):
+        leaf = name.rpartition("__")[2]
+        if share == 1 or leaf not in names:
+            continue
+        values = {params[name] for params in candidates if name in params} or {own[name]}
+        values = {v for v in values if isinstance(v, (int, float, np.number)) and v > 2}
+        if values:
+            of = "rows" if leaf in COUNTS else "weights of rows"
+            notes.append(
+                f"{name} counts {of}, of which {share:.0%} were kept: {max(values):g} of them "
+                f"stand for {max(values) / share:.0f}. The candidates are not scaled; the "
+                "finalists were compared on all rows as they are."
+            )
+    return notes
+
+
+def _metrics(results: Results) -> list[str]:
+    start = "mean_test_"
+    return [k.removeprefix(start) for k in results if k.startswith(start) and ALL_ROWS not in k]
+
+
+def _folds(results: Results, name: str) -> NDArray[np.float64]:
+    """The columns of a score, (candidates, folds)."""
+    columns: list[Any] = []
+    while f"split{len(columns)}_{name}" in results:
+        columns.append(results[f"split{len(columns)}_{name}"])
+    return np.stack(columns, axis=1)
+
+
+def _spread(scores: NDArray[np.float64]) -> tuple[float, float]:
+    """Standard deviation of the candidates' mean scores, and the standard error of one of them.
+
+    What makes a fold easy or hard for all candidates alike is no error of their order.
+    """
+    scores = scores[np.isfinite(scores).all(axis=1)]
+    candidates, folds = scores.shape
+    if candidates < 2 or folds < 2:
+        return np.inf, 0.0
+    scores = scores - scores.mean(axis=0)
+    means = scores.mean(axis=1)
+    rest = np.sum((scores - means[:, None]) ** 2) / ((candidates - 1) * (folds - 1))
+    return float(means.std(ddof=1)), float(np.sqrt(rest / folds))
