@@ -197,7 +197,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         weighted = any(w is not None for w in weights)
         table = _Table(X, y, for_search, [(k, t) for k, (_, t) in zip(kept, folds, strict=True)])
         if weighted:
-            table = _with_weights(table, weights, self._name_of_weights(estimator))
+            table = _with_weights(table, weights, estimator)
         selected = perf_counter()
 
         share = sum(map(len, kept)) / sum(len(train) for train, _ in folds)
@@ -324,20 +324,6 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         pruner._allow_nan = takes_missing(estimator)
         return pruner.fit(*_safe_split(estimator, X, y, train), **_cut(params, train, n))
 
-    def _name_of_weights(self, estimator: Any) -> str:
-        name = weight_name(estimator)
-        if name is not None and get_config()["enable_metadata_routing"]:
-            asked = get_routing_for_object(estimator).consumes("fit", [name])
-            name = name if asked else None
-        if name is None:
-            raise ValueError(
-                "The pruner keeps rows that count differently (its sample_weight_), and fit of "
-                f"{estimator!r} takes no sample_weight, or does not request it from scikit-learn's "
-                "metadata routing: call its set_fit_request(sample_weight=True), or let the pruner "
-                "choose rows that need no weights."
-            )
-        return name
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         pruned = get_tags(self._pruned())
@@ -355,7 +341,23 @@ def _cut(params: dict[str, Any], rows: Positions, n: int) -> dict[str, Any]:
     return {k: take_rows(v, rows) if is_row_wise(v, n) else v for k, v in params.items()}
 
 
-def _with_weights(table: _Table, weights: list[Any], name: str) -> _Table:
+def _name_of_weights(estimator: Any) -> str:
+    """What ``fit`` of an estimator calls the weights that it takes, or is asked to take."""
+    name = weight_name(estimator)
+    if name is not None and get_config()["enable_metadata_routing"]:
+        asked = get_routing_for_object(estimator).consumes("fit", [name])
+        name = name if asked else None
+    if name is None:
+        raise ValueError(
+            "The pruner keeps rows that count differently (its sample_weight_), and fit of "
+            f"{estimator!r} takes no sample_weight, or does not request it from scikit-learn's "
+            "metadata routing: call its set_fit_request(sample_weight=True), or let the pruner "
+            "choose rows that need no weights."
+        )
+    return name
+
+
+def _with_weights(table: _Table, weights: list[Any], estimator: Any) -> _Table:
     """A table in which the kept rows of every fold stand once more, with the fold's weights."""
     n, kept = n_rows(table.X), [k for k, _ in table.folds]
     rows = np.concatenate([np.arange(n), *kept])
@@ -365,11 +367,12 @@ def _with_weights(table: _Table, weights: list[Any], name: str) -> _Table:
         for start, (k, test) in zip(starts, table.folds, strict=False)
     ]
     factors = [np.ones(len(k)) if w is None else w for w, k in zip(weights, kept, strict=True)]
-    params = _cut(table.params, rows, n)
+    params, name = _cut(table.params, rows, n), _name_of_weights(estimator)
     given = params.get(name)
     total = np.concatenate([np.ones(n), *factors])
     params[name] = total if given is None else total * np.asarray(given, dtype=np.float64)
-    return _Table(take_rows(table.X, rows), take_rows(table.y, rows), params, folds)
+    X, y = _safe_split(estimator, table.X, table.y, rows)
+    return _Table(X, y, params, folds)
 
 
 @contextmanager

@@ -63,32 +63,36 @@ def joined(results: Results, final: Results, finalists: Positions) -> Results:
 
 
 def trust(results: Results, finalists: Positions, refit: Refit) -> tuple[float | None, list[str]]:
-    """Rank correlation of the finalists' scores on kept and on all rows, and what is doubtful."""
+    """Rank correlation of the finalists' scores on kept and on all rows, and what is doubtful.
+
+    Where every candidate is a finalist nothing is: all of them were compared on all rows.
+    """
     metrics = _metrics(results)
     metric = refit if refit in metrics else metrics[0]
     scores = _folds(results, f"test_{metric}")
     final = _folds(results, f"test_{metric}{ALL_ROWS}")[finalists]
+    short, whole = scores[finalists].mean(axis=1), final.mean(axis=1)
+    ordered = min(len(set(short)), len(set(whole))) > 1 and np.isfinite([short, whole]).all()
+    agreement = float(spearmanr(short, whole).statistic) if ordered else None
+    if len(finalists) == len(scores):
+        return agreement, []
+    if "iter" in results:
+        scores = scores[results["iter"] == np.max(results["iter"])]
+    spread, error = _spread(scores)
+    moved = float((whole - short).std(ddof=1)) if ordered else 0.0
     doubts = []
-    spread, error = _spread(
-        scores[results["iter"] == np.max(results["iter"])] if "iter" in results else scores
-    )
     if spread < error:
         doubts.append(
             f"On the kept rows the candidates' scores differ by {spread:.2g} (standard deviation), "
             f"less than the {error:.2g} that is left to chance (standard error over the folds): "
             "their order there says nothing. Keep more rows, or raise finalists."
         )
-    short, whole = scores[finalists].mean(axis=1), final.mean(axis=1)
-    if min(len(set(short)), len(set(whole))) < 2 or not np.isfinite([short, whole]).all():
-        return None, doubts
-    agreement = float(spearmanr(short, whole).statistic)
-    lost = final[whole.argmax()] - final[short.argmax()]
-    if agreement <= 0 and lost.mean() > lost.std(ddof=1) / len(lost) ** 0.5:
+    if 2 * moved > spread:
         doubts.append(
-            "On all rows the finalists come in another order than on the kept ones (rank "
-            f"correlation {agreement:+.2f}), and the best on kept rows scores {lost.mean():.2g} "
-            "less than another: a better candidate may be none of them. Keep more rows, or raise "
-            "finalists."
+            f"From the kept rows to all rows the finalists' scores move by {moved:.2g} against one "
+            f"another (standard deviation), where all candidates differ by {spread:.2g}: so much "
+            "of their order is that of the subset, and better candidates may have been left out. "
+            "Keep more rows, or raise finalists."
         )
     return agreement, doubts
 
