@@ -10,6 +10,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from copy import copy
+from dataclasses import replace
 from inspect import signature
 from numbers import Integral
 from time import perf_counter
@@ -177,11 +179,11 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self._validate_params()
         self._check_search()
         X, y = indexable(X, y)
-        estimator, final, n = self.search.estimator, self._finals(), n_rows(X)
+        final = self._finals()
         final._get_scorers()  # a refit that does not fit the scoring is refused before all work
         split, for_pruner, for_search = self._routed(final, params)
-        cv = check_cv(self.search.cv, y, classifier=is_classifier(estimator))
-        every = np.arange(n)
+        cv = check_cv(self.search.cv, y, classifier=is_classifier(self.search.estimator))
+        every = np.arange(n_rows(X))
         folds = [(every[train], every[test]) for train, test in cv.split(X, y, **split)]
         final.set_params(cv=folds)
         if get_config()["enable_metadata_routing"]:  # pairs of positions ask for no groups
@@ -190,53 +192,22 @@ multimetric_, classes_, n_features_in_, feature_names_in_
 
         begin = perf_counter()
         self.pruners_ = [self._prune(X, y, train, for_pruner) for train, _ in folds]
-        kept = [
-            train[p.sample_indices_] for p, (train, _) in zip(self.pruners_, folds, strict=True)
-        ]
-        weights = [getattr(pruner, "sample_weight_", None) for pruner in self.pruners_]
-        weighted = any(w is not None for w in weights)
-        table = _Table(X, y, for_search, [(k, t) for k, (_, t) in zip(kept, folds, strict=True)])
-        if weighted:
-            table = _with_weights(table, weights, estimator)
+        table = self._kept(_Table(X, y, for_search, folds))
         selected = perf_counter()
-
-        share = sum(map(len, kept)) / sum(len(train) for train, _ in folds)
-        unit = n_rows(table.X) / (share * n)
-        self.candidate_search_ = _counting_kept_rows(clone(self.search), unit)
-        self.candidate_search_.set_params(cv=table.folds, refit=False)
+        unit = n_rows(table.X) / (len(every) * _training_rows(table.folds) / _training_rows(folds))
         with _unwarned() if table.params.keys() - for_search.keys() else nullcontext():
-            self.candidate_search_.fit(table.X, table.y, **table.params)
-        searched = perf_counter()
-
-        results = _results(self.candidate_search_, unit)
+            results = self._score_candidates(table, unit)
+        scored = perf_counter()
         best = cv_results.best(results, self.search.refit, self.finalists)
         grid = [{name: [v] for name, v in results["params"][i].items()} for i in best]
         self.finalist_indices_ = best
         self.final_search_ = final.set_params(param_grid=grid).fit(X, y, **for_search)
-        refit_seconds = getattr(final, "refit_time_", None)
-        final_seconds = perf_counter() - searched - (refit_seconds or 0.0)
+        compared = perf_counter()
 
         self.cv_results_ = cv_results.joined(results, final.cv_results_, best)
-        agreement, doubts = cv_results.trust(self.cv_results_, best, self.search.refit)
-        seconds = searched - selected
-        self.report_ = SearchReport(
-            n_rows=n,
-            folds=tuple((len(t), len(k)) for (t, _), k in zip(folds, kept, strict=True)),
-            weighted=weighted,
-            n_candidates=len(results["params"]),
-            n_finalists=len(best),
-            agreement=agreement,
-            selection_seconds=selected - begin,
-            candidates_seconds=seconds,
-            finalists_seconds=final_seconds,
-            refit_seconds=refit_seconds,
-            full_seconds=cv_results.seconds_on_all_rows(self.cv_results_, seconds),
-            notes=tuple(
-                cv_results.counted(estimator.get_params(), results["params"], share, weighted)
-            ),
-            doubts=tuple(doubts),
-        )
-        for doubt in doubts:
+        seconds = selected - begin, scored - selected, compared - scored
+        self.report_ = self._report(len(every), *seconds)
+        for doubt in self.report_.doubts:
             warnings.warn(doubt, PruningWarning, stacklevel=2)
         return self
 
@@ -324,6 +295,49 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         pruner._allow_nan = takes_missing(estimator)
         return pruner.fit(*_safe_split(estimator, X, y, train), **_cut(params, train, n))
 
+    def _kept(self, table: _Table) -> _Table:
+        """The table with the kept rows of every fold, and their weights if they have some."""
+        kept = [
+            (train[pruner.sample_indices_], test)
+            for pruner, (train, test) in zip(self.pruners_, table.folds, strict=True)
+        ]
+        table, weights = table._replace(folds=kept), [_weights(p) for p in self.pruners_]
+        if all(w is None for w in weights):
+            return table
+        return _with_weights(table, weights, self.search.estimator)
+
+    def _score_candidates(self, table: _Table, unit: float) -> Results:
+        """What the search that was given finds on kept rows, each ``unit`` rows of the table."""
+        # A generator of folds cannot be cloned.
+        search = copy(self.search).set_params(cv=table.folds, refit=False)
+        self.candidate_search_ = _counting_kept_rows(clone(search), unit)
+        self.candidate_search_.fit(table.X, table.y, **table.params)
+        return _results(self.candidate_search_, unit)
+
+    def _report(self, n: int, selection: float, candidates: float, finals: float) -> SearchReport:
+        """The report, with the seconds of the three stages; the refit is part of the last."""
+        folds = tuple((len(p.keep_mask_), len(p.sample_indices_)) for p in self.pruners_)
+        results, final, refit = self.cv_results_, self.final_search_, self.search.refit
+        agreement, doubts = cv_results.trust(results, self.finalist_indices_, refit)
+        refit_seconds = getattr(final, "refit_time_", None)
+        report = SearchReport(
+            n_rows=n,
+            folds=folds,
+            weighted=any(_weights(pruner) is not None for pruner in self.pruners_),
+            n_candidates=len(results["params"]),
+            n_finalists=len(self.finalist_indices_),
+            agreement=agreement,
+            selection_seconds=selection,
+            candidates_seconds=candidates,
+            finalists_seconds=finals - (refit_seconds or 0.0),
+            refit_seconds=refit_seconds,
+            full_seconds=cv_results.seconds_on_all_rows(results, candidates),
+            doubts=tuple(doubts),
+        )
+        own = self.search.estimator.get_params()
+        notes = cv_results.counted(own, results["params"], report.share, report.weighted)
+        return replace(report, notes=tuple(notes))
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         pruned = get_tags(self._pruned())
@@ -334,6 +348,15 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         tags.input_tags.pairwise = get_tags(self.search.estimator).input_tags.pairwise
         tags.non_deterministic = pruned.non_deterministic
         return tags
+
+
+def _weights(pruner: Any) -> Any:
+    """How much every row that a pruner keeps counts; None if all count the same."""
+    return getattr(pruner, "sample_weight_", None)
+
+
+def _training_rows(folds: Folds) -> int:
+    return sum(len(train) for train, _ in folds)
 
 
 def _cut(params: dict[str, Any], rows: Positions, n: int) -> dict[str, Any]:

@@ -217,6 +217,11 @@ class TestRows:
             np.testing.assert_array_equal(short, whole)
         assert ours.n_splits_ == 3
 
+    def test_folds_from_a_generator(self, cancer):
+        once = PrunedSearchCV(grid_of(cv=FOLDS.split(*cancer)), tenth()).fit(*cancer)
+        again = PrunedSearchCV(grid_of(), tenth()).fit(*cancer)
+        assert once.best_score_ == again.best_score_
+
     @pytest.mark.parametrize("finalists", [1, 2, 99])
     def test_finalists_are_compared_on_all_rows(self, cancer, finalists):
         ours = PrunedSearchCV(grid_of(), tenth(), finalists).fit(*cancer)
@@ -532,23 +537,24 @@ def columns(scores, whole=None, name="score", **more):
 
 class TestTrust:
     def test_agreement_is_spearmans(self):
-        short = np.array([[0.9, 0.9], [0.8, 0.8], [0.7, 0.7], [0.1, 0.1]])
-        whole = np.array([[0.89, 0.89], [0.9, 0.9], [0.7, 0.7], [np.nan, np.nan]])
-        agreement, doubts = trust(columns(short, whole), np.array([0, 1, 2]), True)
-        assert agreement == pytest.approx(0.5)
-        assert doubts == []
+        short = np.repeat([[0.9], [0.8], [0.7], [0.1]], 2, axis=1)
+        whole = np.repeat([[0.8], [0.9], [0.7], [np.nan]], 2, axis=1)
+        assert trust(columns(short, whole), np.arange(3), True)[0] == pytest.approx(0.5)
 
-    def test_scores_that_move_by_much_of_what_candidates_differ(self):
-        """The finalists move by the same 0.1; more candidates differ by more."""
-        short = np.repeat([[0.9], [0.8], [0.7], [0.65], [0.1], [0.2]], 2, axis=1)
-        whole = np.repeat([[0.8], [0.9], [0.7], [np.nan], [np.nan], [np.nan]], 2, axis=1)
-        agreement, (doubt,) = trust(columns(short[:4], whole[:4]), np.arange(3), True)
+    def test_scores_that_move_by_much_of_what_good_candidates_differ(self):
+        """The finalists move by the same 0.1; the bad half of the candidates is no measure."""
+        short = np.repeat([[0.9], [0.8], [0.7], [0.0], [0.1]], 2, axis=1)
+        whole = np.repeat([[0.8], [0.9], [0.7], [np.nan], [np.nan]], 2, axis=1)
+        agreement, (doubt,) = trust(columns(short, whole), np.arange(3), True)
         assert agreement == pytest.approx(0.5)
         assert "move by 0.1 against one another" in doubt
-        assert "all candidates differ by 0.11" in doubt
-        assert trust(columns(short, whole), np.arange(3), True)[1] == []
+        assert "better half of the candidates differ by 0.1" in doubt
+        steady = np.where(np.isnan(whole), whole, short - 0.2)  # all of them lose as much
+        assert trust(columns(short, steady), np.arange(3), True)[1] == []
         # nobody was left out
         assert trust(columns(short[:3], whole[:3]), np.arange(3), True)[1] == []
+        ends = {"iter": np.array([1, 1, 1, 0, 0])}
+        assert trust(columns(short, whole, **ends), np.arange(3), True)[1] == []
 
     def test_scores_that_differ_less_than_chance(self):
         rng = np.random.default_rng(0)

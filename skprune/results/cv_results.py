@@ -37,9 +37,7 @@ def best(results: Results, refit: Refit, count: int) -> Positions:
     Without a metric to refit by, those that are good at any of the metrics come first. Of a
     halving search only the last round counts.
     """
-    left = np.arange(len(results["params"]))
-    if "iter" in results:
-        left = left[results["iter"] == np.max(results["iter"])]
+    left = _last_round(results)
     if callable(refit):
         chosen: list[Any] = []
         while len(left) and len(chosen) < count:
@@ -74,25 +72,27 @@ def trust(results: Results, finalists: Positions, refit: Refit) -> tuple[float |
     short, whole = scores[finalists].mean(axis=1), final.mean(axis=1)
     ordered = min(len(set(short)), len(set(whole))) > 1 and np.isfinite([short, whole]).all()
     agreement = float(spearmanr(short, whole).statistic) if ordered else None
-    if len(finalists) == len(scores):
-        return agreement, []
-    if "iter" in results:
-        scores = scores[results["iter"] == np.max(results["iter"])]
+    scores = scores[_last_round(results)]
+    scores = scores[np.isfinite(scores).all(axis=1)]
+    doubts: list[str] = []
+    if len(scores) <= len(finalists):
+        return agreement, doubts
     spread, error = _spread(scores)
-    moved = float((whole - short).std(ddof=1)) if ordered else 0.0
-    doubts = []
     if spread < error:
         doubts.append(
             f"On the kept rows the candidates' scores differ by {spread:.2g} (standard deviation), "
             f"less than the {error:.2g} that is left to chance (standard error over the folds): "
             "their order there says nothing. Keep more rows, or raise finalists."
         )
-    if 2 * moved > spread:
+    # The worse half may be as bad as it likes: it is the good ones that have to be told apart.
+    better = float(np.sort(scores.mean(axis=1))[len(scores) // 2 :].std(ddof=1))
+    moved = float((whole - short).std(ddof=1)) if ordered else 0.0
+    if moved > better / 2:
         doubts.append(
             f"From the kept rows to all rows the finalists' scores move by {moved:.2g} against one "
-            f"another (standard deviation), where all candidates differ by {spread:.2g}: so much "
-            "of their order is that of the subset, and better candidates may have been left out. "
-            "Keep more rows, or raise finalists."
+            f"another (standard deviation), where the better half of the candidates differ by "
+            f"{better:.2g}: so much of their order is that of the subset, and better candidates "
+            "may have been left out. Keep more rows, or raise finalists."
         )
     return agreement, doubts
 
@@ -134,6 +134,12 @@ def counted(
     return notes
 
 
+def _last_round(results: Results) -> Positions:
+    """Positions of the candidates; of a halving search, of those that came to its last round."""
+    rounds = np.asarray(results.get("iter", np.zeros(len(results["params"]))))
+    return np.flatnonzero(rounds == rounds.max())
+
+
 def _metrics(results: Results) -> list[str]:
     start = "mean_test_"
     return [k.removeprefix(start) for k in results if k.startswith(start) and ALL_ROWS not in k]
@@ -152,11 +158,8 @@ def _spread(scores: NDArray[np.float64]) -> tuple[float, float]:
 
     What makes a fold easy or hard for all candidates alike is no error of their order.
     """
-    scores = scores[np.isfinite(scores).all(axis=1)]
     candidates, folds = scores.shape
-    if candidates < 2 or folds < 2:
-        return np.inf, 0.0
     scores = scores - scores.mean(axis=0)
     means = scores.mean(axis=1)
-    rest = np.sum((scores - means[:, None]) ** 2) / ((candidates - 1) * (folds - 1))
+    rest = np.sum((scores - means[:, None]) ** 2) / max((candidates - 1) * (folds - 1), 1)
     return float(means.std(ddof=1)), float(np.sqrt(rest / folds))
