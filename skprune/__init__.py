@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from skprune.proxies.verify import Retrain
     from skprune.pruner import InfluencePruner
     from skprune.results.display import PruningCurveDisplay
+    from skprune.search_cv import PrunedSearchCV
 
 __all__ = [
     "InfluencePruner",
     "LinearProxy",
     "PrunedClassifier",
     "PrunedRegressor",
+    "PrunedSearchCV",
     "PrunedSubset",
     "PruningCurveDisplay",
     "PruningSampler",
@@ -44,6 +46,7 @@ _HOMES = {
     "TorchProxy": "skprune.proxies.torch_proxy",
     "PrunedClassifier": "skprune.compose",
     "PrunedRegressor": "skprune.compose",
+    "PrunedSearchCV": "skprune.search_cv",
     "PrunedSubset": "skprune.data.sources",
     "PruningCurveDisplay": "skprune.results.display",
     "PruningSampler": "skprune.compose",

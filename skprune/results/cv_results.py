@@ -1,0 +1,165 @@
+"""What the scores of a search's candidates tell: ``cv_results_`` on kept rows and on all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from skprune.data.containers import take_rows
+
+Positions = NDArray[np.int64]
+#: Columns by name, each with an entry a candidate.
+Results = dict[str, Any]
+#: The ``refit`` of a search: whether, by which metric, or a function of the results.
+Refit = bool | str | Callable[[Results], int]
+
+#: Ends the names of the columns that only the finalists have.
+ALL_ROWS = "_all_rows"
+
+#: Parameters that are compared with numbers of rows, and with sums of their weights.
+COUNTS = (
+    "min_samples_leaf",
+    "min_samples_split",
+    "min_child_samples",
+    "min_data_in_leaf",
+    "n_neighbors",
+)
+SUMS = ("min_child_weight", "min_sum_hessian_in_leaf")
+
+
+def best(results: Results, refit: Refit, count: int) -> Positions:
+    """Positions of the best candidates, best first, as the search's own ``refit`` judges them.
+
+    Without a metric to refit by, those that are good at any of the metrics come first. Of a
+    halving search only the last round counts.
+    """
+    left = _last_round(results)
+    if callable(refit):
+        chosen: list[Any] = []
+        while len(left) and len(chosen) < count:
+            at = refit({name: take_rows(column, left) for name, column in results.items()})
+            chosen.append(left[at])
+            left = np.delete(left, at)
+        return np.array(chosen)
+    metrics = [refit] if refit in _metrics(results) else _metrics(results)
+    ranks = np.min([results[f"rank_test_{metric}"][left] for metric in metrics], axis=0)
+    return left[np.argsort(ranks, kind="stable")[:count]]
+
+
+def joined(results: Results, final: Results, finalists: Positions) -> Results:
+    """The results with further columns: those of the finalists on all rows, else NaN."""
+    columns = dict(results)
+    for name, values in final.items():
+        if name != "params" and not name.startswith("param_"):
+            columns[name + ALL_ROWS] = np.full(len(results["params"]), np.nan)
+            columns[name + ALL_ROWS][finalists] = values
+    return columns
+
+
+def trust(results: Results, finalists: Positions, refit: Refit) -> tuple[float | None, list[str]]:
+    """Rank correlation of the finalists' scores on kept and on all rows, and what is doubtful.
+
+    Where every candidate is a finalist nothing is: all of them were compared on all rows.
+    """
+    metrics = _metrics(results)
+    metric = refit if refit in metrics else metrics[0]
+    scores = _folds(results, f"test_{metric}")
+    final = _folds(results, f"test_{metric}{ALL_ROWS}")[finalists]
+    short, whole = scores[finalists].mean(axis=1), final.mean(axis=1)
+    ordered = min(len(set(short)), len(set(whole))) > 1 and np.isfinite([short, whole]).all()
+    agreement = float(spearmanr(short, whole).statistic) if ordered else None
+    scores = scores[_last_round(results)]
+    scores = scores[np.isfinite(scores).all(axis=1)]
+    doubts: list[str] = []
+    if len(scores) <= len(finalists):
+        return agreement, doubts
+    spread, error = _spread(scores)
+    if spread < error:
+        doubts.append(
+            f"On the kept rows the candidates' scores differ by {spread:.2g} (standard deviation), "
+            f"less than the {error:.2g} that is left to chance (standard error over the folds): "
+            "their order there says nothing. Keep more rows, or raise finalists."
+        )
+    # The worse half may be as bad as it likes: it is the good ones that have to be told apart.
+    better = float(np.sort(scores.mean(axis=1))[len(scores) // 2 :].std(ddof=1))
+    moved = float((whole - short).std(ddof=1)) if ordered else 0.0
+    if moved > better / 2:
+        doubts.append(
+            f"From the kept rows to all rows the finalists' scores move by {moved:.2g} against one "
+            f"another (standard deviation), where the better half of the candidates differ by "
+            f"{better:.2g}: so much of their order is that of the subset, and better candidates "
+            "may have been left out. Keep more rows, or raise finalists."
+        )
+    return agreement, doubts
+
+
+def seconds_on_all_rows(results: Results, seconds: float) -> float | None:
+    """What scoring the candidates would have taken if all fits were as slow as the finalists'.
+
+    ``seconds`` is what it took on kept rows; the share of it that was spent on fits is scaled.
+    """
+    fits, whole = results["mean_fit_time"], results[f"mean_fit_time{ALL_ROWS}"]
+    finalists = np.isfinite(fits) & np.isfinite(whole)
+    scoring, fitting = np.nansum(results["mean_score_time"]), np.nansum(fits)
+    before = fits[finalists].sum()
+    if before == 0:
+        return None
+    slower = whole[finalists].sum() / before
+    return float(seconds * (slower * fitting + scoring) / (fitting + scoring))
+
+
+def counted(
+    own: dict[str, Any], candidates: Sequence[dict[str, Any]], share: float, weighted: bool
+) -> list[str]:
+    """A sentence on every parameter, set or searched, that means something else on fewer rows."""
+    names = COUNTS if weighted else COUNTS + SUMS
+    notes = []
+    for name in sorted({*own, *(name for params in candidates for name in params)}):
+        leaf = name.rpartition("__")[2]
+        if share == 1 or leaf not in names:
+            continue
+        values = {params[name] for params in candidates if name in params} or {own[name]}
+        values = {v for v in values if isinstance(v, (int, float, np.number)) and v > 2}
+        if values:
+            of = "rows" if leaf in COUNTS else "weights of rows"
+            notes.append(
+                f"{name} counts {of}, of which {share:.0%} were kept: {max(values):g} of them "
+                f"stand for {max(values) / share:.0f}. The candidates are not scaled; the "
+                "finalists were compared on all rows as they are."
+            )
+    return notes
+
+
+def _last_round(results: Results) -> Positions:
+    """Positions of the candidates; of a halving search, of those that came to its last round."""
+    rounds = np.asarray(results.get("iter", np.zeros(len(results["params"]))))
+    return np.flatnonzero(rounds == rounds.max())
+
+
+def _metrics(results: Results) -> list[str]:
+    start = "mean_test_"
+    return [k.removeprefix(start) for k in results if k.startswith(start) and ALL_ROWS not in k]
+
+
+def _folds(results: Results, name: str) -> NDArray[np.float64]:
+    """The columns of a score, (candidates, folds)."""
+    columns: list[Any] = []
+    while f"split{len(columns)}_{name}" in results:
+        columns.append(results[f"split{len(columns)}_{name}"])
+    return np.stack(columns, axis=1)
+
+
+def _spread(scores: NDArray[np.float64]) -> tuple[float, float]:
+    """Standard deviation of the candidates' mean scores, and the standard error of one of them.
+
+    What makes a fold easy or hard for all candidates alike is no error of their order.
+    """
+    candidates, folds = scores.shape
+    scores = scores - scores.mean(axis=0)
+    means = scores.mean(axis=1)
+    rest = np.sum((scores - means[:, None]) ** 2) / max((candidates - 1) * (folds - 1), 1)
+    return float(means.std(ddof=1)), float(np.sqrt(rest / folds))
