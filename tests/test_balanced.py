@@ -7,8 +7,16 @@ import pytest
 import torch
 from conftest import make_problem
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from skprune.data.strata import group_minima
+from skprune.heads.weighting import wants_weights
 from skprune.influence.leaves import MOST_COLUMNS, leaf_influence
 from skprune.influence.operator import DenseInfluence, RestrictedInfluence, SparseInfluence
 from skprune.influence.stacked import StackedInfluence, in_proportion
@@ -315,3 +323,20 @@ def test_sparse_sums_stay_in_float64():
     operator = leaf_influence(*make_rows(), 3, seed=0)
     assert isinstance(operator, SparseInfluence)
     assert operator.sum(torch.arange(5), torch.ones(5)).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("estimator", "wanted"),
+    [
+        (HistGradientBoostingClassifier(), True),
+        (make_pipeline(StandardScaler(), LogisticRegression()), True),
+        (RandomForestRegressor(), True),
+        (make_pipeline(StandardScaler(), SVC()), False),
+        (CalibratedClassifierCV(SVC()), False),
+        (CalibratedClassifierCV(LogisticRegression()), True),
+        (KNeighborsClassifier(), False),
+    ],
+    ids=str,
+)
+def test_who_wants_weights(estimator, wanted):
+    assert wants_weights(estimator) is wanted
