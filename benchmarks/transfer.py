@@ -42,7 +42,7 @@ from skprune.curvature import choose_curvature
 from skprune.data.strata import group_minima
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
-from skprune.influence.leaves import leaf_influence
+from skprune.influence.leaves import HEAD_SHARE, leaf_influence
 from skprune.influence.operator import InfluenceOperator
 from skprune.proxies.examination import examine
 from skprune.proxies.pilot import fit_pilot
@@ -253,7 +253,7 @@ def main() -> None:
     parser.add_argument(
         "--methods",
         nargs="+",
-        default=["weights", "balance, head 0.1", "both, head 0.1"],
+        default=["weights", f"balance, head {HEAD_SHARE}", f"both, head {HEAD_SHARE}"],
         help="of weights, balance, both, and 'hard, no weights'; 'both, head 0.5' has a head part",
     )
     parser.add_argument("--out")
