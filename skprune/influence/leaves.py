@@ -16,9 +16,11 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from skprune.influence.operator import SparseInfluence
 
-#: The forest. Between 15 leaves and 250, and between 20 trees and 60, what boosting loses on the
-#: rows differs little.
-TREES, LEAVES = 20, 60
+#: The forest. What boosting loses on the rows differs little between 20 trees and 60; 25 leaves and
+#: 150 are no better (docs/theory.rst, "Balanced sampling", has the figures).
+TREES, LEAVES = 40, 60
+#: Numbers held at most: of very many rows a smaller forest is grown.
+HELD_NUMBERS, FEWEST_TREES = 2**25, 5
 #: Rows of a leaf at least: fewer cannot be matched by a share of them.
 LEAF_ROWS = 10
 #: Rows that a tree is grown from at most.
@@ -26,6 +28,9 @@ TREE_ROWS = 50_000
 #: Sums that are balanced at most: of many classes the rarest pairs of leaf and class, which few
 #: kept rows cannot match anyway, are left out.
 MOST_COLUMNS = 2**14
+#: How much a linear head's whitened gradients count beside the leaves, in mean squares. Between 0
+#: and 1 boosting does not notice; the head gains up to here, and further with many classes.
+HEAD_SHARE = 0.3
 
 
 def leaf_influence(
@@ -60,8 +65,9 @@ def leaf_influence(
     n = len(X)
     w = np.ones(n) if weights is None else weights
     grow = RandomForestRegressor if n_classes is None else RandomForestClassifier
+    trees = max(FEWEST_TREES, min(TREES, HELD_NUMBERS // (2 * n)))
     forest = grow(
-        TREES,
+        trees,
         max_leaf_nodes=LEAVES,
         min_samples_leaf=LEAF_ROWS,
         max_features="sqrt" if n_classes else 0.5,
@@ -82,7 +88,7 @@ def leaf_influence(
     cells = leaves if n_classes is None else leaves * n_classes + y[:, None]
     columns = np.hstack([leaves, nodes.sum() + cells])
     second = y * w if n_classes is None else w
-    values = np.repeat(np.column_stack([w, second]), TREES, axis=1)
+    values = np.repeat(np.column_stack([w, second]), trees, axis=1)
     squares = np.bincount(columns.ravel(), np.square(values).ravel()) / n
     kept = np.argsort(-squares, kind="stable")[:MOST_COLUMNS]
     kept = kept[squares[kept] > 0.0]
