@@ -44,9 +44,9 @@ from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
 from skprune.influence.leaves import HEAD_SHARE, leaf_influence
 from skprune.influence.operator import InfluenceOperator
-from skprune.proxies.examination import examine
+from skprune.proxies.head import fit_curvature
 from skprune.proxies.pilot import fit_pilot
-from skprune.subset.balanced import balanced_rows
+from skprune.subset.balanced import Balance, balanced_rows
 from skprune.subset.inclusion import draw, inclusion_chances
 from skprune.subset.start import starting_subset
 
@@ -118,13 +118,11 @@ class Sampler:
             parts, shares = [self.leaves, self.head], [1.0, float(share)]
         start = time.perf_counter()
         found = balanced_rows(
-            parts,
+            Balance(parts, shares, None if kind == "balance" else self.residuals),
             size,
             groups=groups,
             minima=minima,
             rng=rng,
-            residuals=None if kind == "balance" else self.residuals,
-            shares=shares,
         )
         self.seconds[f"{method}, {size} rows"] = time.perf_counter() - start
         return found.indices, None if kind == "hard, no weights" else found.weights
@@ -137,7 +135,7 @@ def head_influence(problem: Problem) -> InfluenceOperator:
     ones = np.ones(len(problem.y))
     encoder = HeadEncoder(read_model(None, task), classes).fit(problem.X, problem.y, ones)
     head = encoder.problem(problem.X, problem.y, ones)
-    return examine(head, choose_curvature(head)).influence(head)
+    return fit_curvature(head, choose_curvature(head)).influence(head)
 
 
 def loss(model: Any, problem: Problem) -> float:

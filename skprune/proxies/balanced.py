@@ -13,7 +13,7 @@ from skprune.data.copies import numbered
 from skprune.data.table import Table
 from skprune.evaluation.base import Evaluator
 from skprune.influence.leave_out import GroupInfluence
-from skprune.influence.leaves import leaf_influence
+from skprune.influence.leaves import HEAD_SHARE, leaf_influence
 from skprune.influence.operator import InfluenceOperator
 from skprune.proxies.base import FittedProxy
 from skprune.proxies.head import FittedHead
@@ -21,8 +21,6 @@ from skprune.proxies.pilot import Pilot, fit_pilot
 from skprune.subset import Selection
 from skprune.subset.balanced import Balance
 
-#: How much the whitened gradients of the head count beside the leaves.
-HEAD_SHARE = 1.0
 #: Trees are grown on a dense copy of the columns; beyond so many numbers the head stands alone.
 MOST_NUMBERS = 2**27
 

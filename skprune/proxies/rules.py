@@ -12,6 +12,7 @@ from skprune.curvature.layers import CURVATURES as NETWORK_CURVATURES
 from skprune.data.sources import is_dataset
 from skprune.data.table import Table
 from skprune.heads.linear_spec import HeadSpec, weight_name
+from skprune.heads.weighting import wants_weights
 from skprune.network.torch_model import is_network
 from skprune.proxies.balanced import MOST_NUMBERS
 from skprune.proxies.base import Proxy
@@ -104,7 +105,8 @@ def check_layers_task(pruner: Any, proxy: Proxy) -> None:
 def weights_wanted(pruner: Any, proxy: Proxy, verify: Verify | None) -> str | bool:
     """Whether rows may get weights, or must: "auto", True or False.
 
-    "auto" gives them where whoever hands the rows on takes weights, and the judge loses less.
+    "auto" gives them where whoever hands the rows on takes weights, and the judge loses less with
+    them; without a judge, where models of that kind do.
 
     Raises
     ------
@@ -123,4 +125,6 @@ def weights_wanted(pruner: Any, proxy: Proxy, verify: Verify | None) -> str | bo
         )
     if pruner.weights is True:
         return True
-    return "auto" if pruner._hands_weights_on and verify is not None and not without else False
+    if without or not pruner._hands_weights_on:
+        return False
+    return wants_weights(proxy.given) if verify is None else "auto"
