@@ -137,7 +137,7 @@ def run(learner: str, seed: int, args: argparse.Namespace) -> list[dict[str, Any
                 "finalists_seconds": report.finalists_seconds,
                 "estimated_all_seconds": report.full_seconds,
                 "agreement": report.agreement,
-                "doubts": len(report.doubts),
+                "diagnostics": len(report.diagnostics),
             }
         print(record, flush=True)
         records.append(record)

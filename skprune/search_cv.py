@@ -35,7 +35,7 @@ from sklearn.utils.metaestimators import _safe_split, available_if
 from skprune.base import FittedAttributes
 from skprune.compose import PrunedClassifier, PrunedRegressor, _share_out
 from skprune.data.containers import is_row_wise, n_rows, take_rows
-from skprune.heads.linear_spec import takes_missing, weight_name
+from skprune.heads.linear_spec import weight_name
 from skprune.results import cv_results
 from skprune.results.cv_results import Positions, Results
 from skprune.results.search_report import SearchReport
@@ -192,7 +192,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
 
         begin = perf_counter()
         self.pruners_ = [self._prune(X, y, train, for_pruner) for train, _ in folds]
-        table = self._kept(_Table(X, y, for_search, folds))
+        weighted = for_pruner.get("sample_weight") is not None
+        table = self._kept(_Table(X, y, for_search, folds), weighted)
         selected = perf_counter()
         unit = n_rows(table.X) / (len(every) * _training_rows(table.folds) / _training_rows(folds))
         with _unwarned() if table.params.keys() - for_search.keys() else nullcontext():
@@ -207,8 +208,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.cv_results_ = cv_results.joined(results, final.cv_results_, best)
         seconds = selected - begin, scored - selected, compared - scored
         self.report_ = self._report(len(every), *seconds)
-        for doubt in self.report_.doubts:
-            warnings.warn(doubt, PruningWarning, stacklevel=2)
+        for diagnostic in self.report_.diagnostics:
+            warnings.warn(diagnostic, PruningWarning, stacklevel=2)
         return self
 
     predict = _delegate("predict", "Predictions")
@@ -292,11 +293,14 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         """A pruner fitted on the training rows of a fold."""
         n, estimator = n_rows(X), self.search.estimator
         pruner = self._pruned()._task_pruner()
-        pruner._allow_nan = takes_missing(estimator)
+        pruner._hands_weights_on = weight_name(estimator) is not None
         return pruner.fit(*_safe_split(estimator, X, y, train), **_cut(params, train, n))
 
-    def _kept(self, table: _Table) -> _Table:
-        """The table with the kept rows of every fold, and their weights if they have some."""
+    def _kept(self, table: _Table, weighted: bool) -> _Table:
+        """The table with the kept rows of every fold, and their weights if they have some.
+
+        ``weighted`` is whether the pruners had the given weights, and theirs contain them.
+        """
         kept = [
             (train[pruner.sample_indices_], test)
             for pruner, (train, test) in zip(self.pruners_, table.folds, strict=True)
@@ -304,7 +308,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         table, weights = table._replace(folds=kept), [_weights(p) for p in self.pruners_]
         if all(w is None for w in weights):
             return table
-        return _with_weights(table, weights, self.search.estimator)
+        return _with_weights(table, weights, self.search.estimator, weighted)
 
     def _score_candidates(self, table: _Table, unit: float) -> Results:
         """What the search that was given finds on kept rows, each ``unit`` rows of the table."""
@@ -318,7 +322,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         """The report, with the seconds of the three stages; the refit is part of the last."""
         folds = tuple((len(p.keep_mask_), len(p.sample_indices_)) for p in self.pruners_)
         results, final, refit = self.cv_results_, self.final_search_, self.search.refit
-        agreement, doubts = cv_results.trust(results, self.finalist_indices_, refit)
+        agreement, diagnostics = cv_results.trust(results, self.finalist_indices_, refit)
         refit_seconds = getattr(final, "refit_time_", None)
         report = SearchReport(
             n_rows=n,
@@ -332,7 +336,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             finalists_seconds=finals - (refit_seconds or 0.0),
             refit_seconds=refit_seconds,
             full_seconds=cv_results.seconds_on_all_rows(results, candidates),
-            doubts=tuple(doubts),
+            diagnostics=tuple(diagnostics),
         )
         own = self.search.estimator.get_params()
         notes = cv_results.counted(own, results["params"], report.share, report.weighted)
@@ -380,7 +384,7 @@ def _name_of_weights(estimator: Any) -> str:
     return name
 
 
-def _with_weights(table: _Table, weights: list[Any], estimator: Any) -> _Table:
+def _with_weights(table: _Table, weights: list[Any], estimator: Any, weighted: bool) -> _Table:
     """A table in which the kept rows of every fold stand once more, with the fold's weights."""
     n, kept = n_rows(table.X), [k for k, _ in table.folds]
     rows = np.concatenate([np.arange(n), *kept])
@@ -391,9 +395,12 @@ def _with_weights(table: _Table, weights: list[Any], estimator: Any) -> _Table:
     ]
     factors = [np.ones(len(k)) if w is None else w for w, k in zip(weights, kept, strict=True)]
     params, name = _cut(table.params, rows, n), _name_of_weights(estimator)
-    given = params.get(name)
-    total = np.concatenate([np.ones(n), *factors])
-    params[name] = total if given is None else total * np.asarray(given, dtype=np.float64)
+    given, total = params.get(name), np.concatenate([np.ones(n), *factors])
+    if given is not None:
+        own = np.asarray(given, dtype=np.float64)
+        total[:n] = own[:n]
+        total[n:] *= 1.0 if weighted else own[n:]
+    params[name] = total
     X, y = _safe_split(estimator, table.X, table.y, rows)
     return _Table(X, y, params, folds)
 

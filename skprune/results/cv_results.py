@@ -74,27 +74,28 @@ def trust(results: Results, finalists: Positions, refit: Refit) -> tuple[float |
     agreement = float(spearmanr(short, whole).statistic) if ordered else None
     scores = scores[_last_round(results)]
     scores = scores[np.isfinite(scores).all(axis=1)]
-    doubts: list[str] = []
+    diagnostics: list[str] = []
     if len(scores) <= len(finalists):
-        return agreement, doubts
+        return agreement, diagnostics
     spread, error = _spread(scores)
     if spread < error:
-        doubts.append(
+        diagnostics.append(
             f"On the kept rows the candidates' scores differ by {spread:.2g} (standard deviation), "
             f"less than the {error:.2g} that is left to chance (standard error over the folds): "
             "their order there says nothing. Keep more rows, or raise finalists."
         )
     # The worse half may be as bad as it likes: it is the good ones that have to be told apart.
-    better = float(np.sort(scores.mean(axis=1))[len(scores) // 2 :].std(ddof=1))
+    means = np.sort(scores.mean(axis=1))
+    better = float(means[min(len(means) // 2, len(means) - 2) :].std(ddof=1))
     moved = float((whole - short).std(ddof=1)) if ordered else 0.0
     if moved > better / 2:
-        doubts.append(
+        diagnostics.append(
             f"From the kept rows to all rows the finalists' scores move by {moved:.2g} against one "
             f"another (standard deviation), where the better half of the candidates differ by "
             f"{better:.2g}: so much of their order is that of the subset, and better candidates "
             "may have been left out. Keep more rows, or raise finalists."
         )
-    return agreement, doubts
+    return agreement, diagnostics
 
 
 def seconds_on_all_rows(results: Results, seconds: float) -> float | None:
