@@ -34,7 +34,7 @@ class SearchReport:
         time, fits slowed down as those of the finalists were. None if no time was measured.
     notes : tuple of str
         Parameters that mean something else on fewer rows.
-    doubts : tuple of str
+    diagnostics : tuple of str
         Why the ranking on fewer rows may be wrong; ``fit`` warns of each.
     """
 
@@ -50,7 +50,7 @@ class SearchReport:
     refit_seconds: float | None
     full_seconds: float | None
     notes: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
+    diagnostics: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
@@ -82,8 +82,8 @@ class SearchReport:
         yield "saved", self._saving()
         for note in self.notes:
             yield "note", note
-        for doubt in self.doubts:
-            yield "doubt", doubt
+        for diagnostic in self.diagnostics:
+            yield "diagnostic", diagnostic
 
     def _saving(self) -> str:
         if self.full_seconds is None or self.saved_seconds is None:
