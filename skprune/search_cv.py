@@ -335,7 +335,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             candidates_seconds=candidates,
             finalists_seconds=finals - (refit_seconds or 0.0),
             refit_seconds=refit_seconds,
-            full_seconds=cv_results.seconds_on_all_rows(results, candidates),
+            full_seconds=cv_results.seconds_on_all_rows(results, candidates, len(folds)),
             diagnostics=tuple(diagnostics),
         )
         own = self.search.estimator.get_params()

@@ -601,9 +601,11 @@ class TestReport:
             "mean_score_time": np.array([0.5, 0.5, 1.0, np.nan]),
             "mean_fit_time_all_rows": np.array([np.nan, 20.0, np.nan, np.nan]),
         }
-        # A second worker halves all: 8 s of work in 4 s.
-        assert seconds_on_all_rows(results, 4.0) == pytest.approx((60 + 2) / 2)
-        assert seconds_on_all_rows({**results, "mean_fit_time": np.zeros(4)}, 4.0) is None
+        # Two folds are 16 s of work, which two workers do in 8 s; on all rows it is 124 s.
+        assert seconds_on_all_rows(results, 8.0, 2) == pytest.approx(62)
+        # A worker that took 100 s to start takes them again, once.
+        assert seconds_on_all_rows(results, 116.0, 2) == pytest.approx(100 + 124)
+        assert seconds_on_all_rows({**results, "mean_fit_time": np.zeros(4)}, 4.0, 2) is None
 
     def test_counts_of_rows_are_flagged(self):
         own = {"trees__min_samples_leaf": 20, "trees__max_depth": 9, "min_child_weight": 5.0}

@@ -84,10 +84,12 @@ def trust(results: Results, finalists: Positions, refit: Refit) -> tuple[float |
             f"less than the {error:.2g} that is left to chance (standard error over the folds): "
             "their order there says nothing. Keep more rows, or raise finalists."
         )
+    if agreement is None:
+        return None, diagnostics
     # The worse half may be as bad as it likes: it is the good ones that have to be told apart.
     means = np.sort(scores.mean(axis=1))
     better = float(means[min(len(means) // 2, len(means) - 2) :].std(ddof=1))
-    moved = float((whole - short).std(ddof=1)) if ordered else 0.0
+    moved = float((whole - short).std(ddof=1))
     if moved > better / 2:
         diagnostics.append(
             f"From the kept rows to all rows the finalists' scores move by {moved:.2g} against one "
@@ -98,19 +100,21 @@ def trust(results: Results, finalists: Positions, refit: Refit) -> tuple[float |
     return agreement, diagnostics
 
 
-def seconds_on_all_rows(results: Results, seconds: float) -> float | None:
+def seconds_on_all_rows(results: Results, seconds: float, n_splits: int) -> float | None:
     """What scoring the candidates would have taken if all fits were as slow as the finalists'.
 
-    ``seconds`` is what it took on kept rows; the share of it that was spent on fits is scaled.
+    ``seconds`` is what it took on kept rows. Fits are scaled, side by side as they were; scoring
+    and the start of worker processes are not.
     """
     fits, whole = results["mean_fit_time"], results[f"mean_fit_time{ALL_ROWS}"]
     finalists = np.isfinite(fits) & np.isfinite(whole)
-    scoring, fitting = np.nansum(results["mean_score_time"]), np.nansum(fits)
     before = fits[finalists].sum()
     if before == 0:
         return None
-    slower = whole[finalists].sum() / before
-    return float(seconds * (slower * fitting + scoring) / (fitting + scoring))
+    fitting = n_splits * np.nansum(fits)
+    work = fitting + n_splits * np.nansum(results["mean_score_time"])
+    further = fitting * (whole[finalists].sum() / before - 1)
+    return float(seconds + further * min(1.0, seconds / work))
 
 
 def counted(
