@@ -206,7 +206,7 @@ def _examine(curvature: str, problem: HeadProblem) -> Examination:
 def _in_words(encoder: HeadEncoder, bench: Bench, examination: Examination) -> str:
     D, K = bench.problem.coefficients(examination.fit.theta).shape
     curvature = type(examination.curvature).__name__.removesuffix("Curvature").lower()
-    return f"{encoder.spec.loss.name} head, {D} x {K} parameters, {curvature} curvature"
+    return f"{encoder.spec.loss} head, {D} x {K} parameters, {curvature} curvature"
 
 
 def _seconds(
