@@ -15,7 +15,7 @@ import torch
 import skprune.proxies.known as known
 from skprune.heads.features import DenseFeatures, SparseFeatures
 from skprune.heads.problem import HeadProblem, Penalty
-from skprune.losses.read import LOSSES
+from skprune.losses.read import HEADS
 from skprune.utils.cache import ContentCache
 
 
@@ -53,8 +53,7 @@ def make_problem(
     mask = torch.ones(d + 1, 1, dtype=torch.float64)
     mask[-1] = 0.0
     features = SparseFeatures(sp.csr_matrix(X)) if sparse else DenseFeatures(torch.from_numpy(X))
-    kind = next(known for known in LOSSES if known.name == loss)()
-    return HeadProblem(features, torch.from_numpy(Y), w, kind, Penalty(lam, mask, shares))
+    return HeadProblem(features, torch.from_numpy(Y), w, HEADS[loss](), Penalty(lam, mask, shares))
 
 
 def dense_features(problem):

@@ -22,6 +22,7 @@ from skprune.heads.problem import HeadFit, HeadProblem, Penalty
 from skprune.heads.span import Span
 from skprune.losses.base import HeadLoss
 from skprune.losses.binary import BinaryCrossEntropy
+from skprune.losses.read import HEADS
 from skprune.utils.exceptions import advised
 from skprune.utils.seeds import seeded, set_random_states
 
@@ -73,7 +74,7 @@ class HeadEncoder:
     @property
     def loss(self) -> HeadLoss:
         """The loss of a row."""
-        kind = self.spec.loss
+        kind = HEADS[self.spec.loss]
         # Of two classes one output is enough.
         return BinaryCrossEntropy() if kind.exclusive and self.n_classes <= 2 else kind()
 

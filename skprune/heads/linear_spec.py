@@ -31,10 +31,6 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
 
-from skprune.losses.base import HeadLoss
-from skprune.losses.binary import BinaryCrossEntropy
-from skprune.losses.cross_entropy import CrossEntropy
-from skprune.losses.squared import SquaredError
 from skprune.utils.exceptions import advised
 
 #: lam of the package's own heads, per row, on standardised columns.
@@ -61,7 +57,8 @@ class HeadSpec:
     Attributes
     ----------
     task : {"classification", "regression"}
-    loss : type of HeadLoss
+    loss : {"softmax", "sigmoid", "squared"}
+        ``name`` of a ``HeadLoss``, which is not imported here, as torch comes with it.
     strength : float
         lam, beside the sum of losses of the scale 1.
     convention : {"total", "weight", "count"}
@@ -86,7 +83,7 @@ class HeadSpec:
     """
 
     task: str
-    loss: type[HeadLoss]
+    loss: str
     strength: float
     convention: str
     fit_intercept: bool = True
@@ -126,8 +123,9 @@ def read_model(model: Any, task: str) -> HeadSpec:
             raise ValueError(
                 f"model={model!r} is not known; use 'softmax', 'ridge', None or an estimator."
             )
-        loss: type[HeadLoss] = CrossEntropy if model == "softmax" else SquaredError
-        own_task = "classification" if loss.predicts_classes else "regression"
+        own_task, loss = (
+            ("classification", "softmax") if model == "softmax" else ("regression", "squared")
+        )
         spec = HeadSpec(own_task, loss, DEFAULT_STRENGTH, "weight", transformer="standardise")
     elif isinstance(model, Pipeline):
         sampler = sampler_in(model)
@@ -249,7 +247,7 @@ def _read_linear_model(model: Any) -> HeadSpec | None:
         one_vs_rest = getattr(model, "multi_class", None) == "ovr" or model.solver == "liblinear"
         return HeadSpec(
             "classification",
-            BinaryCrossEntropy if one_vs_rest else CrossEntropy,
+            "sigmoid" if one_vs_rest else "softmax",
             0.0 if unpenalised else 1.0 / model.C,
             "total",
             fit_intercept=model.fit_intercept,
@@ -265,7 +263,7 @@ def _read_linear_model(model: Any) -> HeadSpec | None:
             return None
         return HeadSpec(
             "classification" if is_classes else "regression",
-            BinaryCrossEntropy if is_classes else SquaredError,
+            "sigmoid" if is_classes else "squared",
             0.0 if model.penalty is None else float(model.alpha),
             "count",
             fit_intercept=model.fit_intercept,
@@ -280,7 +278,7 @@ def _read_linear_model(model: Any) -> HeadSpec | None:
         is_classes = isinstance(model, RidgeClassifier)
         return HeadSpec(
             "classification" if is_classes else "regression",
-            SquaredError,
+            "squared",
             float(alpha),
             "total",
             fit_intercept=model.fit_intercept,

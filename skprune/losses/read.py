@@ -16,6 +16,8 @@ from skprune.losses.squared import SquaredError
 
 #: The losses that are torch's.
 LOSSES: tuple[type[HeadLoss], ...] = (CrossEntropy, BinaryCrossEntropy, SquaredError)
+#: The same by the name that a ``HeadSpec`` has for them.
+HEADS = {kind.name: kind for kind in LOSSES}
 #: Torch's functions, and the modules that call them.
 FUNCTIONS = {f: module for kind in LOSSES for module, f in kind.torch_losses.items()}
 #: What ``loss=`` may be, for messages.

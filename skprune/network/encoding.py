@@ -18,7 +18,6 @@ from skprune.heads.features import DenseFeatures, shared_tensor
 from skprune.heads.linear_spec import DEFAULT_STRENGTH, HeadSpec
 from skprune.heads.problem import HeadFit, HeadProblem, Penalty
 from skprune.losses.base import HeadLoss
-from skprune.losses.cross_entropy import CrossEntropy
 from skprune.losses.read import read_loss
 from skprune.network.batches import for_batches
 from skprune.network.fingerprint import module_content
@@ -105,7 +104,7 @@ class NetworkEncoder(HeadEncoder):
         cache_dir: Any = None,
         progress: Progress | None = None,
     ) -> None:
-        super().__init__(HeadSpec("classification", CrossEntropy, 0.0, "weight"), None)
+        super().__init__(HeadSpec("classification", "softmax", 0.0, "weight"), None)
         self.network, self.device, self.batch_size, self.seed = network, device, batch_size, seed
         self._progress = progress or Progress()
         self._store = None if cache_dir is None else FeatureStore(cache_dir)
@@ -149,7 +148,7 @@ class NetworkEncoder(HeadEncoder):
         decay = DEFAULT_STRENGTH if self.network.weight_decay is None else self.network.weight_decay
         self.spec = HeadSpec(
             "classification" if row_loss.predicts_classes else "regression",
-            type(row_loss),
+            row_loss.name,
             decay / row_loss.scale,
             "weight",
             fit_intercept=self.head.layer.bias is not None,
@@ -175,7 +174,7 @@ class NetworkEncoder(HeadEncoder):
     @property
     def loss(self) -> HeadLoss:
         """The loss of a row."""
-        return self.spec.loss()
+        return type(self.row_loss)()
 
     def problem(
         self,

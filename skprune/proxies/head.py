@@ -184,7 +184,7 @@ class FittedHead(FittedProxy):
     def describe(self) -> str:
         D, K = self.problem.coefficients(self.fitted.fit.theta).shape
         curvature = type(self.fitted.curvature).__name__.removesuffix("Curvature").lower()
-        return f"{self.encoder.spec.loss.name} head, {D} x {K} parameters, {curvature} curvature"
+        return f"{self.encoder.spec.loss} head, {D} x {K} parameters, {curvature} curvature"
 
     def notes(self) -> tuple[tuple[str, str], ...]:
         return self.encoder.notes(self.train.problem, self.train.fitted.fit)
