@@ -35,11 +35,11 @@ def tell(
     if best is not None:
         trial_random = best.random
         if trial_random is None:  # a retraining is spent once, and a refit is cheap
-            judged = candidates.judge is not None
+            judged = found.candidates.judge is not None
             trial_random = found.random if judged else found.candidates.random_gap(best.size)
     progress.phase("scoring every row")
     kept = np.arange(len(table)) if final is None else final.selection.indices
-    n_train, judge = len(split.train), candidates.judge
+    n_train, judge = len(split.train), found.candidates.judge
     level = found.candidates.dearest.level
     notes, trained = proxy.notes(), found.candidates.proxy
     if judge is not None:
