@@ -30,7 +30,7 @@ def tell(
 ) -> Outcome:
     """Put what was found into words."""
     best, final, table = found.best, found.final, split.table
-    candidates, proxy = found.final_candidates, found.final_candidates.proxy
+    proxy = found.final_candidates.proxy
     trial_random = None
     if best is not None:
         trial_random = best.random
