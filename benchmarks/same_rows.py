@@ -3,8 +3,8 @@
     python -m benchmarks.same_rows before.pkl               # with the old code
     python -m benchmarks.same_rows after.pkl --than before.pkl
 
-Tables, sparse rows, weights, groups, networks with every curvature, and retraining. Rows have to be
-equal to the last one, numbers to rounding; what differs is printed, with the size of the difference.
+Tables, sparse rows, weights, groups, networks with every curvature, and retraining. Rows have to
+be equal to the last one, numbers to rounding; what differs is printed, with its size.
 """
 
 from __future__ import annotations
