@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from skprune.curvature import EKFAC_FEATURES, Curvature, build_curvature
+from skprune.curvature import EKFAC_FEATURES, Curvature, HeadGradients, build_curvature
 from skprune.heads.problem import HeadFit, HeadProblem, fit_head
-from skprune.influence.operator import HeadInfluence
+from skprune.influence.gradients import HeadInfluence
 
 
 @dataclass(frozen=True)
@@ -18,23 +18,18 @@ class Examination:
     ----------
     fit : HeadFit
     curvature : Curvature
+        Without its rows.
     fit_seconds : float
         Of the cold fit.
-    curvature_seconds : float
     """
 
     fit: HeadFit
     curvature: Curvature
     fit_seconds: float
-    curvature_seconds: float
 
     def influence(self, problem: HeadProblem) -> HeadInfluence:
         """The influence operator of the rows that were examined."""
         return HeadInfluence(problem, self.fit.theta, self.fit.outputs, self.curvature)
-
-    def nbytes(self) -> int:
-        """Memory held, roughly: what a cache needs to know."""
-        return self.fit.outputs.nbytes + self.curvature.nbytes()
 
 
 def cold_fit(problem: HeadProblem) -> tuple[HeadFit, float]:
@@ -46,7 +41,7 @@ def cold_fit(problem: HeadProblem) -> tuple[HeadFit, float]:
     start = time.perf_counter()
     zeros = problem.zeros()
     name = "ekfac" if zeros.shape[0] <= EKFAC_FEATURES else "diagonal"
-    at_zero = build_curvature(name, problem, problem.features.forward(zeros))
+    at_zero = build_curvature(name, HeadGradients(problem, problem.features.forward(zeros)))
     fit = fit_head(problem, at_zero.solve)
     return fit, time.perf_counter() - start
 
@@ -54,6 +49,5 @@ def cold_fit(problem: HeadProblem) -> tuple[HeadFit, float]:
 def examine(problem: HeadProblem, curvature: str) -> Examination:
     """Fit the head on all rows of ``problem`` and take the named curvature there."""
     fit, fit_seconds = cold_fit(problem)
-    start = time.perf_counter()
-    built = build_curvature(curvature, problem, fit.outputs)
-    return Examination(fit, built, fit_seconds, time.perf_counter() - start)
+    built = build_curvature(curvature, HeadGradients(problem, fit.outputs)).selector()
+    return Examination(fit, built.on(None), fit_seconds)

@@ -17,8 +17,8 @@ from skprune.evaluation.scorers import make_scorer
 from skprune.evaluation.tails import heavy_tails
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.problem import HeadFit, HeadProblem, fit_head
+from skprune.influence.gradients import HeadInfluence
 from skprune.influence.leave_out import GroupInfluence, group_influence, leave_one_out
-from skprune.influence.operator import HeadInfluence
 from skprune.network.encoding import NetworkEncoder
 from skprune.proxies.examination import Examination, cold_fit, examine
 from skprune.proxies.sampling import difficulty
@@ -27,7 +27,7 @@ from skprune.search.request import Outcome, Settings
 from skprune.search.retrained import judged
 from skprune.search.sizes import Bench
 from skprune.subset import Rows
-from skprune.utils.cache import ContentCache, digest
+from skprune.utils.cache import ContentCache, digest, memory
 from skprune.utils.devices import choose_device
 
 #: Examinations kept in memory, shared by all pruners of this process.
@@ -179,9 +179,7 @@ def _measured_on(
     squares, units = operator.squared_norms(), rows.units()
     if units is not None:  # copies pull together
         squares = squares * torch.from_numpy(np.bincount(units)[units]).to(squares)
-    # The operator's H is that of the rows that were not held out.
-    share = float(weights[torch.from_numpy(settings.inner).to(weights.device)].sum())
-    overfit = unit * float(squares.sum()) * share / float(weights.sum()) ** 2
+    overfit = unit * float(squares.sum()) / float(weights.sum())
     return HeldOut(problem, unit, name, scorer, units, overfit)
 
 
@@ -199,14 +197,13 @@ def _examine(curvature: str, problem: HeadProblem) -> Examination:
         penalty.mask,
         "total" if penalty.shares is None else penalty.shares,
     )
-    result: Examination = EXAMINATIONS.get(key, lambda: examine(problem, name), Examination.nbytes)
+    result: Examination = EXAMINATIONS.get(key, lambda: examine(problem, name), memory)
     return result
 
 
 def _in_words(encoder: HeadEncoder, bench: Bench, examination: Examination) -> str:
     D, K = bench.problem.coefficients(examination.fit.theta).shape
-    curvature = type(examination.curvature).__name__.removesuffix("Curvature").lower()
-    return f"{encoder.spec.loss} head, {D} x {K} parameters, {curvature} curvature"
+    return f"{encoder.spec.loss} head, {D} x {K} parameters, {examination.curvature.name} curvature"
 
 
 def _seconds(

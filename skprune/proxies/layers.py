@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 
 from skprune.cost.model import ensemble_cost
 from skprune.cost.probe import probe_layers
-from skprune.curvature.layers import FactorCache, build_curvature, choose_curvature
-from skprune.curvature.layers.base import NetworkCurvature
+from skprune.curvature import Curvature, FactorCache, build_curvature, choose_curvature
 from skprune.data.table import Table
 from skprune.influence.ensemble import CurvatureEnsemble, Member
-from skprune.influence.leave_out import Change, GroupInfluence
-from skprune.influence.network_leave_out import removal_steps
+from skprune.influence.leave_out import GroupInfluence
 from skprune.network.batches import first_size, smaller
 from skprune.network.encoding import SourceRows
 from skprune.network.forward import read_model_loss
@@ -28,11 +26,10 @@ from skprune.network.layers import RowGradients
 from skprune.network.module import TorchModel
 from skprune.network.problem import NetworkProblem
 from skprune.network.torch_model import Network
-from skprune.proxies.layers_bench import DOUBT, FAR, NetworkBench
+from skprune.proxies.layers_bench import NetworkBench
 from skprune.search.outcome import find, on_all_rows, report
 from skprune.search.request import Outcome, Settings
 from skprune.search.retrained import judged
-from skprune.utils.exceptions import warn_user
 from skprune.utils.progress import DELAY
 from skprune.utils.seeds import seeded
 
@@ -54,31 +51,8 @@ class NetworkStudy:
         Predictions and loss are means over the members. Each has parameters of its own: their
         changes stand one after the other.
         """
-        mask = torch.from_numpy(removed)[None]
         with _frozen(self.models):
-            changes = (self._change(mask, method) for method in ("influence", "newton"))
-            return GroupInfluence(*changes)
-
-    def _change(self, mask: torch.Tensor, method: str) -> Change:
-        weights = self.ensemble.weights / self.ensemble.weights.sum()
-        steps, predictions, losses = [], [], []
-        for member in self.ensemble.members:
-            held = member.held_out
-            step = removal_steps(member.predictor, mask, method)[0]
-            if method == "newton" and float(step.norm()) > FAR * held.length:
-                warn_user(DOUBT)
-            steps.append(step)
-            still = torch.zeros_like(step)
-            outputs = held.outputs_after(torch.stack([still, step]))
-            before, after = (held.loss.mean(Z) for Z in outputs)
-            predictions.append(weights @ (after - before))
-            before, after = held.losses_at(outputs)
-            losses.append(weights @ (after - before))
-        return Change(
-            parameters=torch.cat(steps).cpu().numpy(),
-            predictions=torch.stack(predictions).mean(0).cpu().numpy(),
-            loss=self.unit * float(torch.stack(losses).mean()),
-        )
+            return self.ensemble.group_influence(torch.from_numpy(removed), self.unit)
 
 
 def prune_network(
@@ -315,13 +289,13 @@ def _notes(ensemble: CurvatureEnsemble) -> tuple[tuple[str, str], ...]:
     return (("members", f"{len(curvatures)} networks; effects are means over them"), *notes)
 
 
-def _description(curvature: NetworkCurvature) -> str:
+def _description(curvature: Curvature) -> str:
     problem = curvature.problem
     name = type(problem.model.module).__name__
     return f"{name}, {problem.dim:,} parameters, {curvature.name} curvature"
 
 
-def _treatments(curvature: NetworkCurvature) -> str:
+def _treatments(curvature: Curvature) -> str:
     hows = Counter(treatment.how for treatment in curvature.treatments)
     return "; ".join(f"{count} parameters {how}" for how, count in hows.items())
 

@@ -9,22 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skprune.influence.ensemble import CurvatureEnsemble
+from skprune.influence.ensemble import DOUBT, FAR, CurvatureEnsemble
+from skprune.influence.leave_out import scored_on_others
 from skprune.results.gap import Gap
 from skprune.search.choose import Chooser
 from skprune.search.sizes import Trial
 from skprune.subset import Rows
-
-#: A Newton step of more than this share of the parameters' norm leaves where it was computed.
-#: On digits (one hidden layer), 30 % kept: 0.2 to 0.3 where gaps are right, 0.8 to 1.6 where an
-#: interpolating network makes them many nats.
-FAR = 0.6
-DOUBT = (
-    "The predicted step to the network without the removed rows is as large as the layers "
-    "themselves, so that predicted gaps are not to be believed: a network has hardly any "
-    "curvature where it fits its rows closely, or is not trained. Keep more rows, give the weight "
-    "decay of the training, or measure with verify='retrain'."
-)
 
 
 class NetworkBench(Chooser):
@@ -115,11 +105,9 @@ class NetworkBench(Chooser):
             scores[own] = self.ensemble.held_out_scores().double()
         elif own is not None:
             # What a row does to itself is its norm, in the metric that rows are selected in.
-            weights = self.ensemble.weights.double()
-            rest = weights.sum() - weights
             squares = self.operator.squared_norms()[own].double()
-            corrected = (weights.sum() * scores[own] - squares) / rest.clamp_min(1e-300)
-            scores[own] = torch.where(rest > 0, corrected, 0.0)
+            weights = self.ensemble.weights.double()
+            scores[own] = scored_on_others(scores[own], squares, weights)
         return self.unit * scores
 
     def _without(self, kept: Rows) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from skprune.curvature import CURVATURES
-from skprune.curvature.layers import CURVATURES as NETWORK_CURVATURES
 from skprune.data.sources import is_dataset
 from skprune.heads.linear_spec import HeadSpec
 from skprune.network.torch_model import as_members, is_network
@@ -18,7 +17,7 @@ def names_layers(proxy: Proxy) -> bool:
     Raises
     ------
     ValueError
-        If there is no network.
+        If there is no network, or no such curvature.
     """
     named = not (isinstance(proxy.layers, str) and proxy.layers == "head")
     if isinstance(proxy, TorchProxy) and not is_network(proxy.net):
@@ -31,6 +30,7 @@ def names_layers(proxy: Proxy) -> bool:
             f"LinearProxy takes an estimator on columns; got {proxy.estimator!r}, a torch model: "
             "give it to TorchProxy."
         )
+    _check_curvature(proxy.curvature, head=not named)
     return named
 
 
@@ -43,7 +43,6 @@ def examines_head(pruner: Any, proxy: Proxy) -> bool:
         If parameters do not go together; the message says which.
     """
     named = names_layers(proxy)
-    _check_curvature(proxy.curvature, head=not named)
     if named:
         _check_network_budget(pruner, proxy)
     return not named
@@ -91,7 +90,7 @@ def what_is_retrained(pruner: Any, proxy: Proxy, subject: Any = None) -> Any:
 
 
 def _check_curvature(curvature: str, *, head: bool) -> None:
-    known = CURVATURES if head else NETWORK_CURVATURES
+    known = CURVATURES["head" if head else "layers"]
     if curvature != "auto" and curvature not in known:
         names = ", ".join(map(repr, known))
         raise ValueError(

@@ -16,7 +16,7 @@ from torch import Tensor
 from skprune.curvature import Curvature
 from skprune.evaluation.held_out import HeldOut
 from skprune.heads.problem import HeadFit, HeadProblem, fit_head, newton_step
-from skprune.influence.operator import HeadInfluence
+from skprune.influence.gradients import HeadInfluence
 from skprune.results.gap import Gap, Learned
 from skprune.search.choose import Chooser
 from skprune.subset import Rows, Selection

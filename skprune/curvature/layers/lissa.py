@@ -7,15 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from skprune.curvature.layers.base import (
-    CurvatureError,
-    NetworkCurvature,
-    WhiteningCurvature,
-    largest_eigenvalue,
-)
+from skprune.curvature.base import Curvature, CurvatureError
+from skprune.curvature.layers.columns import largest_eigenvalue
 from skprune.curvature.layers.diagonal import mean_eigenvalue
-from skprune.curvature.layers.ekfac import EKFACCurvature
-from skprune.network.layers import Treatment
+from skprune.curvature.layers.kfac import EKFACCurvature
 
 #: Rows of a random batch, and independent runs that are averaged.
 BATCH = 64
@@ -29,7 +24,7 @@ MARGIN = 2.0
 DOUBLINGS = 6
 
 
-class LiSSACurvature(NetworkCurvature):
+class LiSSACurvature(Curvature):
     """M = (1 / W) sum_i w_i J_i' h_i J_i, inverted by h <- v + (I - H_batch / scale) h.
 
     The recursion converges to scale H^-1 v if scale exceeds the largest eigenvalue of H on every
@@ -45,14 +40,14 @@ class LiSSACurvature(NetworkCurvature):
     """
 
     name = "lissa"
+    how = "exact products"
 
     def _fit(self) -> None:
         self.mean_eigenvalue = mean_eigenvalue(self.gradients, self.cache)
         found = self._known(lambda: {"largest": largest_eigenvalue(self.problem)})
         self._largest: float = found["largest"]
-        self.treatments = [Treatment(name, "exact products") for name in self.problem.slices]
 
-    def selector(self) -> WhiteningCurvature:
+    def selector(self) -> Curvature:
         return EKFACCurvature(self.gradients, cache=self.cache)
 
     def _set_damping(self, damping: float) -> None:
