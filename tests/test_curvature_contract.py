@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import dense_features, make_problem, reference_hessian, reference_loss
-from networkcases import make_data, make_module, study_case, true_gauss_newton, true_gradients
+from networkcases import study_case, true_gauss_newton, true_gradients
 from sklearn.datasets import load_iris
 from torch import nn
 
@@ -20,7 +20,8 @@ DAMPING = 0.3
 HEADS = [("softmax", "total", False), ("sigmoid", "weight", True), ("squared", "count", False)]
 CASES = [
     *(("head", name, case) for name in CURVATURES["head"] for case in HEADS),
-    *(("layers", name, case) for name in CURVATURES["layers"] for case in ("mlp", "text")),
+    *(("layers", name, case) for name in CURVATURES["layers"] for case in ("mlp", "tied")),
+    *(("layers", name, "text") for name in ("kfac", "ekfac", "diagonal")),  # cheap ones
 ]
 ROOTED = [c for c in CASES if CURVATURES[c[0]][c[1]].whiten is not Curvature.whiten]
 STOCHASTIC = ("layers", "lissa")

@@ -6,11 +6,10 @@ import pytest
 import torch
 from networkcases import DEVICES, N, make_data, make_module, study, study_case, true_gradients
 
-from skprune.curvature.layers import build_curvature
+from skprune.curvature import build_curvature
 from skprune.influence.ensemble import CurvatureEnsemble, Member
-from skprune.influence.network import NetworkInfluence, StackedInfluence, network_influence
-from skprune.influence.network_leave_out import predict_removal, row_scores
-from skprune.influence.operator import DenseInfluence
+from skprune.influence.gradients import NetworkInfluence, network_influence
+from skprune.influence.operator import DenseInfluence, StackedInfluence
 
 
 def vectors_of(curvature, problem):
@@ -106,11 +105,10 @@ def test_an_ensemble_is_the_mean_of_its_members():
         torch.testing.assert_close(operator.weighted_sum(c), c @ S)
         removed = torch.zeros(2, N, dtype=torch.bool)
         removed[0, :2], removed[1, 4:6] = True, True
-        found = ensemble.predict_removal(removed).loss
-        pairs = list(zip(curvatures, held_out, strict=True))
-        alone = [predict_removal(c, removed, h).loss for c, h in pairs]
+        found = ensemble.predict_removal(removed).losses
+        alone = [m.predict_removal(removed).losses for m in members]
         torch.testing.assert_close(found, (alone[0] + alone[1]) / 2)
-        scores = [row_scores(c, h) for c, h in pairs]
+        scores = [m.row_scores() for m in members]
         torch.testing.assert_close(ensemble.row_scores(), (scores[0] + scores[1]) / 2)
         assert isinstance(CurvatureEnsemble(members[:1]).influence(), DenseInfluence)
     with pytest.raises(ValueError, match="at least one member"):
