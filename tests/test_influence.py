@@ -147,8 +147,10 @@ def test_few_rows_buy_of_a_total_penalty_what_it_is_worth(name, rng):
         in_kept.offset + in_kept.sum(everything), whole.offset + whole.sum(everything), atol=1e-8
     )
     # Where the data say enough of every direction, and where rows share the penalty out already.
+    theta = theta - theta.mean(1, keepdim=True)  # of a common shift the data say nothing
     for strength, convention in ((0.0, "total"), (0.01, "total"), (50.0, "weight")):
         problem = make_problem("softmax", strength=strength, convention=convention)
+        curvature = build_curvature(name, HeadGradients(problem, outputs))
         operator = HeadInfluence(problem, theta, outputs, curvature)
         assert operator.for_size(30) is operator
 

@@ -326,11 +326,11 @@ def test_columns_of_many_rows_are_sampled(name, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("n", "n_outputs", "columns"),
+    ("n", "n_outputs", "expected"),
     [(3000, 10, 0), (4000, 10, 9), (50_000, 10, 1), (50_000, 1, 0), (100, 1000, 16), (100, 64, 0)],
 )
-def test_number_of_random_columns(n, n_outputs, columns):
-    assert columns.random_columns(n, n_outputs) == columns
+def test_number_of_random_columns(n, n_outputs, expected):
+    assert columns.random_columns(n, n_outputs) == expected
 
 
 def test_a_layer_that_is_too_wide_is_left_to_the_diagonal(monkeypatch):

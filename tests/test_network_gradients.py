@@ -242,5 +242,5 @@ def test_a_link_in_the_module_is_undone():
         rows = rows_of(gradients, torch.arange(N))
         M = problem.gauss_newton(rows)
     with study(linked, X, targets, loss=RowLoss("cross_entropy", link="softmax")) as (problem, g):
-        torch.testing.assert_close(g.rows(torch.arange(N)), rows)
+        torch.testing.assert_close(rows_of(g, torch.arange(N)), rows)
         torch.testing.assert_close(problem.gauss_newton(rows), M)
