@@ -17,7 +17,7 @@ from test_torch_head import WithTargets
 from torch import nn
 from torchcases import blobs, trained_mlp
 
-import skprune.curvature.kept as kept
+import skprune.curvature.factor_cache as kept
 from skprune import InfluencePruner, PrunedClassifier, TorchProxy
 from skprune.curvature import CURVATURES, Curvature, FactorCache
 from skprune.utils.cache import ContentCache

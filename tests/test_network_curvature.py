@@ -80,7 +80,6 @@ def test_hessian_with_negative_eigenvalues_made_positive(case):
         expected = (vectors / (bent + DAMPING)) @ vectors.T
         curvature = build_curvature("hessian", gradients, DAMPING)
         torch.testing.assert_close(matrix_of(curvature, H), expected)
-        assert curvature.n_negative == int((values < -1e-10 * values.abs().max()).sum())
 
 
 @pytest.mark.parametrize("case", CASES)

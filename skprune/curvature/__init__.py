@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from skprune.curvature.base import Curvature, CurvatureError
+from skprune.curvature.factor_cache import FactorCache
 from skprune.curvature.gradients import Gradients, HeadGradients
 from skprune.curvature.head import EKFAC_FEATURES, DenseHead, DiagonalHead, EKFACHead
-from skprune.curvature.kept import FactorCache
 from skprune.curvature.layers.cg import CGCurvature
 from skprune.curvature.layers.dense import DenseCurvature, HessianCurvature
 from skprune.curvature.layers.diagonal import DiagonalCurvature

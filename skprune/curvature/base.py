@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from skprune.curvature.factor_cache import FactorCache, State
 from skprune.curvature.gradients import Gradients
-from skprune.curvature.kept import FactorCache, State
 from skprune.network.factors import Factor, row_gradients
 from skprune.network.layers import Treatment
 from skprune.utils.krylov import MAX_ITERATIONS, Product, conjugate_gradients

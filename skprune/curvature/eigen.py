@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skprune.curvature.base import Curvature
-from skprune.curvature.kept import State
+from skprune.curvature.factor_cache import State
 from skprune.network.factors import Basis, Factor, joined
 from skprune.network.layers import Treatment
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from skprune.curvature.eigen import EigenCurvature
+from skprune.curvature.factor_cache import State
 from skprune.curvature.gradients import HeadFactor, HeadGradients
-from skprune.curvature.kept import State
 from skprune.curvature.matrix import MatrixCurvature, times_transposed
 from skprune.heads.problem import HeadProblem
 from skprune.network.factors import row_gradients

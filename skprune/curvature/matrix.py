@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skprune.curvature.base import Curvature, CurvatureError
-from skprune.curvature.kept import State
+from skprune.curvature.factor_cache import State
 
 #: Parts of the triangular factor that are multiplied one by one: 9/16 of the products.
 BANDS = 8
@@ -24,7 +24,7 @@ class MatrixCurvature(Curvature):
 
     @abstractmethod
     def _find(self) -> State:
-        """``M``, and what else there is to say."""
+        """The matrix ``M``."""
 
     def _fit(self) -> None:
         self._found = self._known(self._find)
@@ -69,8 +69,8 @@ class MatrixCurvature(Curvature):
 
 def times_transposed(V: Tensor, lower: Tensor) -> Tensor:
     """V R' for a lower triangular R: a band of its rows has nothing to the right of itself."""
-    if V.ndim == 1:
-        return lower @ V
+    if V.ndim == 1 or len(V) < BANDS:
+        return V @ lower.T
     ends = [len(lower) * i // BANDS for i in range(BANDS + 1)]
     bands = [slice(*ends) for ends in pairwise(ends)]
     return torch.cat([V[..., : b.stop] @ lower[b, : b.stop].T for b in bands], -1)

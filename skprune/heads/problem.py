@@ -162,7 +162,9 @@ class HeadProblem:
             weights = weights * kept.T
 
         def middle(part: slice, Z: Tensor) -> Tensor:
-            Z = Z.unflatten(1, (-1, K))
+            if Z.shape[1] == K:
+                return self.loss.hessian_product(P[part], Z).mul_(weights[part])
+            Z = Z.reshape(len(Z), -1, K)
             spread = P[part, None, :].expand_as(Z).reshape(-1, K)
             HZ = self.loss.hessian_product(spread, Z.reshape(-1, K)).view_as(Z)
             return HZ.mul_(weights[part, :, None]).flatten(1)

@@ -10,12 +10,7 @@ from torch import Tensor
 
 from skprune.curvature import Curvature
 from skprune.influence.gradients import NetworkInfluence, network_influence
-from skprune.influence.leave_out import (
-    GroupInfluence,
-    change,
-    removal_steps,
-    row_scores,
-)
+from skprune.influence.leave_out import GroupInfluence, change, removal_steps, row_scores
 from skprune.influence.operator import InfluenceOperator, StackedInfluence
 from skprune.network.problem import NetworkProblem
 from skprune.utils.exceptions import warn_user

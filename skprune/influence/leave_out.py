@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from skprune.curvature import Curvature
 from skprune.heads.problem import HeadProblem
 from skprune.influence.gradients import GradientInfluence, HeadInfluence
+from skprune.network.problem import NetworkProblem
 
 if TYPE_CHECKING:
     from skprune.evaluation.held_out import HeldOut
@@ -66,29 +67,9 @@ class GroupInfluence:
     newton: Change
 
 
-class HeldOutRows(Protocol):
-    """Rows that tell what steps of the parameters do to them: a ``NetworkProblem``, for one."""
-
-    @property
-    def weights(self) -> Tensor:
-        """Weights of the rows, shape (h,)."""
-
-    def outputs_after(self, steps: Tensor) -> Tensor:
-        """Outputs after steps (G, p), shape (G, h, K)."""
-
-    def losses_at(self, outputs: Tensor) -> Tensor:
-        """Losses of outputs (G, h, K), shape (G, h)."""
-
-    def predictions_at(self, outputs: Tensor) -> Tensor:
-        """What the model predicts where its outputs are (h, K)."""
-
-    def coefficients(self, step: Tensor) -> Tensor:
-        """A step (p,) in the parameters that the user knows."""
-
-
 @dataclass(frozen=True)
 class HeadRows:
-    """The held-out rows of a head.
+    """The held-out rows of a head, which tell what steps do to them as a ``NetworkProblem`` does.
 
     Parameters
     ----------
@@ -157,7 +138,9 @@ def removal_steps(
     return operator.curvature.restricted(~removed, tolerance)(pulls / totals)
 
 
-def change(steps: Sequence[Tensor], held_out: Sequence[HeldOutRows], unit: float = 1.0) -> Change:
+def change(
+    steps: Sequence[Tensor], held_out: Sequence[HeadRows | NetworkProblem], unit: float = 1.0
+) -> Change:
     """What steps (p,) do, each to its own model: the mean over the models.
 
     Each has parameters of its own: their changes stand one after the other. ``unit`` is the factor

@@ -60,10 +60,10 @@ def conjugate_gradients(
         # have ended stand still while the others go on.
         active &= ~(bend <= 0.0)
         step = torch.where(active, rho / bend, 0.0)
-        X += step * direction
-        residual -= step * moved
+        X.addcmul_(step, direction)
+        residual.addcmul_(step, moved, value=-1.0)
         Z = precondition(residual)
         rho, previous = (residual * Z).sum(1, keepdim=True), rho
-        direction = Z + torch.where(active, rho / previous, 0.0) * direction
+        direction = torch.addcmul(Z, torch.where(active, rho / previous, 0.0), direction)
     smallest = torch.finfo(V.dtype).tiny
     return X, residual.norm(dim=1) / length.squeeze(1).sqrt().clamp_min(smallest)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skprune.curvature.base import CurvatureError
-from skprune.curvature.kept import State
+from skprune.curvature.factor_cache import State
 from skprune.curvature.layers.columns import root_columns
 from skprune.curvature.matrix import MatrixCurvature
 from skprune.network.factors import row_gradients
@@ -111,11 +111,6 @@ class HessianCurvature(MatrixCurvature):
 
         return solve
 
-    @property
-    def n_negative(self) -> int:
-        """The number of negative eigenvalues of the Hessian."""
-        return int(self._found["n_negative"])
-
     def _find(self) -> State:
         H = torch.empty(self.dim, self.dim, dtype=torch.float64, device=self.problem.theta.device)
         identity = torch.eye(self.dim, dtype=self.problem.theta.dtype, device=H.device)
@@ -125,5 +120,4 @@ class HessianCurvature(MatrixCurvature):
         eigenvalues, vectors = torch.linalg.eigh(H)
         penalty = self.problem.penalty
         bent = (eigenvalues + penalty).abs().clamp_min(CANCELLED * penalty) - penalty
-        negative = int((eigenvalues < -1e-10 * eigenvalues.abs().max()).sum())
-        return {"M": (vectors * bent) @ vectors.T, "n_negative": negative}
+        return {"M": (vectors * bent) @ vectors.T}

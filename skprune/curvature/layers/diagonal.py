@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skprune.curvature.eigen import EigenCurvature
-from skprune.curvature.kept import FactorCache, State
+from skprune.curvature.factor_cache import FactorCache, State
 from skprune.curvature.layers.columns import root_columns
 from skprune.network.layers import RowGradients
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from skprune.curvature.base import CurvatureError
 from skprune.curvature.eigen import EigenCurvature
-from skprune.curvature.kept import State
+from skprune.curvature.factor_cache import State
 from skprune.curvature.layers.columns import root_columns
 from skprune.network.factors import Basis, Block, Factor, MatrixFactor
 from skprune.network.layers import RowGradients

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from skprune.curvature.base import Curvature, CurvatureError
-from skprune.curvature.kept import FactorCache, State
+from skprune.curvature.factor_cache import FactorCache, State
 from skprune.curvature.layers.diagonal import mean_eigenvalue
 from skprune.network.layers import RowGradients
 
