@@ -187,7 +187,8 @@ class HeadGradients:
         return self._all.weighted_sum(many).reshape(*weights.shape[:-1], -1)
 
     def sum(self, indices: Tensor) -> Tensor:
-        return self._all.take(indices).weighted_sum(self.problem.weights[None, indices])[0]
+        E = self._all.E[indices] * self.problem.weights[indices, None]
+        return self.problem.features.take(indices).adjoint(E).reshape(-1)
 
     def of(self, indices: Tensor) -> Iterator[list[Factor]]:
         """Factors of some rows, which are read in float64."""

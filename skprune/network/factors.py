@@ -99,6 +99,8 @@ class Basis:
 
     def _matrix(self, V: Tensor) -> Tensor:
         groups, inputs, outputs = len(self.U_X), self.U_X.shape[1], self.U_E.shape[1]
+        if groups == 1:  # an axis less, for matrix products that go by without a broadcast
+            return V.reshape(-1, outputs, inputs)
         return V.reshape(*V.shape[:-1], groups, outputs, inputs)
 
 

@@ -45,13 +45,13 @@ def conjugate_gradients(
         Relative residuals that were reached; nan where numbers are not finite.
     """
     X, residual = torch.zeros_like(V), V.clone()
-    length = V.square().sum(1, keepdim=True)
-    target = length * torch.as_tensor(rtol).to(V).reshape(-1, 1).square()
+    length = V.norm(dim=1, keepdim=True)
+    target = length * torch.as_tensor(rtol).to(V).reshape(-1, 1)
     Z = precondition(residual)
     direction, rho = Z.clone(), (residual * Z).sum(1, keepdim=True)
     active = torch.ones_like(target, dtype=torch.bool)
     for _ in range(max_iter):
-        active &= residual.square().sum(1, keepdim=True) > target
+        active &= torch.linalg.vector_norm(residual, dim=1, keepdim=True) > target
         if not bool(active.any()):
             break
         moved = product(direction)
@@ -66,4 +66,4 @@ def conjugate_gradients(
         rho, previous = (residual * Z).sum(1, keepdim=True), rho
         direction = torch.addcmul(Z, torch.where(active, rho / previous, 0.0), direction)
     smallest = torch.finfo(V.dtype).tiny
-    return X, residual.norm(dim=1) / length.squeeze(1).sqrt().clamp_min(smallest)
+    return X, residual.norm(dim=1) / length.squeeze(1).clamp_min(smallest)
