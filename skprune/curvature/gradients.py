@@ -103,9 +103,8 @@ class HeadFactor(Factor):
         return HeadFactor(self.features.take(rows), self.E[rows], self.dtype, self.basis)
 
     def scores(self, U: Tensor) -> Tensor:
-        many = U.reshape(len(U), -1, self.E.shape[1]).permute(1, 0, 2)
-        Z = self.features.forward(many.flatten(1).to(self.features.dtype))
-        return (Z.unflatten(1, (len(U), -1)) * self.E[:, None, :]).sum(2).T
+        directions = U.reshape(len(U), -1, self.E.shape[1]).to(self.features.dtype)
+        return torch.stack([(self.E * self.features.forward(u)).sum(1) for u in directions])
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
         spread = self.E[:, None, :] * weights.T[:, :, None]
