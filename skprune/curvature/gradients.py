@@ -118,9 +118,6 @@ class HeadFactor(Factor):
     def rotated(self, basis: Basis) -> HeadFactor:
         return HeadFactor(self.features, self.E @ basis.U_X[0], self.dtype, basis.U_E[0])
 
-    def add_squares(self, total: Tensor) -> None:
-        raise NotImplementedError("The squares of a head are summed in closed form.")
-
     def weighted_squares(self, scale: Tensor) -> Tensor:
         scale, energy = scale.reshape(-1, self.E.shape[1]), self.E.square()
         if self.basis is None:
