@@ -153,10 +153,7 @@ class Curvature(ABC):
         return self
 
     def whiten(self, V: Tensor) -> Tensor:
-        """L^-1 v for V (..., p) and a root H = L L', the same shape.
-
-        In that space products are those of the metric H^-1.
-        """
+        """L^-1 v for V (..., p), H = L L': in that space products are those of the metric H^-1."""
         raise NotImplementedError(f"{self.name!r} has no root; take that of its selector().")
 
     def unwhiten(self, D: Tensor) -> Tensor:

@@ -103,9 +103,8 @@ class HeadFactor(Factor):
         return HeadFactor(self.features.take(rows), self.E[rows], self.dtype, self.basis)
 
     def scores(self, U: Tensor) -> Tensor:
-        many = U.reshape(len(U), -1, self.E.shape[1]).permute(1, 0, 2)
-        Z = self.features.forward(many.flatten(1).to(self.features.dtype))
-        return (Z.unflatten(1, (len(U), -1)) * self.E[:, None, :]).sum(2).T
+        directions = U.reshape(len(U), -1, self.E.shape[1]).to(self.features.dtype)
+        return torch.stack([(self.E * self.features.forward(u)).sum(1) for u in directions])
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
         spread = self.E[:, None, :] * weights.T[:, :, None]
@@ -118,9 +117,6 @@ class HeadFactor(Factor):
 
     def rotated(self, basis: Basis) -> HeadFactor:
         return HeadFactor(self.features, self.E @ basis.U_X[0], self.dtype, basis.U_E[0])
-
-    def add_squares(self, total: Tensor) -> None:
-        raise NotImplementedError("The squares of a head are summed in closed form.")
 
     def weighted_squares(self, scale: Tensor) -> Tensor:
         scale, energy = scale.reshape(-1, self.E.shape[1]), self.E.square()

@@ -64,12 +64,16 @@ class MatrixCurvature(Curvature):
         return times_transposed(V.to(self._inverse_root), self._inverse_root).to(V)
 
     def unwhiten(self, D: Tensor) -> Tensor:
-        return (D.to(self._inverse_root) @ self._inverse_root).to(D)
+        exact = D.to(self._inverse_root)
+        moved = self._inverse_root.T @ exact if D.ndim == 1 else exact @ self._inverse_root
+        return moved.to(D)
 
 
 def times_transposed(V: Tensor, lower: Tensor) -> Tensor:
     """V R' for a lower triangular R: a band of its rows has nothing to the right of itself."""
-    if V.ndim == 1 or len(V) < BANDS:
+    if V.ndim == 1:
+        return lower @ V
+    if len(V) < BANDS:
         return V @ lower.T
     ends = [len(lower) * i // BANDS for i in range(BANDS + 1)]
     bands = [slice(*ends) for ends in pairwise(ends)]
