@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from skprune.curvature import CURVATURES
-from skprune.curvature.layers import CURVATURES as NETWORK_CURVATURES
 from skprune.data.sources import is_dataset
 from skprune.data.table import Table
 from skprune.heads.linear_spec import HeadSpec, weight_name
@@ -79,7 +78,7 @@ def is_for_every_model(proxy: Proxy) -> bool:
 
 def check_curvature(curvature: str, *, head: bool) -> None:
     """Refuse a curvature that a head, or layers, do not have."""
-    known = CURVATURES if head else NETWORK_CURVATURES
+    known = CURVATURES["head" if head else "layers"]
     if curvature != "auto" and curvature not in known:
         names = ", ".join(map(repr, known))
         raise ValueError(
