@@ -40,8 +40,8 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
     keep_mask_ : ndarray of shape (n_rows,), bool
         True where a row is kept.
     sample_weight_ : ndarray of shape (n_kept,) or None
-        What every kept row counts for while a model is trained on them, if they do not count
-        alike.
+        What every kept row counts for while a model is trained on them, its own weight among
+        it; None if it counts as it did.
     """
 
     sample_indices_: NDArray[np.int64]

@@ -119,7 +119,7 @@ class InfluencePruner(BasePruner):
         the other held-out rows.
     sample_weight_ : ndarray of shape (n_kept,) or None
         What every kept row counts for: the inverse of the chance that it is kept, which sums to
-        the number of all rows, times its ``sample_weight``. None if the rows count alike.
+        the number of all rows, times its ``sample_weight``. None if the rows count as they did.
     gap_ : Gap
         The gap of the rows in ``sample_indices_``: a float that knows its standard error, on which
         rows it was measured, and whether it was predicted, refit or retrained.

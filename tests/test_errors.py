@@ -440,7 +440,7 @@ def test_unknown_scorer(scoring):
     ],
 )
 def test_scorer_of_another_kind(scoring, model, y, words):
-    pruner = InfluencePruner(scoring=scoring, model=model)
+    pruner = InfluencePruner(scoring=scoring, model=LinearProxy(model))
     refusal(lambda: pruner.fit(X, y), ValueError, [f"scoring='{scoring}'", *words])
 
 

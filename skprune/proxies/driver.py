@@ -234,9 +234,7 @@ def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:
         n_kept=len(kept),
         classes=class_counts(whole, kept),
     )
-    return replace(
-        found, kept=kept, weights=own if weights is None else weights, scores=scores, report=report
-    )
+    return replace(found, kept=kept, weights=weights, scores=scores, report=report)
 
 
 def _tells_all(reading: Reading, verify: Verify) -> bool:
