@@ -24,7 +24,7 @@ from skprune.network.torch_model import Network, is_network
 from skprune.proxies.base import FittedProxy, Reading
 from skprune.proxies.known import search_once
 from skprune.proxies.linear import BalancedProxy
-from skprune.proxies.rules import check_rows, how_verified, weights_wanted
+from skprune.proxies.rules import check_rows, how_verified, targets_wanted, weights_wanted
 from skprune.proxies.sampling import Sampling
 from skprune.proxies.shorthands import as_proxy
 from skprune.proxies.verify import DefaultBoosting, Task, Verify
@@ -32,7 +32,7 @@ from skprune.search.all_rows import choose_among_all
 from skprune.search.candidates import Candidates
 from skprune.search.outcome import class_counts, tell
 from skprune.search.request import Budget, Choice, Outcome
-from skprune.search.schemes import beside_random, better_scheme
+from skprune.search.schemes import Scheme, beside_random, better_scheme, note_on_teacher
 from skprune.search.sizes import find
 from skprune.utils.cache import check_folder, digest
 from skprune.utils.devices import choose_device
@@ -117,7 +117,12 @@ def _prune(
         stack.enter_context(threads(pruner.n_jobs, _numbers(pruner, reading)))
         every_model = isinstance(proxy, BalancedProxy) and proxy.given is None
         both_hold = every_model and pruner.verify == "auto"
-        wanted = Wanted(pruner.verify is not None, both_hold, weights_wanted(pruner, proxy, verify))
+        wanted = Wanted(
+            pruner.verify is not None,
+            both_hold,
+            weights_wanted(pruner, proxy, verify),
+            targets_wanted(pruner, proxy, verify, table),
+        )
         search = partial(_search, budget, choice, split, judge, wanted, progress)
         found = search_once(
             lambda: proxy.search(reading, split, pruner.scoring, seed, progress, search),
@@ -143,11 +148,14 @@ class Wanted:
         Whether the proxy's dearest level holds the budget as well as the judge.
     weights : "auto" or bool
         Whether rows may get weights, or must.
+    targets : "auto", "teacher" or None
+        Whether rows may carry a teacher's targets, or must.
     """
 
     refit: bool
     both_hold: bool
     weights: str | bool
+    targets: str | None
 
 
 class Judge:
@@ -199,13 +207,25 @@ def _search(
         return Candidates(proxy, choice, levels, judged, held_by)
 
     judged = None if judge is None else judge.on_train
-    train = candidates(proxy, judged)
+    scheme, notes = Scheme(candidates(proxy, judged)), tuple[tuple[str, str], ...]()
     weighted = proxy.weighted() if wanted.weights and choice.is_default else None
     if weighted is not None:
-        tried = candidates(weighted, judged)
+        tried = Scheme(candidates(weighted, judged))
         both = wanted.weights == "auto" and judge is not None
-        train = better_scheme(train, tried, progress) if both else tried
-        proxy = train.proxy
+        scheme = better_scheme(scheme, tried, progress) if both else tried
+    taught = scheme.candidates.proxy.taught() if wanted.targets else None
+    if taught is None and wanted.targets == "teacher":
+        raise ValueError(
+            "targets='teacher' needs a pilot, which is grown on a dense copy of the columns, and "
+            "this table is too large for one; leave targets=None, or give fewer columns."
+        )
+    if taught is not None:
+        plain, tried = scheme, Scheme(candidates(taught, judged))
+        better = better_scheme(plain, tried, progress)
+        scheme = tried if wanted.targets == "teacher" else better
+        notes = (note_on_teacher(plain, tried, scheme),)
+    train = scheme.candidates
+    proxy = train.proxy
     found = find(budget, train, len(split.table), progress)
     if not split.is_brought:
         progress.phase("fitting the proxy to all rows")
@@ -217,7 +237,8 @@ def _search(
     for evaluator in [*train.evaluators, *found.final_candidates.evaluators]:
         if judge is None or judge.knows_head:
             diagnostics += evaluator.diagnostics()
-    return tell(budget, choice, split, found, tuple(dict.fromkeys(diagnostics)), progress)
+    diagnostics = tuple(dict.fromkeys(diagnostics))
+    return tell(budget, choice, split, found, notes, diagnostics, progress)
 
 
 def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:

@@ -1,34 +1,63 @@
-"""Weights or none, our rows or random ones: what the model itself decides."""
+"""Weights or none, labels or a teacher, our rows or random: what the model itself decides."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
+from skprune.results.gap import Gap
 from skprune.search.candidates import Candidates
 from skprune.search.request import Budget
 from skprune.search.sizes import Found, begin_phase
 from skprune.utils.progress import Progress
 
-#: Share of the training rows on which rows with and without weights are compared.
+#: Share of the training rows on which schemes are compared.
 TRIED = 0.1
 
 
-def better_scheme(plain: Candidates, weighted: Candidates, progress: Progress) -> Candidates:
-    """The candidates on which the judge loses less at one small size.
-
-    Forests want no weights, boosting does, and neither on every table.
+class Scheme:
+    """One way to hand rows out, with what the judge loses on few of them.
 
     Parameters
     ----------
-    plain, weighted : Candidates
-        Of the same rows, with the same judge, without weights and with them.
+    candidates : Candidates
+    """
+
+    def __init__(self, candidates: Candidates) -> None:
+        self.candidates = candidates
+        least = max(int(candidates.minima.sum()), candidates.proxy.least_rows)
+        self.size = min(max(least, round(TRIED * len(candidates))), len(candidates))
+
+    @cached_property
+    def gap(self) -> Gap:
+        """What the judge loses on ``size`` rows; it is trained for it once."""
+        return self.candidates.dearest.gap(self.candidates.choose(self.size))
+
+
+def better_scheme(plain: Scheme, other: Scheme, progress: Progress) -> Scheme:
+    """The scheme on which the judge loses less at one small size.
+
+    Forests want no weights, boosting does, and neither on every table. A teacher helps where labels
+    are noisy.
+
+    Parameters
+    ----------
+    plain, other : Scheme
+        Of the same rows, with the same judge.
     progress : Progress
     """
-    begin_phase(progress, plain, "comparing rows with and without weights", 3)
-    size = max(int(plain.minima.sum()), plain.proxy.least_rows, round(TRIED * len(plain)))
-    size = min(size, len(plain))
-    gaps = [candidates.dearest.gap(candidates.choose(size)) for candidates in (plain, weighted)]
-    return weighted if gaps[1] < gaps[0] else plain
+    begin_phase(progress, plain.candidates, "comparing ways to hand rows out", 3)
+    return other if other.gap < plain.gap else plain
+
+
+def note_on_teacher(plain: Scheme, taught: Scheme, better: Scheme) -> tuple[str, str]:
+    """A line for the report: what a teacher's targets gave."""
+    done = "taken" if better is taught else "not taken"
+    return (
+        "teacher targets",
+        f"{done}: {float(taught.gap):+.4f} against {float(plain.gap):+.4f} with true labels, "
+        f"{plain.size:,} rows; the pilot that they are from has seen all rows",
+    )
 
 
 def beside_random(budget: Budget, found: Found, progress: Progress) -> Found:
