@@ -32,7 +32,7 @@ from skprune.search.all_rows import choose_among_all
 from skprune.search.candidates import Candidates
 from skprune.search.outcome import class_counts, tell
 from skprune.search.request import Budget, Choice, Outcome
-from skprune.search.schemes import Scheme, beside_random, better_scheme, note_on_teacher
+from skprune.search.schemes import Scheme, beside_random, better_scheme, find_taught
 from skprune.search.sizes import find
 from skprune.utils.cache import check_folder, digest
 from skprune.utils.devices import choose_device
@@ -207,26 +207,28 @@ def _search(
         return Candidates(proxy, choice, levels, judged, held_by)
 
     judged = None if judge is None else judge.on_train
-    scheme, notes = Scheme(candidates(proxy, judged)), tuple[tuple[str, str], ...]()
+    scheme = Scheme(candidates(proxy, judged))
     weighted = proxy.weighted() if wanted.weights and choice.is_default else None
     if weighted is not None:
         tried = Scheme(candidates(weighted, judged))
         both = wanted.weights == "auto" and judge is not None
         scheme = better_scheme(scheme, tried, progress) if both else tried
     taught = scheme.candidates.proxy.taught() if wanted.targets else None
-    if taught is None and wanted.targets == "teacher":
+    must, n, found = wanted.targets == "teacher", len(split.table), None
+    notes: tuple[tuple[str, str], ...] = ()
+    if taught is None and must:
         raise ValueError(
             "targets='teacher' needs a pilot, which is grown on a dense copy of the columns, and "
             "this table is too large for one; leave targets=None, or give fewer columns."
         )
     if taught is not None:
-        plain, tried = scheme, Scheme(candidates(taught, judged))
-        better = better_scheme(plain, tried, progress)
-        scheme = tried if wanted.targets == "teacher" else better
-        notes = (note_on_teacher(plain, tried, scheme),)
-    train = scheme.candidates
+        with_teacher = candidates(taught, judged)
+        found, said = find_taught(budget, scheme, with_teacher, n, must, progress)
+        notes = (("teacher targets", said),)
+    if found is None:
+        found = find(budget, scheme.candidates, n, progress)
+    train = found.candidates
     proxy = train.proxy
-    found = find(budget, train, len(split.table), progress)
     if not split.is_brought:
         progress.phase("fitting the proxy to all rows")
         proxy = proxy.on(split.table)
@@ -247,9 +249,11 @@ def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:
     kept = table.positions[found.kept] if found.report.met else np.arange(len(whole))
     scores = np.zeros(len(whole))
     scores[table.positions] = found.scores
-    own, weights = whole.given_weights(kept), found.weights
-    if weights is not None and own is not None:
-        weights = weights * own
+    own, weights, targets = whole.given_weights(kept), found.weights, found.targets
+    if weights is not None:
+        weights = weights * (1.0 if own is None else own)
+    if targets is not None:
+        targets = replace(targets, values=targets.values.copy())
     report = replace(
         found.report,
         notes=found.report.notes + (() if whole.copies is None else (whole.copies.note(),)),
@@ -258,7 +262,12 @@ def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:
         classes=class_counts(whole, kept),
     )
     return replace(
-        found, kept=kept, weights=own if weights is None else weights, scores=scores, report=report
+        found,
+        kept=kept,
+        weights=own if weights is None else weights,
+        targets=targets,
+        scores=scores,
+        report=report,
     )
 
 

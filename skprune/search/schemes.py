@@ -8,11 +8,14 @@ from functools import cached_property
 from skprune.results.gap import Gap
 from skprune.search.candidates import Candidates
 from skprune.search.request import Budget
-from skprune.search.sizes import Found, begin_phase
+from skprune.search.sizes import Found, begin_phase, find
 from skprune.utils.progress import Progress
 
 #: Share of the training rows on which schemes are compared.
 TRIED = 0.1
+#: Share of the training rows beyond which a teacher is left to whoever insists on one: what it is
+#: wrong in stays however many rows there are, and by then labels say as much.
+MOST_TAUGHT = 1 / 3
 
 
 class Scheme:
@@ -21,12 +24,14 @@ class Scheme:
     Parameters
     ----------
     candidates : Candidates
+    share : float, optional
+        Share of the rows that are few.
     """
 
-    def __init__(self, candidates: Candidates) -> None:
+    def __init__(self, candidates: Candidates, share: float = TRIED) -> None:
         self.candidates = candidates
         least = max(int(candidates.minima.sum()), candidates.proxy.least_rows)
-        self.size = min(max(least, round(TRIED * len(candidates))), len(candidates))
+        self.size = min(max(least, round(share * len(candidates))), len(candidates))
 
     @cached_property
     def gap(self) -> Gap:
@@ -37,8 +42,7 @@ class Scheme:
 def better_scheme(plain: Scheme, other: Scheme, progress: Progress) -> Scheme:
     """The scheme on which the judge loses less at one small size.
 
-    Forests want no weights, boosting does, and neither on every table. A teacher helps where labels
-    are noisy.
+    Forests want no weights, boosting does, and neither on every table.
 
     Parameters
     ----------
@@ -50,13 +54,47 @@ def better_scheme(plain: Scheme, other: Scheme, progress: Progress) -> Scheme:
     return other if other.gap < plain.gap else plain
 
 
-def note_on_teacher(plain: Scheme, taught: Scheme, better: Scheme) -> tuple[str, str]:
-    """A line for the report: what a teacher's targets gave."""
-    done = "taken" if better is taught else "not taken"
-    return (
-        "teacher targets",
-        f"{done}: {float(taught.gap):+.4f} against {float(plain.gap):+.4f} with true labels, "
-        f"{plain.size:,} rows; the pilot that they are from has seen all rows",
+def find_taught(
+    budget: Budget, plain: Scheme, taught: Candidates, n: int, must: bool, progress: Progress
+) -> tuple[Found | None, str]:
+    """What is found with a teacher's targets, where the judge loses less with them.
+
+    They help where labels are noisy and rows few. A fixed number of rows is judged itself.
+
+    Parameters
+    ----------
+    budget : Budget
+    plain : Scheme
+        With the rows' own labels.
+    taught : Candidates
+    n : int
+        All rows that may be kept.
+    must : bool
+        Whether the targets are wanted whatever they do.
+    progress : Progress
+
+    Returns
+    -------
+    found : Found or None
+        None if labels are better.
+    said : str
+        What the targets gave, for the report.
+    """
+    if budget.size is not None:
+        plain = Scheme(plain.candidates, min(budget.size / n, MOST_TAUGHT))
+    tried = Scheme(taught, plain.size / len(taught))
+    better, found = better_scheme(plain, tried, progress), None
+    done = "not taken"
+    if must:
+        found = find(budget, taught, n, progress)
+    elif better is tried:
+        found = find(budget, taught, n, progress, round(MOST_TAUGHT * len(taught)))
+        if found.best is None:
+            found, done = None, f"not taken, as no size below {MOST_TAUGHT:.0%} is allowed"
+    return found, (
+        f"{done if found is None else 'taken'}: {float(tried.gap):+.4f} against "
+        f"{float(plain.gap):+.4f} with true labels, {plain.size:,} rows; the pilot that they are "
+        "from has seen all rows"
     )
 
 
