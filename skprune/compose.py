@@ -378,7 +378,8 @@ class PruningSampler(_HasPruner, BaseEstimator):
     Notes
     -----
     imbalanced-learn's Pipeline gives its last step the metadata of *all* rows: with
-    ``sample_weight``, use ``PrunedClassifier`` or ``PrunedRegressor``.
+    ``sample_weight``, or a pruner with ``targets``, use ``PrunedClassifier`` or
+    ``PrunedRegressor``: here rows keep their labels.
 
     Examples
     --------

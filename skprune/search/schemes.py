@@ -86,15 +86,14 @@ def find_taught(
     better, found = better_scheme(plain, tried, progress), None
     done = "not taken"
     if must:
-        found = find(budget, taught, n, progress)
+        found, done = find(budget, taught, n, progress), "taken, as asked"
     elif better is tried:
-        found = find(budget, taught, n, progress, round(MOST_TAUGHT * len(taught)))
+        found, done = find(budget, taught, n, progress, round(MOST_TAUGHT * len(taught))), "taken"
         if found.best is None:
             found, done = None, f"not taken, as no size below {MOST_TAUGHT:.0%} is allowed"
     return found, (
-        f"{done if found is None else 'taken'}: {float(tried.gap):+.4f} against "
-        f"{float(plain.gap):+.4f} with true labels, {plain.size:,} rows; the pilot that they are "
-        "from has seen all rows"
+        f"{done}: {float(tried.gap):+.4f} against {float(plain.gap):+.4f} with true labels, "
+        f"{plain.size:,} rows; the pilot that they are from has seen all rows"
     )
 
 
