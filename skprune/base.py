@@ -49,6 +49,8 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
     sample_weight_: NDArray[np.float64] | None
     #: Whether ``sample_weight_`` reaches what is trained on the kept rows; whoever trains it says.
     _hands_weights_on = False
+    #: Whether it takes the targets of a teacher; outside of a larger estimator the caller may.
+    _hands_targets_on = True
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then take the kept rows of X and y.

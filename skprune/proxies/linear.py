@@ -99,4 +99,4 @@ class BalancedProxy(LinearProxy):
 
         encoder = HeadEncoder(reading.subject, split.table.classes, seed)
         about = (scoring, self.curvature, self.device, progress)
-        return FittedBalanced(fit_head_proxy(encoder, split, *about), seed)
+        return FittedBalanced(fit_head_proxy(encoder, split, *about), seed, split.units)

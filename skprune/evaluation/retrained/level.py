@@ -35,7 +35,8 @@ class Retrained(Evaluator):
         self.trainings_a_set = retraining.n_seeds
 
     def gap(self, kept: Selection, limit: float | None = None) -> RetrainedGap:
-        return self.retraining.trial(kept.indices, kept.weights, limit=limit).gap
+        trial = self.retraining.trial(kept.indices, kept.weights, kept.targets, limit=limit)
+        return trial.gap
 
     def learned(self) -> Learned | None:
         return self.retraining.learned()
