@@ -73,11 +73,14 @@ class InfluencePruner(BasePruner):
         from. "uniform" is so within each class, the safe choice when another model is trained on
         the kept rows. "loss" (the square root of a row's loss) and "el2n" (the norm of its error
         p - y) prefer hard rows: right only where the trained model is the head itself.
-    verify : {"auto", "refit", "retrain", None}, estimator, callable or Retrain, default="auto"
+    verify : {"auto", "refit", "retrain", "certify", None}, estimator, callable, Retrain or \
+            Certify, default="auto"
         How gaps are measured. "refit" fits the head anew, None only predicts by one Newton step.
         "retrain" trains ``model`` anew on the kept rows; an estimator, a skorch net or a callable
         ``train(dataset, seed)`` is trained instead of it, and ``Retrain(estimator, n_seeds=)`` says
-        how often. "auto" is the first where the head is all of the model, one retraining where it
+        how often. "certify", or ``Certify(estimator, confidence=)``, does the same and certifies
+        what it hands out on rows that took part in nothing: ``X_val``, or a third part of the rows.
+        "auto" is the first where the head is all of the model, one retraining where it
         is not (Pipelines, and, for a budget, models that are not linear), and None for whole
         networks.
     min_per_class : int, default=1
@@ -178,7 +181,7 @@ class InfluencePruner(BasePruner):
         "sampling": [StrOptions({"uniform", "loss", "el2n"}), "array-like"],
         "verify": [
             None,
-            StrOptions({"auto", "refit", "retrain"}),
+            StrOptions({"auto", "refit", "retrain", "certify"}),
             Verify,
             HasMethods(["fit"]),
             callable,

@@ -16,7 +16,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from skprune.data.containers import natural, take_rows
 from skprune.data.copies import numbered
 from skprune.data.sources import is_dataset
-from skprune.data.table import Split, Table, split_rows
+from skprune.data.table import Split, Table, set_aside, split_rows
 from skprune.evaluation.base import Evaluator, OnTrain
 from skprune.evaluation.retrained import Data, Seen
 from skprune.network.encoding import SourceRows
@@ -27,9 +27,10 @@ from skprune.proxies.linear import BalancedProxy
 from skprune.proxies.rules import check_rows, how_verified, weights_wanted
 from skprune.proxies.sampling import Sampling
 from skprune.proxies.shorthands import as_proxy
-from skprune.proxies.verify import DefaultBoosting, Task, Verify
+from skprune.proxies.verify import Certify, DefaultBoosting, Task, Verify
 from skprune.search.all_rows import choose_among_all
 from skprune.search.candidates import Candidates
+from skprune.search.certified import certify
 from skprune.search.outcome import class_counts, tell
 from skprune.search.request import Budget, Choice, Outcome
 from skprune.search.schemes import beside_random, better_scheme
@@ -84,12 +85,29 @@ def _prune(
     counted = np.flatnonzero(whole.weights > 0)
     table = whole.take(counted) if len(counted) < len(whole) else whole
     seed, size = _seed(pruner.random_state, table), None
+    groups = None if groups is None else np.asarray(groups)[counted]
+    verify = how_verified(pruner, proxy, reading.subject, table)
+    certifier = None
+    if isinstance(verify, Certify):
+        aside = set_aside(table, reading.validation, pruner.validation_fraction, groups, seed)
+        rows, on = (X, y), whole
+        if reading.validation is not None:
+            rows, on = (X_val, y_val), reading.validation
+        table, reading = table.take(aside.rest), replace(reading, validation=None)
+        groups = None if groups is None else groups[aside.rest]
+        task = Task(
+            proxy,
+            _data(X, y, table, whole, verify, proxy),
+            _data(*rows, aside.table, on, verify, proxy),
+            pruner.scoring,
+            seed,
+            progress,
+        )
+        certifier = verify.certifier(task)
     if pruner.keep is not None:
         minima = table.minima(pruner.min_per_class)
         size = min(len(table), resolve_size(pruner.keep, len(whole), minima))
-    groups = None if groups is None else np.asarray(groups)[counted]
     split = split_rows(table, reading.validation, pruner.validation_fraction, groups, seed)
-    verify = how_verified(pruner, proxy, reading.subject, table)
     judge = None
     if verify is not None:
         held_out = _data(X, y, split.validation, whole, verify, proxy)
@@ -118,10 +136,10 @@ def _prune(
         every_model = isinstance(proxy, BalancedProxy) and proxy.given is None
         both_hold = every_model and pruner.verify == "auto"
         wanted = Wanted(pruner.verify is not None, both_hold, weights_wanted(pruner, proxy, verify))
-        search = partial(_search, budget, choice, split, judge, wanted, progress)
+        search = partial(_search, budget, choice, split, judge, certifier, wanted, progress)
         found = search_once(
             lambda: proxy.search(reading, split, pruner.scoring, seed, progress, search),
-            (budget, choice, split, judge, wanted, pruner.scoring),
+            (budget, choice, split, judge, certifier, wanted, pruner.scoring),
             proxy,
             reading,
             table,
@@ -183,6 +201,7 @@ def _search(
     choice: Choice,
     split: Split,
     judge: Judge | None,
+    certifier: Evaluator | None,
     wanted: Wanted,
     progress: Progress,
     proxy: FittedProxy,
@@ -213,6 +232,8 @@ def _search(
         judged = None if judge is None else judge.on_all(split, proxy.seen())
         found = choose_among_all(budget, found, candidates(proxy, judged), progress)
     found = beside_random(budget, found, progress)
+    if certifier is not None:
+        found = certify(budget, found, certifier, progress)
     diagnostics = train.proxy.diagnostics()
     for evaluator in [*train.evaluators, *found.final_candidates.evaluators]:
         if judge is None or judge.knows_head:
