@@ -62,9 +62,17 @@ class InfluencePruner(BasePruner):
         into ``TorchProxy(net, ...)`` and ``LinearProxy(estimator, ...)``; estimators and networks
         are shorthands for them.
     scoring : str or callable, default="loss"
-        "loss": cross-entropy in nats, or squared error in units of the variance of y, with the
-        model's own ``class_weight``. Or any scikit-learn scorer, which counts all rows that are
-        measured on alike, whatever their weight.
+        "loss": cross-entropy in nats (the error rate of a classifier without ``predict_proba``), or
+        squared error in units of the variance of y, with the model's own ``class_weight``. Or any
+        scikit-learn scorer, which counts all rows that are measured on alike, whatever their
+        weight.
+    weights : "auto" or bool, default="auto"
+        Whether kept rows may stand for several, in ``sample_weight_``: rows that a model finds hard
+        are then kept more often and weigh less, which serves boosting best. Of no use to linear
+        models, whose optimum stays where it was without. "auto" gives weights only where they are
+        known to reach the model (``PrunedClassifier``, ``PrunedRegressor``, ``PrunedSearchCV``) and
+        it loses less with them. With True, train on the kept rows with ``sample_weight_``, never
+        without.
     solver : {"auto", "swap", "anneal", "relax", "balance"}, default="auto"
         How the subset is searched: batched one-swap search ("auto"), the paper's simulated
         annealing, its convex relaxation followed by swaps, or one pass in blocks.

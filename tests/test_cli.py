@@ -88,7 +88,7 @@ def refused(capsys, code):
 
 
 def test_prunes_a_csv_file(data, out, frame, capsys):
-    assert prune(data, out, "--max-gap", 0.1, "--seed", 0) == 0
+    assert prune(data, out, "--keep", 100, "--seed", 0) == 0
     before, after = data.read_text().splitlines(), out.read_text().splitlines()
     assert after[0] == before[0]
     assert 1 < len(after) < len(before)
@@ -121,8 +121,19 @@ def test_is_the_pruner_on_the_encoded_table(data, out, frame):
     prune(data, out, "--keep", 60, "--seed", 0)
     source = read_source(data)
     X, _ = encode_table(source, leave_out=5)
-    pruner = head_pruner(keep=60, random_state=0).fit(X, frame["y"])
+    pruner = InfluencePruner(keep=60, random_state=0).fit(X, frame["y"])
     assert pd.read_csv(out)["row"].tolist() == frame["row"][pruner.sample_indices_].tolist()
+
+
+def test_weights_are_a_new_column(data, out, capsys):
+    assert prune(data, out, "--keep", 60, "--weights", "weight") == 0
+    kept = pd.read_csv(out)
+    assert kept.columns[-1] == "weight"
+    assert kept["weight"].sum() == pytest.approx(240)
+    assert kept["weight"].nunique() > 2
+    capsys.readouterr()
+    error = refused(capsys, prune(data, out, "--keep", 60, "--weights", "a", "--force"))
+    assert "--weights a is a column of" in error
 
 
 @pytest.mark.parametrize(("keep", "rows"), [("0.25", 60), ("60", 60), ("1.0", 240), ("240", 240)])
@@ -225,7 +236,7 @@ def test_dropped_columns_are_written_all_the_same(data, out, frame, capsys):
     assert "left out: town, day, count (as asked)" in printed
     kept = pd.read_csv(out)
     assert kept.columns.tolist() == frame.columns.tolist()
-    pruner = head_pruner(keep=0.5, random_state=0).fit(frame[["a"]], frame["y"])
+    pruner = InfluencePruner(keep=0.5, random_state=0).fit(frame[["a"]], frame["y"])
     assert kept["row"].tolist() == frame["row"][pruner.sample_indices_].tolist()
 
 
@@ -248,7 +259,7 @@ def test_levels_that_only_held_out_rows_have(tmp_path, out, frame, seed):
     """Two rows are of a kind of their own; some split has both on the one side or the other."""
     path = tmp_path / "data.csv"
     frame.assign(town=np.where(frame.index < 2, "Ulm", frame["town"])).to_csv(path, index=False)
-    assert prune(path, out, "--max-gap", 0.2, "--seed", seed) == 0
+    assert prune(path, out, "--keep", 100, "--seed", seed) == 0
     assert len(pd.read_csv(out)) < N
 
 
@@ -376,7 +387,7 @@ def test_other_scores(data, out, capsys):
 
 def test_report_is_a_page(data, out, tmp_path):
     report = tmp_path / "report.html"
-    assert prune(data, out, "--max-gap", 0.1, "--report", report) == 0
+    assert prune(data, out, "--keep", 100, "--report", report) == 0
     page = report.read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>")
     assert page.rstrip().endswith("</html>")

@@ -267,10 +267,20 @@ def test_a_label_that_the_kept_rows_lack_costs_as_much_as_in_log_loss():
     assert float(retraining.trial(rows).gap) == pytest.approx(expected, rel=1e-6)
 
 
-def test_loss_needs_probabilities():
+def test_the_loss_of_a_classifier_without_probabilities_is_its_error_rate():
+    X, y = digits(200)
+    retraining = make_retraining(LinearSVC(), Data(X[:100], y[:100]), Data(X[100:], y[100:]))
+    gap = retraining.trial(np.arange(40)).gap
+    full, few = (LinearSVC().fit(X[:m], y[:m]).score(X[100:], y[100:]) for m in (100, 40))
+    assert float(gap) == pytest.approx(full - few, abs=0.03)  # its solver has a seed
+    assert gap.scoring == "error rate"
+    learned = retraining.learned()
+    common = np.bincount(y[:100]).argmax()
+    assert learned.score - float(learned.gap) == pytest.approx(-np.mean(y[100:] != common))
+
+
+def test_scorers_need_what_they_score():
     X, y = digits(40)
-    with pytest.raises(ValueError, match=r"LinearSVC has no predict_proba.*accuracy"):
-        make_retraining(LinearSVC(), Data(X, y), Data(X, y))
     with pytest.raises(ValueError, match="cannot score LinearSVC"):
         make_retraining(LinearSVC(), Data(X, y), Data(X, y), scoring="roc_auc_ovr").trial(
             np.arange(30)

@@ -249,7 +249,7 @@ class RecordingPruner(InfluencePruner):
     """Remembers the metadata of ``fit``."""
 
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None, groups=None):
-        self.sample_weight_, self.groups_ = sample_weight, groups
+        self.given_weight_, self.groups_ = sample_weight, groups
         return super().fit(X, y, sample_weight, X_val, y_val, groups)
 
 
@@ -266,7 +266,7 @@ class TestMetadata:
         pruned = PrunedClassifier(Recorder(), RecordingPruner(keep=0.4))
         pruned.fit(*cancer, **metadata, row_names=names)
         kept, weights = pruned.sample_indices_, metadata["sample_weight"]
-        np.testing.assert_array_equal(pruned.pruner_.sample_weight_, weights)
+        np.testing.assert_array_equal(pruned.pruner_.given_weight_, weights)
         np.testing.assert_array_equal(pruned.pruner_.groups_, metadata["groups"])
         np.testing.assert_array_equal(pruned.estimator_.sample_weight_, weights[kept])
         assert pruned.estimator_.row_names_ == [names[i] for i in kept]
@@ -348,7 +348,7 @@ class TestMetadata:
             pipeline = make_pipeline(scaler, pruned).fit(*cancer, **metadata)
         pruned = pipeline[-1]
         weights = metadata["sample_weight"]
-        np.testing.assert_array_equal(pruned.pruner_.sample_weight_, weights)
+        np.testing.assert_array_equal(pruned.pruner_.given_weight_, weights)
         np.testing.assert_array_equal(pruned.pruner_.groups_, metadata["groups"])
         np.testing.assert_array_equal(
             pruned.estimator_.sample_weight_, pruned.pruner_.take(weights)
@@ -361,7 +361,7 @@ class TestMetadata:
                 RecordingPruner(keep=0.4).set_fit_request(sample_weight=True),
             ).fit(*cancer, sample_weight=metadata["sample_weight"])
         assert pruned.estimator_.sample_weight_ is None
-        assert pruned.pruner_.sample_weight_ is not None
+        assert pruned.pruner_.given_weight_ is not None
 
     def test_routing_refuses_what_nobody_decided(self, cancer, metadata):
         with (

@@ -19,6 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from skprune import __version__
 from skprune.cli.files import (
     SUFFIXES,
@@ -40,14 +43,15 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Prune the rows of a training set: keep the fewest that cost at most a given gap."
 PRUNE_DESCRIPTION = """\
-Write the fewest rows of a table on which a linear model, retrained, loses at
-most GAP on held-out rows (or the best KEEP rows). Kept rows stay in their
-order with all their columns; of csv and tsv files not a character changes.
+Write the fewest rows of a table on which a linear model and a gradient
+boosting, retrained, both lose at most GAP on held-out rows (or the best KEEP
+rows). Kept rows stay in their order with all their columns; of csv and tsv
+files not a character changes.
 For the examination only, text columns are one-hot encoded, dates become
 numbers and missing values the median; ids and columns that say nothing are
-left out. What was understood of every column is printed: look at it. The gap
-is that of the linear model: before training another kind on the kept rows,
-measure it, or keep more.
+left out. What was understood of every column is printed: look at it. With --weights
+every kept row says how many it stands for, and fewer are kept: then train with
+these weights, never without.
 """
 PRUNE_EPILOG = """\
 example:
@@ -161,6 +165,11 @@ def build_parser() -> argparse.ArgumentParser:
         "share of the variance; the default) or a scorer of scikit-learn's, such as accuracy",
     )
     add(
+        "--weights",
+        metavar="COLUMN",
+        help="give the kept rows weights, and write them to a new column of this name",
+    )
+    add(
         "--task",
         choices=("auto", "classification", "regression"),
         default="auto",
@@ -235,6 +244,7 @@ def run_prune(args: argparse.Namespace) -> int:
         raise InputError(f"--sep is for csv and tsv files, and {args.data} is neither.")
     from skprune.cli.examined import encode_table
     from skprune.cli.target import find_column, read_target
+    from skprune.proxies.linear import BalancedProxy
     from skprune.pruner import InfluencePruner
 
     _check_scoring(args.scoring)
@@ -243,6 +253,8 @@ def run_prune(args: argparse.Namespace) -> int:
     for name in args.drop:
         if find_column(source, "--drop", name) == at:
             raise InputError(f"--drop {name} is the target.")
+    if args.weights in source.names:
+        raise InputError(f"--weights {args.weights} is a column of {args.data}: name a new one.")
     if source.n_rows == 0:
         raise InputError(f"{args.data} has a header but no rows.")
     if source.n_rows == 1:
@@ -253,8 +265,9 @@ def run_prune(args: argparse.Namespace) -> int:
     pruner = InfluencePruner(
         args.max_gap,
         keep=args.keep,
-        model={"auto": None, "classification": "softmax", "regression": "ridge"}[args.task],
+        model=BalancedProxy({"classification": "softmax", "regression": "ridge"}.get(args.task)),
         scoring=args.scoring,
+        weights=args.weights is not None,
         random_state=args.seed,
         verbose=0 if args.quiet else "auto",
     )
@@ -270,7 +283,7 @@ def run_prune(args: argparse.Namespace) -> int:
 
     kept = pruner.sample_indices_
     with replacing(args.out, force=args.force) as path:
-        source.write(path, kept, format_of(args.out))
+        source.write(path, kept, format_of(args.out), _weights(args.weights, pruner))
         if args.report is not None:  # within, so that a report that fails leaves no rows behind
             page = _report_page(pruner, head, notes)
             with replacing(args.report, force=args.force) as page_path:
@@ -280,6 +293,14 @@ def run_prune(args: argparse.Namespace) -> int:
         print(pruner.report_)
         print(f"{args.out}: {len(kept):,} rows written")
     return 0 if pruner.report_.met else 1
+
+
+def _weights(column: str | None, pruner: InfluencePruner) -> tuple[str, NDArray[np.float64]] | None:
+    """The column of weights, if one is asked for; ones where the rows count alike."""
+    if column is None:
+        return None
+    weights = pruner.sample_weight_
+    return column, np.ones(len(pruner.sample_indices_)) if weights is None else weights
 
 
 def _check_paths(data: Path, out: Path, report: Path | None, *, force: bool) -> None:

@@ -63,18 +63,35 @@ class Source:
         """Rows of the table."""
         return len(self.columns[0]) if self.columns else 0
 
-    def write(self, path: Path, indices: NDArray[np.int64], suffix: str) -> None:
-        """Write some rows to ``path`` in the format of ``suffix``."""
-        if not self.copy(path, indices, suffix):
-            self._convert(path, indices, suffix)
+    def write(
+        self,
+        path: Path,
+        indices: NDArray[np.int64],
+        suffix: str,
+        added: tuple[str, NDArray[np.float64]] | None = None,
+    ) -> None:
+        """Write some rows to ``path`` in the format of ``suffix``.
 
-    def _convert(self, path: Path, indices: NDArray[np.int64], suffix: str) -> None:
+        ``added`` is the name of a further column and its values in these rows.
+        """
+        if added is not None or not self.copy(path, indices, suffix):
+            self._convert(path, indices, suffix, added)
+
+    def _convert(
+        self,
+        path: Path,
+        indices: NDArray[np.int64],
+        suffix: str,
+        added: tuple[str, NDArray[np.float64]] | None,
+    ) -> None:
         import pyarrow as pa
 
         columns = self.columns
         if suffix == ".parquet":
             columns = [typed(column) for column in columns]
         table = pa.Table.from_arrays(columns, names=self.names).take(indices)
+        if added is not None:
+            table = table.append_column(added[0], pa.array(added[1]))
         if suffix == ".parquet":
             import pyarrow.parquet as pq
 

@@ -23,7 +23,6 @@ from skprune.network.encoding import SourceRows
 from skprune.network.torch_model import Network, is_network
 from skprune.proxies.base import FittedProxy, Reading
 from skprune.proxies.known import search_once
-from skprune.proxies.linear import BalancedProxy
 from skprune.proxies.rules import check_rows, how_verified, weights_wanted
 from skprune.proxies.sampling import Sampling
 from skprune.proxies.shorthands import as_proxy
@@ -133,8 +132,7 @@ def _prune(
         for kind in kinds:
             stack.enter_context(torch.autocast(kind, enabled=False))
         stack.enter_context(threads(pruner.n_jobs, _numbers(pruner, reading)))
-        every_model = isinstance(proxy, BalancedProxy) and proxy.given is None
-        both_hold = every_model and pruner.verify == "auto"
+        both_hold = isinstance(verify, DefaultBoosting)
         wanted = Wanted(pruner.verify is not None, both_hold, weights_wanted(pruner, proxy, verify))
         search = partial(_search, budget, choice, split, judge, certifier, wanted, progress)
         found = search_once(

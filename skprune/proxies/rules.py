@@ -50,7 +50,7 @@ def how_verified(
         The rows.
     """
     auto = isinstance(pruner.verify, str) and pruner.verify == "auto"
-    if auto and isinstance(proxy, BalancedProxy) and proxy.given is None and table is not None:
+    if auto and is_for_every_model(proxy) and table is not None:
         # Nobody knows what comes next: beside the head a boosting holds the budget.
         if pruner.keep is not None or np.size(table.X) > MOST_NUMBERS:
             return None
@@ -70,6 +70,12 @@ def how_verified(
             f"verify={type(verify).__name__}(estimator)."
         )
     return verify
+
+
+def is_for_every_model(proxy: Proxy) -> bool:
+    """Whether the kept rows are for whatever comes next."""
+    named = proxy.given is None or isinstance(proxy.given, str)
+    return isinstance(proxy, BalancedProxy) and named
 
 
 def check_curvature(curvature: str, *, head: bool) -> None:

@@ -193,7 +193,7 @@ def _show(gap: Gap) -> str:
 def _scores(learned: Learned) -> str:
     """What all rows and a constant prediction score; losses as losses."""
     gap = learned.gap
-    sign = -1.0 if gap.scoring == "loss" else 1.0
+    sign = -1.0 if gap.scoring in ("loss", "error rate") else 1.0
     full, constant = sign * learned.score, sign * (learned.score - float(gap))
     return (
         f"{gap.scoring} {full:.4g} with all rows, {constant:.4g} by a constant prediction "

@@ -30,16 +30,16 @@ def tell(
 ) -> Outcome:
     """Put what was found into words."""
     best, final, table = found.best, found.final, split.table
-    candidates, proxy = found.final_candidates, found.final_candidates.proxy
+    proxy = found.final_candidates.proxy
     trial_random = None
     if best is not None:
         trial_random = best.random
         if trial_random is None:  # a retraining is spent once, and a refit is cheap
-            judged = candidates.judge is not None
+            judged = found.candidates.judge is not None
             trial_random = found.random if judged else found.candidates.random_gap(best.size)
     progress.phase("scoring every row")
     kept = np.arange(len(table)) if final is None else final.selection.indices
-    n_train, judge = len(split.train), candidates.judge
+    n_train, judge = len(split.train), found.candidates.judge
     level = found.candidates.dearest.level
     notes, trained = proxy.notes(), found.candidates.proxy
     if judge is not None:

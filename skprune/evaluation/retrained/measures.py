@@ -36,6 +36,8 @@ Floats = NDArray[np.float64]
 Losses = Callable[[Any], Floats]
 #: Names of what a scorer may ask an estimator for.
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+#: The loss of a classifier that has no probabilities.
+ERROR_RATE = "error rate"
 NO_PROBABILITIES = (
     'scoring="loss" is the cross-entropy of predict_proba, but {} has no predict_proba. Name a '
     'scorer (scoring="accuracy"), or wrap the estimator in CalibratedClassifierCV.'
@@ -245,7 +247,8 @@ def estimator_measure(
     scoring : str or callable
         "loss" is cross-entropy in nats, with probabilities kept away from zero by the rounding
         error of their precision as scikit-learn's ``log_loss`` does, or the squared error in
-        units of the (weighted) variance of ``train.y``; rows count as much as the estimator's
+        units of the (weighted) variance of ``train.y``; of a classifier without probabilities, such
+        as a support vector machine, it is the error rate. Rows count as much as the estimator's
         ``class_weight`` lets them count while it is trained.
     held_out, train : Data
     seen : Seen, optional
@@ -262,6 +265,8 @@ def estimator_measure(
         weights = row_weights(held_out, n_rows(held_out.y))
         losses = _row_losses(estimator, held_out, train)
         measure: Measure = LossMeasure(losses, weights, held_out.units)
+        if _gives_labels_only(estimator):
+            measure.scoring = ERROR_RATE
     else:
         measure = scorer_measure(
             scoring, lambda rows: take_rows(held_out.X, rows), held_out.y, held_out.units
@@ -284,7 +289,13 @@ def _row_losses(estimator: Any, held_out: Data, train: Data) -> Losses:
         # It fits codes of the classes by least squares, and that is its loss.
         codes = LabelBinarizer(neg_label=-1).fit(y_train).transform
         return _squared_errors(held_out, codes(y), train, codes(y_train))
-    raise ValueError(NO_PROBABILITIES.format(type(estimator).__name__))
+    return _errors(held_out, y)
+
+
+def _gives_labels_only(estimator: Any) -> bool:
+    """Whether a classifier's loss can but be its error rate."""
+    told = is_regressor(estimator) or isinstance(_last_step(estimator), RidgeClassifier)
+    return not told and not _may_give_probabilities(estimator)
 
 
 def _may_give_probabilities(estimator: Any) -> bool:
@@ -312,6 +323,11 @@ def _outputs(fitted: Any, X: Any) -> Floats:
     """What a regressor predicts, or a linear classifier's decision values, shape (n, K)."""
     ask = fitted.predict if is_regressor(fitted) else fitted.decision_function
     return np.asarray(ask(X), dtype=np.float64).reshape(n_rows(X), -1)
+
+
+def _errors(held_out: Data, y: NDArray[Any]) -> Losses:
+    """Whether the predicted label of every row is wrong."""
+    return lambda fitted: (np.asarray(fitted.predict(held_out.X)) != y).astype(np.float64)
 
 
 def _entropies(held_out: Data, y: NDArray[Any]) -> Losses:
