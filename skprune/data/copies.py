@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from skprune.data.containers import is_frame, n_rows, plain
+from skprune.data.containers import is_frame, plain
 from skprune.data.matrix import MatrixRows
 from skprune.utils.chunks import row_chunks
 
@@ -81,14 +81,14 @@ def find_copies(X: Any) -> Copies | None:
     return Copies(identity, numbered(np.where(alone, n + np.arange(n), identity)))
 
 
-def is_new(X: Any, others: Any) -> NDArray[np.bool_]:
-    """Which rows of ``others`` equal no row of X, or so many that it is a common value.
+def is_new(X: Any, others: Any, n: int) -> NDArray[np.bool_]:
+    """Which of the n rows of ``others`` equal no row of X, or so many that it is a common value.
 
-    Parameters are as in ``find_copies``; where rows are not compared, all are new.
+    X and ``others`` are as in ``find_copies``; where rows are not compared, all are new.
     """
     known, hashes = row_hashes(X), row_hashes(others)
     if known is None or hashes is None:
-        return np.ones(n_rows(others), dtype=bool)
+        return np.ones(n, dtype=bool)
     values, counts = np.unique(known, return_counts=True)
     return ~np.isin(hashes, values[counts <= _most(len(known))])
 

@@ -19,7 +19,7 @@ from skprune.data.containers import (
     refuse_masked,
     take_rows,
 )
-from skprune.data.copies import Copies, is_new, numbered
+from skprune.data.copies import Copies, numbered
 from skprune.data.strata import group_minima, stratified_quotas
 
 if TYPE_CHECKING:
@@ -151,45 +151,6 @@ def split_rows(
         return Split(table, table, validation, None)
     train, held_out = hold_out(table, fraction, groups, seed)
     return Split(table, table.take(train), table.take(held_out), held_out)
-
-
-@dataclass(frozen=True)
-class Aside:
-    """Rows that take part in nothing.
-
-    Attributes
-    ----------
-    rest : ndarray of int64
-        Where the others stand in the table.
-    table : Table
-    """
-
-    rest: NDArray[np.int64]
-    table: Table
-
-
-def set_aside(
-    table: Table, validation: Table | None, fraction: float, groups: Any, seed: int
-) -> Aside:
-    """Set rows aside: those that the caller brought and that the table lacks, or a share of it.
-
-    Parameters are those of ``split_rows``.
-
-    Raises
-    ------
-    ValueError
-        If the caller brought copies of the rows alone.
-    """
-    if validation is None:
-        rest, out = hold_out(table, fraction, groups, seed)
-        return Aside(rest, table.take(out))
-    new = is_new(table.X, validation.X)
-    if not new.any():
-        raise ValueError(
-            f"All {len(new):,} rows of X_val are copies of rows of X, and say nothing of rows that "
-            "no model has seen; bring others, or leave out X_val."
-        )
-    return Aside(np.arange(len(table)), validation.take(np.flatnonzero(new)))
 
 
 def read_weights(sample_weight: Any, X: Any) -> tuple[NDArray[np.float64], float | None]:

@@ -22,7 +22,13 @@ from skprune.evaluation.certificate import (
     upper_bound,
 )
 from skprune.evaluation.retrained import Data, EstimatorTrainer, Retraining, make_retraining
-from skprune.evaluation.retrained.measures import Floats, LossMeasure, ScorerMeasure, last_step
+from skprune.evaluation.retrained.measures import (
+    ERROR_RATE,
+    Floats,
+    LossMeasure,
+    ScorerMeasure,
+    last_step,
+)
 from skprune.results.gap import Gap
 from skprune.subset import Rows, Selection
 
@@ -77,6 +83,14 @@ class CertifiedGap(Gap):
     def __repr__(self) -> str:
         sure = f"at most {self.upper_bound:+.4g} with {self.confidence:.0%} confidence"
         return f"{super().__repr__()[:-1]}, {sure})"
+
+    def interval(self, confidence: float | None = None) -> tuple[float, float]:
+        """From minus infinity to the bound, of its own confidence."""
+        if confidence not in (None, self.confidence):
+            raise ValueError(
+                f"The bound was found for a confidence of {self.confidence:g}, not {confidence:g}."
+            )
+        return -math.inf, self.upper_bound
 
     def within(self, max_gap: float) -> bool:
         """Whether the upper bound is allowed (False for a NaN)."""
@@ -320,7 +334,9 @@ def make_certifier(
             is_regressor(model) or isinstance(last_step(model), RidgeClassifier)
         )
         largest = DEVIATIONS**2
-        if not squared and y.ndim == 1 and y.dtype.kind != "f":
+        if measure.scoring == ERROR_RATE:
+            largest = 1.0
+        elif not squared and y.ndim == 1 and y.dtype.kind != "f":
             rarest = np.unique(y, return_counts=True)[1].min() / len(y)
             largest = -math.log(LEAST_CHANCE * rarest)
         weights, units = measure.weights, measure.units

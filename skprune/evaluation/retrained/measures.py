@@ -294,7 +294,7 @@ def _row_losses(estimator: Any, held_out: Data, train: Data) -> Losses:
 
 def _gives_labels_only(estimator: Any) -> bool:
     """Whether a classifier's loss can but be its error rate."""
-    told = is_regressor(estimator) or isinstance(_last_step(estimator), RidgeClassifier)
+    told = is_regressor(estimator) or isinstance(last_step(estimator), RidgeClassifier)
     return not told and not _may_give_probabilities(estimator)
 
 
