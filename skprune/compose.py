@@ -196,6 +196,12 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
     transform = _delegate("transform", "The transformed rows")
     score = available_if(_has("score"))(_score)
 
+    @available_if(lambda self: bool(getattr(self, "pruner_", self._unfitted_pruner()).recheck))
+    def recheck(self, X_new: Any, y_new: Any = None, *, certify: bool = False) -> Any:
+        """As ``InfluencePruner.recheck``."""
+        check_is_fitted(self)
+        return self.pruner_.recheck(X_new, y_new, certify=certify)
+
     def get_metadata_routing(self) -> Any:
         """Which methods of the pruner and of the estimator metadata is passed on to."""
         to_pruner = MethodMapping().add(caller="fit", callee="fit")

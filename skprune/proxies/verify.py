@@ -14,6 +14,7 @@ from skprune.proxies.base import Proxy
 
 if TYPE_CHECKING:
     from skprune.evaluation.base import Evaluator
+    from skprune.evaluation.certified import Certifier
     from skprune.evaluation.retrained import Data, Seen
     from skprune.utils.progress import Progress
 
@@ -161,8 +162,8 @@ class Certify(Retrain):
     seed or on other rows, is another model. For ``scoring="loss"`` the loss of a row is cut off
     where the report says, because without a bound nothing is sure of a mean. "accuracy",
     "neg_mean_absolute_error" and "neg_mean_squared_error" are certified as well; of other
-    scores, which are no means over rows, there is a bootstrap interval instead, whose ``gap_.level``
-    is "interval".
+    scores, which are no means over rows, there is a bootstrap interval instead, whose
+    ``gap_.level`` is "interval".
 
     Examples
     --------
@@ -189,7 +190,7 @@ class Certify(Retrain):
         super().__init__(estimator, n_seeds=n_seeds)
         self.confidence = confidence
 
-    def certifier(self, task: Task) -> Evaluator:
+    def certifier(self, task: Task) -> Certifier:
         """What certifies the gap of some of ``task.train`` on ``task.held_out``."""
         from skprune.evaluation.certified import make_certifier
 

@@ -84,7 +84,8 @@ def _bound(trial: Trial) -> str:
     gap = cast(CertifiedGap, trial.gap)
     on = f"{gap.n_rows:,} rows that took part in nothing"
     if gap.level == "certified":
-        return f"with {gap.confidence:.0%} confidence the gap is at most {gap.upper_bound:.2g}, on {on}"
+        sure = f"with {gap.confidence:.0%} confidence"
+        return f"{sure} the gap is at most {gap.upper_bound:.2g}, on {on}"
     return (
         f"the {gap.confidence:.0%} bootstrap interval of the gap, which is no certificate, ends at "
         f"{gap.upper_bound:.2g}, on {on}"
@@ -112,7 +113,7 @@ def _refused(budget: Budget, trial: Trial, n: int, certifier: Certifier) -> str:
     if not math.isfinite(gap.upper_bound):
         return f"{beginning}the loss of the model is no number on some of the rows"
     return (
-        f"{beginning}already of {trial.size:,} of {n:,} rows {_bound(trial)} (measured: "
-        f"{float(gap):+.2g}); {certifier.needed(budget.max_gap)}. Bring more rows as X_val and "
+        f"{beginning}of the most rows that were tested, {trial.size:,} of {n:,}, {_bound(trial)} "
+        f"(measured: {float(gap):+.2g}); {certifier.needed(budget.max_gap)}. Bring more rows as X_val and "
         f"y_val, allow a larger gap, or do without a certificate (verify='retrain')"
     )
