@@ -114,9 +114,6 @@ def _told(pruner: Any, gap: Gap, certifier: Certifier | None = None) -> Recheck:
     else:
         said = f"the {gap.level} gap is {float(gap):+.2g}, from {low:+.2g} to {high:+.2g}, {on}"
     word = {True: "holds", False: "does not hold", None: "is not settled"}[holds]
-    advice = (
-        "" if holds else "; fit again with these rows" if holds is False else "; bring more rows"
-    )
-    return Recheck(
-        gap, (low, high), allowed, holds, f"the allowed gap of {allowed:.2g} {word}: {said}{advice}"
-    )
+    advice = {True: "", False: "; fit again with these rows", None: "; bring more rows"}[holds]
+    status = f"the allowed gap of {allowed:.2g} {word}: {said}{advice}"
+    return Recheck(gap, (low, high), allowed, holds, status)

@@ -114,6 +114,7 @@ def _refused(budget: Budget, trial: Trial, n: int, certifier: Certifier) -> str:
         return f"{beginning}the loss of the model is no number on some of the rows"
     return (
         f"{beginning}of the most rows that were tested, {trial.size:,} of {n:,}, {_bound(trial)} "
-        f"(measured: {float(gap):+.2g}); {certifier.needed(budget.max_gap)}. Bring more rows as X_val and "
-        f"y_val, allow a larger gap, or do without a certificate (verify='retrain')"
+        f"(measured: {float(gap):+.2g}); {certifier.needed(budget.max_gap)}. Bring "
+        "more rows as X_val and y_val, allow a larger gap, or do without a certificate "
+        "(verify='retrain')"
     )

@@ -50,6 +50,9 @@ def tell(
         refit = best is not None and level == "refit"
         full_seconds = trained.fit_seconds()
         pruned_seconds = trained.fit_seconds(best.selection) if best and refit else None
+    last = found.final_candidates.judge
+    if last is not None and last.level != level:  # what was searched by did not decide
+        notes += last.notes()
     report = PruningReport(
         status=status(budget, level, found),
         met=budget.keep is not None or final is not None,
