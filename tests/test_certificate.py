@@ -6,13 +6,22 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import make_classification, make_regression
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
-from skprune import Certify, InfluencePruner, PrunedClassifier, PruningWarning, RandomPruner
+from skprune import (
+    Certify,
+    InfluencePruner,
+    PrunedClassifier,
+    PruningCurveDisplay,
+    PruningWarning,
+    RandomPruner,
+)
 from skprune.evaluation.certificate import (
     by_unit,
     certifies,
@@ -165,6 +174,8 @@ def test_a_head_is_certified(scoring, brought):
     for words in ("certified: with 95% confidence", "LogisticRegression", "took part in nothing"):
         assert words in report
     assert ("no row counts for more than" in report) == (scoring == "loss")
+    drawn = PruningCurveDisplay.from_estimator(pruner)
+    assert drawn.chosen == (len(kept) / n, float(gap))
     copy = pickle.loads(pickle.dumps(gap))
     assert (repr(copy), copy.upper_bound) == (repr(gap), gap.upper_bound)
     if not brought:
@@ -347,6 +358,32 @@ def test_a_promise_that_no_longer_holds_is_told():
     told = pruner.recheck(drifted, 1 - y[1000:])
     assert told.holds is not None
     assert ("fit again" in told.status) == (not told.holds)
+
+
+def train(dataset, seed):
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 2))
+    X, y = (torch.stack(part) for part in zip(*dataset, strict=True))
+    optimizer = torch.optim.Adam(net.parameters(), 0.05)
+    for _ in range(20):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(X), y).backward()
+        optimizer.step()
+    return net
+
+
+@ignore
+def test_a_network_is_certified_by_its_two_trainings():
+    X, y = rows(1600)
+    X = X.astype(np.float32)
+    parts = X[:600], y[:600], None, X[600:], y[600:]
+    pruner = InfluencePruner(keep=0.3, model=train, verify="certify", random_state=0).fit(*parts)
+    assert pruner.gap_.level == "certified"
+    assert pruner.gap_.n_rows == 1000
+    assert "of these two trained models" in str(pruner.report_)
+    with pytest.raises(TypeError, match="nothing says how it was trained"):
+        module = nn.Sequential(nn.Linear(8, 2))
+        InfluencePruner(keep=0.3, model=module, verify="certify").fit(*parts)
 
 
 @ignore
