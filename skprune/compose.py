@@ -39,6 +39,7 @@ from skprune.data.teaching import Teaching
 from skprune.heads.linear_spec import advised_of_sampler, sampler_in, takes_missing, weight_name
 from skprune.heads.weighting import takes_teaching
 from skprune.pruner import InfluencePruner
+from skprune.results.recheck import Recheck
 
 DELEGATED = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
 
@@ -116,6 +117,18 @@ def _set_model(pruner: Any, estimator: Any, default: str) -> None:
 def _score(self: Any, X: Any, y: Any, **params: Any) -> float:
     """Score of the fitted estimator on all rows of X."""
     return self._ask("score", X, y, **params)
+
+
+def _rechecks(self: Any) -> bool:
+    """Whether the pruner measures gaps at all."""
+    return bool(getattr(self, "pruner_", self._unfitted_pruner()).recheck)
+
+
+def _recheck(self: Any, X_new: Any, y_new: Any = None, *, certify: bool = False) -> Recheck:
+    """Whether the kept rows still do as well, as ``InfluencePruner.recheck``."""
+    check_is_fitted(self)
+    found: Recheck = self.pruner_.recheck(X_new, y_new, certify=certify)
+    return found
 
 
 class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
@@ -208,6 +221,7 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
     decision_function = _delegate("decision_function", "Decision values, (n,) or (n, n_classes)")
     transform = _delegate("transform", "The transformed rows")
     score = available_if(_has("score"))(_score)
+    recheck = available_if(_rechecks)(_recheck)
 
     def get_metadata_routing(self) -> Any:
         """Which methods of the pruner and of the estimator metadata is passed on to."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from skprune.cost.model import CostEstimate
     from skprune.influence.leave_out import GroupInfluence
     from skprune.results.gap import Gap
+    from skprune.results.recheck import Recheck
     from skprune.results.report import PruningReport
 
 
@@ -91,11 +92,14 @@ class InfluencePruner(BasePruner):
         from. "uniform" is so within each class, the safe choice when another model is trained on
         the kept rows. "loss" (the square root of a row's loss) and "el2n" (the norm of its error
         p - y) prefer hard rows: right only where the trained model is the head itself.
-    verify : {"auto", "refit", "retrain", None}, estimator, callable or Retrain, default="auto"
+    verify : {"auto", "refit", "retrain", "certify", None}, estimator, callable, Retrain or \
+            Certify, default="auto"
         How gaps are measured. "refit" fits the head anew, None only predicts by one Newton step.
         "retrain" trains ``model`` anew on the kept rows; an estimator, a skorch net or a callable
         ``train(dataset, seed)`` is trained instead of it, and ``Retrain(estimator, n_seeds=)`` says
-        how often. "auto" is the first where the head is all of the model, one retraining where it
+        how often. "certify", or ``Certify(estimator, confidence=)``, does the same and certifies
+        what it hands out on rows that took part in nothing: ``X_val``, or a third part of the rows.
+        "auto" is the first where the head is all of the model, one retraining where it
         is not (Pipelines, and, for a budget, models that are not linear), and None for whole
         networks.
     min_per_class : int, default=1
@@ -189,6 +193,7 @@ class InfluencePruner(BasePruner):
     classes_: NDArray[Any]
     _proxy: Any
     _dataset: Any
+    _given: Any
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "max_gap": [Interval(numbers.Real, 0, None, closed="neither")],
@@ -201,7 +206,7 @@ class InfluencePruner(BasePruner):
         "sampling": [StrOptions({"uniform", "loss", "el2n"}), "array-like"],
         "verify": [
             None,
-            StrOptions({"auto", "refit", "retrain"}),
+            StrOptions({"auto", "refit", "retrain", "certify"}),
             Verify,
             HasMethods(["fit"]),
             callable,
@@ -295,7 +300,7 @@ class InfluencePruner(BasePruner):
 
         found, table = prune(self, X, y, sample_weight, X_val, y_val, groups)
         self._dataset = X if is_dataset(X) else None
-        self._proxy = found.proxy
+        self._proxy, self._given = found.proxy, (X, y, sample_weight)
         self._keep(found.kept, len(table), found.weights)
         self.teacher_targets_ = None if found.targets is None else found.targets.values
         if table.classes is not None:
@@ -393,6 +398,48 @@ class InfluencePruner(BasePruner):
             raise ValueError("these are all rows that have a weight; leave out fewer.")
         return self._proxy.leave_out(removed)
 
+    def recheck(self, X_new: Any, y_new: Any = None, *, certify: bool = False) -> Recheck:
+        """Whether the kept rows still do as well as all of them, on rows that came later.
+
+        The model is trained on all fitted rows and on the kept ones, as ``verify`` says or once,
+        and the two are compared on the new rows. Where there is no model but the pruner's own head,
+        or the head of a trained network, that is fitted.
+
+        Parameters
+        ----------
+        X_new, y_new
+            Rows that took part in nothing, as ``X_val`` and ``y_val`` of ``fit``. Copies of fitted
+            rows among them are left out.
+        certify : bool, default=False
+            Whether the gap is to be certified, see ``Certify``. It takes a model that can be
+            trained.
+
+        Returns
+        -------
+        Recheck
+            Prints as a sentence; has the ``gap``, its ``interval``, and ``holds``: True, False, or
+            None where these rows do not tell.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import make_classification
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skprune import InfluencePruner
+        >>> X, y = make_classification(4000, random_state=0)
+        >>> pruner = InfluencePruner(model=LogisticRegression()).fit(X[:2000], y[:2000])
+        >>> pruner.recheck(X[2000:], y[2000:]).holds
+        True
+        """
+        check_is_fitted(self)
+        if self._given is None:
+            raise ValueError(
+                "recheck needs the training rows, which are not pickled with the pruner; fit it "
+                "again in this process."
+            )
+        from skprune.proxies.recheck import recheck
+
+        return recheck(self, self._given, X_new, y_new, certify)
+
     def _check_features(self, X: Any) -> None:
         from skprune.heads.reading import check_features
         from skprune.network.torch_model import is_network
@@ -404,7 +451,7 @@ class InfluencePruner(BasePruner):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        for name in ("_proxy", "_dataset"):
+        for name in ("_proxy", "_dataset", "_given"):
             if name in state:
                 state = {**state, name: None}
         return state

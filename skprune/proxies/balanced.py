@@ -96,6 +96,9 @@ class FittedBalanced(FittedProxy):
     def evaluators(self) -> Sequence[Evaluator]:
         return self.head.evaluators()
 
+    def on_new(self, table: Table) -> Evaluator:
+        return self.head.on_new(table)
+
     def difficulty(self, name: str) -> NDArray[np.float64]:
         return self.head.difficulty(name)
 

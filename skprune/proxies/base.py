@@ -181,6 +181,10 @@ class FittedProxy(ABC):
         """Predicted effect of removing the rows where the mask is True."""
         raise ValueError(f"{self.describe()} does not predict what removing rows does.")
 
+    def on_new(self, table: Table) -> Evaluator:
+        """What measures gaps of the rows on those of ``table``, which came later."""
+        raise ValueError(f"{self.describe()} measures no gap itself; give the pruner a verify=.")
+
     def fit_seconds(self, kept: Selection | None = None) -> float | None:
         """Seconds of a cold fit on all rows, or on kept ones, if that is known."""
         return None

@@ -154,6 +154,14 @@ class FittedHead(FittedProxy):
         )
         return predicted, Refit(predicted)
 
+    def on_new(self, table: Table) -> Evaluator:
+        device = self.problem.weights.device
+        problem = self.encoder.problem(table.X, table.y, table.weights, device)
+        unit = self.encoder.loss_unit(self.problem)
+        held_out = _held_out(self.scoring, self.encoder, table, problem, unit)
+        fitted = self.fitted
+        return Refit(Predicted(self.problem, fitted.fit.theta, fitted.curvature, held_out))
+
     def seen(self) -> Seen | None:
         overfit = self.measured_on.overfit
         return None if overfit is None else Seen(self.problem.loss, overfit)

@@ -64,8 +64,9 @@ def how_verified(
     own = isinstance(verify, Retrain) and verify.trained is None
     if own and (model is None or isinstance(model, str)):
         raise ValueError(
-            f"verify='retrain' trains the model anew, and model={model!r} is a head that "
-            "verify='refit' trains anew already; pass the estimator to retrain as verify."
+            f"verify={pruner.verify!r} trains the model anew, and model={model!r} is a head that "
+            "verify='refit' trains anew already; pass the estimator to train, as model or in "
+            f"verify={type(verify).__name__}(estimator)."
         )
     return verify
 

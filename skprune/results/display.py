@@ -142,9 +142,14 @@ class PruningCurveDisplay:
         pruner = _find_pruner(estimator)
         path, report = pruner.path_, pruner.report_
         level = pruner.gap_.level
+        searched = f"{level}_gap" in path
+        if not searched:  # a certificate comes after the search, which trains the model
+            level = "retrained"
         gaps = path[f"{level}_gap"]
         if not report.met:
             chosen = (1.0, 0.0)
+        elif not searched:
+            chosen = (report.n_kept / report.n_rows, float(pruner.gap_))
         else:
             at = int(np.flatnonzero(path["n_kept"] == report.pruned_fit_rows)[0])
             chosen = (float(path["share"][at]), float(gaps[at]))

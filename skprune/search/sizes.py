@@ -36,6 +36,8 @@ class Found:
         The gap of as many random rows as are handed out.
     random_is_kept : bool
         Whether these are handed out, because they do as well.
+    words : str
+        What came of it, where a certificate decided in the end; else empty.
     """
 
     best: Trial | None
@@ -46,6 +48,7 @@ class Found:
     final_candidates: Candidates
     random: Gap | None = None
     random_is_kept: bool = False
+    words: str = ""
 
 
 def find(

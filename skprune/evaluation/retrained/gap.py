@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from scipy import stats
@@ -18,6 +18,7 @@ from skprune.results.gap import Gap, Learned
 from skprune.subset import Rows
 from skprune.utils.seeds import child_seeds, seeded
 
+Answer = TypeVar("Answer")
 #: Chance that the seeds which are not spent would have changed the answer.
 UNCLEAR = 0.05
 
@@ -247,6 +248,16 @@ class Retraining:
         seconds = [t.seconds for t in self.trainings if t.n_rows == wanted]
         return float(np.mean(seconds)) if seconds else math.nan
 
+    def read(
+        self,
+        rows: Rows,
+        read: Callable[[Any], Answer],
+        weights: Floats | None = None,
+        targets: Teaching | None = None,
+    ) -> list[Answer]:
+        """What ``read`` says of the models that are trained on some rows, one a seed."""
+        return [self._read(rows, seed, weights, targets, read) for seed in self._seeds]
+
     def _train(
         self,
         rows: Rows,
@@ -254,6 +265,16 @@ class Retraining:
         weights: Floats | None = None,
         targets: Teaching | None = None,
     ) -> Score:
+        return self._read(rows, seed, weights, targets, self.measure.score)
+
+    def _read(
+        self,
+        rows: Rows,
+        seed: int,
+        weights: Floats | None,
+        targets: Teaching | None,
+        read: Callable[[Any], Answer],
+    ) -> Answer:
         begin = time.perf_counter()
         fitted = self.trainer.fit(rows, seed, weights, targets)
         training = Training(len(rows), seed, time.perf_counter() - begin)
@@ -261,7 +282,7 @@ class Retraining:
         if self.on_training is not None:
             self.on_training(training)
         with seeded(seed):  # data loaders draw a seed even where nothing is random
-            return self.measure.score(fitted)
+            return read(fitted)
 
     def _gap(self, values: list[float], parts: list[Floats]) -> RetrainedGap:
         k = len(values)
