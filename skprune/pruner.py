@@ -106,9 +106,10 @@ class InfluencePruner(BasePruner):
         Rows that every class keeps at least (or all it has). For torch models classes also keep
         their shares, unless there is a ``prior``: more than a head may be trained on the rows.
     validation_fraction : float, default=0.2
-        Rows held out while the size is found, when ``fit`` is given no ``X_val``. For a linear
-        model as large a share of all rows is kept then; of those held out for any other model none
-        is kept, because only rows that it has not seen tell what it has lost.
+        Rows held out while the size is found, when ``fit`` is given no ``X_val``. As large a share
+        of all rows is kept then. For a linear model the gap of these is measured on all rows; any
+        other model is trained on those of them that are not held out, and measured on the rest,
+        because only rows that it has not seen tell what it has lost.
     random_state : int, RandomState instance or None, default=None
         None derives the seed from y: the same data gives the same rows.
     n_jobs : int or None, default=None
