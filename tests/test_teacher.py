@@ -144,6 +144,24 @@ def test_auto_takes_a_teacher_where_labels_are_noisy():
         assert_array_equal(taught.take(y), y[taught.sample_indices_])  # rows keep their labels
 
 
+@pytest.mark.parametrize(("max_gap", "taken"), [(0.05, True), (1e-6, False)])
+def test_a_budget_is_held_with_a_teacher_or_else_with_labels(max_gap, taken):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 3))
+    y = 2 * X[:, 0] + np.sin(X[:, 0]) > 1.2 * rng.logistic(size=1000)
+    model = HistGradientBoostingClassifier(max_iter=20, min_samples_leaf=5, random_state=0)
+    p = pruner(model, keep=None, max_gap=max_gap, targets="auto").fit(X, y)
+    line = dict(p.report_.notes)["teacher targets"]
+    if taken:
+        assert line.startswith("taken: ")
+        assert len(p.teacher_targets_) == len(p.sample_indices_) < 1000 / 3
+        assert p.gap_.within(max_gap)
+    else:  # no size is allowed, and with labels none either
+        assert line.startswith("not taken, as no size below 33% is allowed: ")
+        assert p.teacher_targets_ is None
+        assert p.keep_mask_.all()
+
+
 def test_auto_declines_where_the_model_is_better_than_the_pilot():
     """A clean linear target: trees approximate it, and the model has it exactly."""
     X = np.random.default_rng(0).normal(size=(800, 3))

@@ -74,6 +74,35 @@ class Candidates:
         """
         return self._with_targets(self._chosen(size, warm))
 
+    def _chosen(self, size: int, warm: Rows | None) -> Selection:
+        minima, balance = self._minima_for(size), self.proxy.balance
+        if balance is not None and self.choice.is_default:
+            plain = balance.residuals is None
+            return balanced_rows(
+                balance,
+                size,
+                groups=self.groups,
+                minima=minima if plain else self.minima,
+                rng=self._rng(size),
+                weights=self.proxy.table.weights,
+            )
+        operator = self.proxy.influence.for_size(size)
+        selection = select_rows(
+            operator,
+            size,
+            solver=self.choice.solver,
+            groups=self.groups,
+            minima=minima,
+            rng=self._rng(size),
+            prior=self._odds,
+            start=warm,
+            thorough=False,
+        )
+        if self.choice.solver != "swap" or size > KEPT_METRIC * operator.dim:
+            return selection
+        kept = operator.in_metric_of(torch.from_numpy(selection.indices))
+        return selection if kept is None else swap(kept, selection.indices, self.groups, minima)
+
     def random(self, size: int) -> Selection:
         """A stratified random subset of ``size`` rows."""
         rng = self._rng(size, 1)
@@ -113,35 +142,6 @@ class Candidates:
     def _with_targets(self, kept: Selection) -> Selection:
         targets = self.proxy.targets
         return kept if targets is None else replace(kept, targets=targets.take(kept.indices))
-
-    def _chosen(self, size: int, warm: Rows | None) -> Selection:
-        minima, balance = self._minima_for(size), self.proxy.balance
-        if balance is not None and self.choice.is_default:
-            plain = balance.residuals is None
-            return balanced_rows(
-                balance,
-                size,
-                groups=self.groups,
-                minima=minima if plain else self.minima,
-                rng=self._rng(size),
-                weights=self.proxy.table.weights,
-            )
-        operator = self.proxy.influence.for_size(size)
-        selection = select_rows(
-            operator,
-            size,
-            solver=self.choice.solver,
-            groups=self.groups,
-            minima=minima,
-            rng=self._rng(size),
-            prior=self._odds,
-            start=warm,
-            thorough=False,
-        )
-        if self.choice.solver != "swap" or size > KEPT_METRIC * operator.dim:
-            return selection
-        kept = operator.in_metric_of(torch.from_numpy(selection.indices))
-        return selection if kept is None else swap(kept, selection.indices, self.groups, minima)
 
     def _minima_for(self, size: int) -> Rows:
         """How many rows of each class stay among ``size``; initial weights go before shares."""

@@ -90,7 +90,8 @@ def find_taught(
     elif better is tried:
         found, done = find(budget, taught, n, progress, round(MOST_TAUGHT * len(taught))), "taken"
         if found.best is None:
-            found, done = None, f"not taken, as no size below {MOST_TAUGHT:.0%} is allowed"
+            reason = f", as no size below {MOST_TAUGHT:.0%} is allowed" if found.trials else ""
+            found, done = None, f"not taken{reason}"
     return found, (
         f"{done}: {float(tried.gap):+.4f} against {float(plain.gap):+.4f} with true labels, "
         f"{plain.size:,} rows; the pilot that they are from has seen all rows"
