@@ -74,6 +74,16 @@ class InfluencePruner(BasePruner):
         known to reach the model (``PrunedClassifier``, ``PrunedRegressor``, ``PrunedSearchCV``) and
         it loses less with them. With True, train on the kept rows with ``sample_weight_``, never
         without.
+    targets : {None, "teacher", "auto"}, default=None
+        What the kept rows are trained on. None: their own y. "teacher": what a gradient boosting
+        that has not seen the row, the pilot, says of it: numbers, or the chances of the classes,
+        for which a row stands once for every class and its weight is shared out. "auto" tries both
+        on a tenth of the rows and takes the targets with which the model loses less; the report
+        says what they gave. On noisy labels often the strongest lever, on clean ones harmful;
+        the pilot takes two trainings, and has seen all rows. For models that are not linear and are
+        trained by the pruner; elsewhere "auto" is None. Gaps are of true labels always, as are the
+        rows handed out: ``PrunedClassifier`` and ``PrunedRegressor`` train on
+        ``teacher_targets_``, others have to.
     solver : {"auto", "swap", "anneal", "relax", "balance"}, default="auto"
         How the subset is searched: batched one-swap search ("auto"), the paper's simulated
         annealing, its convex relaxation followed by swaps, or one pass in blocks.
@@ -123,7 +133,10 @@ class InfluencePruner(BasePruner):
         the other held-out rows.
     sample_weight_ : ndarray of shape (n_kept,) or None
         What every kept row counts for: the inverse of the chance that it is kept, which sums to
-        the number of all rows, times its ``sample_weight``. None if the rows count alike.
+        the number of all rows, times its ``sample_weight``. None if the rows count as they did.
+    teacher_targets_ : ndarray of shape (n_kept,) or (n_kept, n_classes), or None
+        With ``targets``: the numbers, or the chances of ``classes_``, that ``gap_`` is of if the
+        kept rows carry them in place of their labels. None if the labels stay.
     gap_ : Gap
         The gap of the rows in ``sample_indices_``: a float that knows its standard error, on which
         rows it was measured, and whether it was predicted, refit or retrained.
@@ -173,6 +186,7 @@ class InfluencePruner(BasePruner):
     """
 
     scores_: NDArray[np.float64]
+    teacher_targets_: NDArray[np.float64] | None
     gap_: Gap
     path_: dict[str, NDArray[Any]]
     report_: PruningReport
@@ -187,6 +201,7 @@ class InfluencePruner(BasePruner):
         "model": "no_validation",
         "scoring": [str, callable],
         "weights": [StrOptions({"auto"}), "boolean"],
+        "targets": [None, StrOptions({"teacher", "auto"})],
         "solver": [StrOptions({"auto", "swap", "anneal", "relax", "balance"})],
         "sampling": [StrOptions({"uniform", "loss", "el2n"}), "array-like"],
         "verify": [
@@ -211,6 +226,7 @@ class InfluencePruner(BasePruner):
         model: Any = None,
         scoring: str | Callable[..., float] = "loss",
         weights: str | bool = "auto",
+        targets: str | None = None,
         solver: str = "auto",
         sampling: Any = "uniform",
         verify: Any = "auto",
@@ -225,6 +241,7 @@ class InfluencePruner(BasePruner):
         self.model = model
         self.scoring = scoring
         self.weights = weights
+        self.targets = targets
         self.solver = solver
         self.sampling = sampling
         self.verify = verify
@@ -285,6 +302,7 @@ class InfluencePruner(BasePruner):
         self._dataset = X if is_dataset(X) else None
         self._proxy, self._given = found.proxy, (X, y, sample_weight)
         self._keep(found.kept, len(table), found.weights)
+        self.teacher_targets_ = None if found.targets is None else found.targets.values
         if table.classes is not None:
             self.classes_ = table.classes
         elif hasattr(self, "classes_"):  # of an earlier fit

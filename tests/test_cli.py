@@ -20,6 +20,7 @@ from skprune.cli import main
 from skprune.cli.demo import draw_path
 from skprune.cli.examined import encode_table
 from skprune.cli.files import read_source
+from skprune.data.magic import load_magic
 from skprune.results.gap import Gap
 
 pd = pytest.importorskip("pandas")
@@ -647,27 +648,31 @@ def test_version_as_a_process():
     assert result.stderr == ""
 
 
-def test_demo(capsys, tmp_path):
+def test_demo(capsys, tmp_path, monkeypatch):
+    X, y = load_magic()
+    monkeypatch.setattr("skprune.cli.demo.load_magic", lambda: (X[::6], y[::6]))
     plot = tmp_path / "curve.png"
     assert main(["demo", "--plot", str(plot)]) == 0
-    shown = capsys.readouterr()
-    assert shown.err == ""
+    shown = capsys.readouterr().out
     for part in (
-        "1,257 rows to prune, 540 test rows",
-        "allowed gap 0.05 nats, seed 0",
+        "1,585 training rows, 1,585 test rows",
+        "seed 0",
         "Pruning report",
-        "random, refit",
+        "allowed gap        0.01",
+        "random, retrained",
         "The pruning curve",
         "chosen",
         "random rows, 10 draws",
-        "support vector machine",
-        "no guarantee",
+        "a support vector machine",
     ):
-        assert part in shown.out
-    lines = [line.split() for line in shown.out.splitlines()]
+        assert part in shown
+    lines = [line.split() for line in shown.splitlines()]
     (kept,) = [float(line[4]) for line in lines if line[:3] == ["the", "kept", "rows"]]
     (random,) = [float(line[5]) for line in lines if line[:2] == ["random", "rows,"]]
     assert kept < random
+    searched = re.findall(r"SearchCV, .* (\d+\.\d+) +(\d+\.\d+)%.* C=", shown)
+    assert len(searched) == 3
+    assert min(float(accuracy) for _, accuracy in searched) > 80
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert main(["demo", "--plot", str(plot)]) == 2
     assert "exists; --force writes over it" in capsys.readouterr().err

@@ -66,8 +66,10 @@ exit codes:
   130  interrupted: FILE is not written
 """
 DEMO_DESCRIPTION = """\
-Prune the handwritten digits that come with scikit-learn, and compare: all
-rows, the kept ones and random ones, on rows that the pruner never saw.
+Prune a table of 19,020 rows that comes with the package, and compare all rows,
+the kept ones and random ones on rows that nothing else has seen: as training
+rows of a logistic regression, and in the search for the parameters of a
+support vector machine. A minute, on one core.
 """
 
 

@@ -131,7 +131,7 @@ class Certifier(Evaluator):
         if not self._full:
             self._full = retraining.read(np.arange(len(retraining.trainer)), self._read)
         try:
-            pruned = retraining.read(kept.indices, self._read, kept.weights)
+            pruned = retraining.read(kept.indices, self._read, kept.weights, kept.targets)
             gap = self._compare(pruned)
         except (ValueError, np.linalg.LinAlgError) as error:  # for want of rows: all were enough
             gap = self._gap(math.inf, 0.0, self.retraining.measure.n_rows, math.inf)

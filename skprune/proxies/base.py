@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 
 if TYPE_CHECKING:  # torch comes with the first fit
     from skprune.data.table import Split, Table
+    from skprune.data.teaching import Teaching
     from skprune.evaluation.base import Evaluator
     from skprune.evaluation.retrained import Seen
     from skprune.influence.leave_out import GroupInfluence
@@ -132,6 +133,8 @@ class FittedProxy(ABC):
         Mean gradient norm where the proxy was fitted: how well "optimum" is meant.
     balance : Balance or None
         What is balanced instead of the influence alone, if the rows are for other models.
+    targets : Teaching or None
+        What the rows carry in place of their labels.
     """
 
     table: Table
@@ -140,6 +143,7 @@ class FittedProxy(ABC):
     least_rows: int = 1
     gradient_norm: float = 0.0
     balance: Balance | None = None
+    targets: Teaching | None = None
 
     @abstractmethod
     def on(self, table: Table) -> FittedProxy:
@@ -155,6 +159,10 @@ class FittedProxy(ABC):
 
     def weighted(self) -> FittedProxy | None:
         """The same proxy, which gives rows weights; None if it cannot."""
+        return None
+
+    def taught(self) -> FittedProxy | None:
+        """The same proxy, whose rows carry a teacher's targets; None if it has no teacher."""
         return None
 
     def seen(self) -> Seen | None:

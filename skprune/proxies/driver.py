@@ -24,7 +24,7 @@ from skprune.network.encoding import SourceRows
 from skprune.network.torch_model import Network, is_network
 from skprune.proxies.base import FittedProxy, Reading
 from skprune.proxies.known import search_once
-from skprune.proxies.rules import check_rows, how_verified, weights_wanted
+from skprune.proxies.rules import check_rows, how_verified, targets_wanted, weights_wanted
 from skprune.proxies.sampling import Sampling
 from skprune.proxies.shorthands import as_proxy
 from skprune.proxies.verify import Certify, DefaultBoosting, Task, Verify
@@ -33,7 +33,7 @@ from skprune.search.candidates import Candidates
 from skprune.search.certified import certify
 from skprune.search.outcome import class_counts, tell
 from skprune.search.request import Budget, Choice, Outcome
-from skprune.search.schemes import beside_random, better_scheme
+from skprune.search.schemes import Scheme, beside_random, better_scheme, find_taught
 from skprune.search.sizes import find
 from skprune.utils.cache import check_folder, digest
 from skprune.utils.devices import choose_device
@@ -128,8 +128,12 @@ def _prune(
         for kind in kinds:
             stack.enter_context(torch.autocast(kind, enabled=False))
         stack.enter_context(threads(pruner.n_jobs, _numbers(pruner, reading)))
-        both_hold = isinstance(verify, DefaultBoosting)
-        wanted = Wanted(pruner.verify is not None, both_hold, weights_wanted(pruner, proxy, verify))
+        wanted = Wanted(
+            pruner.verify is not None,
+            isinstance(verify, DefaultBoosting),
+            weights_wanted(pruner, proxy, verify),
+            targets_wanted(pruner, proxy, verify, table),
+        )
         search = partial(_search, budget, choice, split, judge, certifier, wanted, progress)
         found = search_once(
             lambda: proxy.search(reading, split, pruner.scoring, seed, progress, search),
@@ -155,11 +159,14 @@ class Wanted:
         Whether the proxy's dearest level holds the budget as well as the judge.
     weights : "auto" or bool
         Whether rows may get weights, or must.
+    targets : "auto", "teacher" or None
+        Whether rows may carry a teacher's targets, or must.
     """
 
     refit: bool
     both_hold: bool
     weights: str | bool
+    targets: str | None
 
 
 class Judge:
@@ -212,14 +219,28 @@ def _search(
         return Candidates(proxy, choice, levels, judged, held_by)
 
     judged = None if judge is None else judge.on_train
-    train = candidates(proxy, judged)
+    scheme = Scheme(candidates(proxy, judged))
     weighted = proxy.weighted() if wanted.weights and choice.is_default else None
     if weighted is not None:
-        tried = candidates(weighted, judged)
+        tried = Scheme(candidates(weighted, judged))
         both = wanted.weights == "auto" and judge is not None
-        train = better_scheme(train, tried, progress) if both else tried
-        proxy = train.proxy
-    found = find(budget, train, len(split.table), progress)
+        scheme = better_scheme(scheme, tried, progress) if both else tried
+    taught = scheme.candidates.proxy.taught() if wanted.targets else None
+    must, n, found = wanted.targets == "teacher", len(split.table), None
+    notes: tuple[tuple[str, str], ...] = ()
+    if taught is None and must:
+        raise ValueError(
+            "targets='teacher' needs a pilot, which is grown on a dense copy of the columns, and "
+            "this table is too large for one; leave targets=None, or give fewer columns."
+        )
+    if taught is not None:
+        with_teacher = candidates(taught, judged)
+        found, said = find_taught(budget, scheme, with_teacher, n, must, progress)
+        notes = (("teacher targets", said),)
+    if found is None:
+        found = find(budget, scheme.candidates, n, progress)
+    train = found.candidates
+    proxy = train.proxy
     if not split.is_brought:
         progress.phase("fitting the proxy to all rows")
         proxy = proxy.on(split.table)
@@ -232,7 +253,8 @@ def _search(
     for evaluator in [*train.evaluators, *found.final_candidates.evaluators]:
         if judge is None or judge.knows_head:
             diagnostics += evaluator.diagnostics()
-    return tell(budget, choice, split, found, tuple(dict.fromkeys(diagnostics)), progress)
+    diagnostics = tuple(dict.fromkeys(diagnostics))
+    return tell(budget, choice, split, found, notes, diagnostics, progress)
 
 
 def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:
@@ -241,9 +263,11 @@ def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:
     kept = table.positions[found.kept] if found.report.met else np.arange(len(whole))
     scores = np.zeros(len(whole))
     scores[table.positions] = found.scores
-    own, weights = whole.given_weights(kept), found.weights
-    if weights is not None and own is not None:
-        weights = weights * own
+    own, weights, targets = whole.given_weights(kept), found.weights, found.targets
+    if weights is not None:
+        weights = weights * (1.0 if own is None else own)
+    if targets is not None:
+        targets = replace(targets, values=targets.values.copy())
     report = replace(
         found.report,
         notes=found.report.notes + (() if whole.copies is None else (whole.copies.note(),)),
@@ -252,7 +276,12 @@ def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:
         classes=class_counts(whole, kept),
     )
     return replace(
-        found, kept=kept, weights=own if weights is None else weights, scores=scores, report=report
+        found,
+        kept=kept,
+        weights=weights,
+        targets=targets,
+        scores=scores,
+        report=report,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from skprune.proxies.base import Proxy
+from skprune.proxies.linear import BalancedProxy
 
 if TYPE_CHECKING:
     from skprune.evaluation.base import Evaluator
@@ -106,7 +108,7 @@ class Retrain(Verify):
 
     def evaluator(self, task: Task, seen: Seen | None = None) -> Evaluator:
         from skprune.evaluation.retrained import make_retraining
-        from skprune.evaluation.retrained.level import Retrained
+        from skprune.evaluation.retrained.level import MOST, Retrained
 
         model, options = self._training(task)
         retraining = make_retraining(
@@ -118,7 +120,9 @@ class Retrain(Verify):
             seen=seen,
             **options,
         )
-        return Retrained(retraining, type(model).__name__)
+        # A head tells where to look; without it the search has to be kept short.
+        most = MOST if isinstance(task.proxy, BalancedProxy) else math.inf
+        return Retrained(retraining, type(model).__name__, most)
 
     def _training(self, task: Task) -> tuple[Any, dict[str, Any]]:
         """What is trained, and how it is trained and scored."""

@@ -31,8 +31,8 @@ class PruningCurveDisplay:
         Of the gap; None draws no error bars.
     random_gap : array-like of shape (n_sizes,), default=None
         Gap of a stratified random subset of each size, NaN where it was not measured.
-    level : {"refit", "predicted"}, default="refit"
-        How the gaps were found.
+    level : str, default="refit"
+        How the gaps were found: "predicted", "refit", "retrained" or another level.
     unit : str, default="loss"
         Unit of the gaps, or what is scored, for the label of the axis.
     max_gap : float, default=None
@@ -227,7 +227,7 @@ class PruningCurveDisplay:
                     "color": "0.45",
                     "marker": "x",
                     "linestyle": ":",
-                    "label": "stratified random rows, refit gap",
+                    "label": f"stratified random rows, {self.level} gap",
                     **(random_kwargs or {}),
                 },
             )

@@ -25,10 +25,11 @@ def tell(
     choice: Choice,
     split: Split,
     found: Found,
+    notes: tuple[tuple[str, str], ...],
     diagnostics: Sequence[str],
     progress: Progress,
 ) -> Outcome:
-    """Put what was found into words."""
+    """Put what was found into words; ``notes`` are lines of the report."""
     best, final, table = found.best, found.final, split.table
     proxy = found.final_candidates.proxy
     trial_random = None
@@ -41,7 +42,7 @@ def tell(
     kept = np.arange(len(table)) if final is None else final.selection.indices
     n_train, judge = len(split.train), found.candidates.judge
     level = found.candidates.dearest.level
-    notes, trained = proxy.notes(), found.candidates.proxy
+    notes, trained = proxy.notes() + notes, found.candidates.proxy
     if judge is not None:
         notes += judge.notes()
         full_seconds = judge.training_seconds(n_train)
@@ -80,6 +81,7 @@ def tell(
     return Outcome(
         kept=kept,
         weights=None if final is None else final.selection.weights,
+        targets=None if final is None else final.selection.targets,
         scores=proxy.scores(),
         gap=_nothing(found) if final is None else final.gap,
         path=path_table(found.trials, best, trial_random, n_train, budget.max_gap),
