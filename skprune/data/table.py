@@ -150,7 +150,7 @@ def split_rows(
         Rows of one group are held out together.
     seed : int
     """
-    names = None if groups is None else _number_groups(groups, len(table))
+    names = None if groups is None else number_groups(groups, len(table))
     units = table.units() if names is None else names
     if validation is not None:
         return Split(table, table, validation, None, units)
@@ -247,7 +247,7 @@ def hold_out(
     rng = np.random.default_rng([seed, 2])
     units = np.arange(n) if table.copies is None else table.copies.units
     if groups is not None:
-        names = _number_groups(groups, n)
+        names = number_groups(groups, n)
         if names.max() < 1:
             raise ValueError(
                 "groups has 1 group, and whole groups are held out; pass at least 2, or X_val and "
@@ -282,7 +282,7 @@ def hold_out(
     return np.flatnonzero(~held), rng.permutation(np.flatnonzero(held))
 
 
-def _number_groups(groups: Any, n: int) -> NDArray[np.int64]:
+def number_groups(groups: Any, n: int) -> NDArray[np.int64]:
     """The number of the group of every row."""
     names = np.asarray(groups)
     check_consistent_length(np.empty(n), names)

@@ -159,8 +159,9 @@ class Certifier(Evaluator):
             (
                 self.level,
                 f"{self.says}; {self._loss()}, of {self.name} trained on the kept rows and on all "
-                f"{rows:,}; on {self.tested[-1][1].n_rows:,} distinct rows that took part in "
-                f"nothing; of {models}, and of no other training",
+                f"{rows:,}; on {self.tested[-1][1].n_rows:,} rows that took part in nothing "
+                f"(copies, and rows of one group, count once); of {models}, and of no other "
+                "training",
             ),
             ("tested", f"from mild to severe, with {self.confidence:.0%} bounds: {tests}"),
         )
@@ -195,7 +196,7 @@ class Certified(Certifier):
         Where these are cut off.
     weights : ndarray of shape (n,)
     units : ndarray of shape (n,), int64
-        0, 1, 2 ..., equal for copies, which count as one row.
+        0, 1, 2 ..., equal for copies and rows of one group, which count as one row.
     """
 
     level = "certified"
@@ -231,7 +232,7 @@ class Certified(Certifier):
         )
 
     def _read(self, fitted: Any) -> Floats:
-        return np.minimum(self.losses(fitted), self.largest)
+        return np.clip(self.losses(fitted), 0.0, self.largest)
 
     def _compare(self, pruned: list[Floats]) -> CertifiedGap:
         d = np.mean(pruned, axis=0) - np.mean(self._full, axis=0)
@@ -248,7 +249,7 @@ class Certified(Certifier):
 
     def _loss(self) -> str:
         scoring = self.retraining.measure.scoring
-        cut = f", where no row counts for more than {self.largest:.3g}"
+        cut = f", a row counting for 0 to {self.largest:.3g}"
         return f"of the mean {scoring}{cut if self.largest != 1.0 else ''}"
 
 

@@ -16,7 +16,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from skprune.data.containers import natural, take_rows
 from skprune.data.copies import is_new, numbered
 from skprune.data.sources import is_dataset
-from skprune.data.table import Split, Table, hold_out, split_rows
+from skprune.data.table import Split, Table, hold_out, number_groups, split_rows
 from skprune.evaluation.base import Evaluator, OnTrain
 from skprune.evaluation.certified import Certifier
 from skprune.evaluation.retrained import Data, Seen
@@ -90,9 +90,12 @@ def _prune(
     certifier = None
     if isinstance(verify, Certify):
         if reading.validation is None:
-            rest, out = hold_out(table, pruner.validation_fraction, groups, seed)
+            names = None if groups is None else number_groups(groups, len(table))
+            rest, out = hold_out(table, pruner.validation_fraction, names, seed)
             aside = data_of(X, y, table.take(out), whole, verify, proxy)
-            table, groups = table.take(rest), None if groups is None else groups[rest]
+            if names is not None:  # whole groups are independent draws, their rows are not
+                aside, groups = replace(aside, units=numbered(names[out])), names[rest]
+            table = table.take(rest)
         else:
             new = new_rows(X, table, X_val, reading.validation)
             aside = data_of(X_val, y_val, new, reading.validation, verify, proxy)

@@ -8,6 +8,7 @@ import numpy as np
 from torch import nn
 
 from skprune.data.table import Table
+from skprune.data.teaching import Teaching
 from skprune.evaluation.certified import CertifiedGap, Certifier
 from skprune.network.torch_model import as_members
 from skprune.proxies.driver import data_of, new_rows, seed_of
@@ -88,12 +89,13 @@ def _kept(pruner: Any, table: Table) -> Selection:
     """What was kept, by position in a table that may lack rows without weight."""
     places = table.places(pruner.sample_indices_)
     known = places >= 0
-    places, weights = places[known], pruner.sample_weight_
-    if weights is None:
-        return Selection(places)
+    places, weights, targets = places[known], pruner.sample_weight_, None
     own = table.given_weights(places)
-    weights = weights[known] / (1.0 if own is None else own)
-    return Selection(places, weights=None if np.allclose(weights, 1.0) else weights)
+    if weights is not None:  # its own are those of the table
+        weights = weights[known] / (1.0 if own is None else own)
+    if pruner.teacher_targets_ is not None:
+        targets = Teaching(pruner.teacher_targets_[known], table.classes)
+    return Selection(places, weights=weights, targets=targets)
 
 
 def _told(pruner: Any, gap: Gap, certifier: Certifier | None = None) -> Recheck:
