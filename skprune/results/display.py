@@ -31,7 +31,7 @@ class PruningCurveDisplay:
         Of the gap; None draws no error bars.
     random_gap : array-like of shape (n_sizes,), default=None
         Gap of a stratified random subset of each size, NaN where it was not measured.
-    level : {"refit", "predicted"}, default="refit"
+    level : {"refit", "predicted", "retrained"}, default="refit"
         How the gaps were found.
     unit : str, default="loss"
         Unit of the gaps, or what is scored, for the label of the axis.
@@ -68,9 +68,9 @@ class PruningCurveDisplay:
     Examples
     --------
     >>> from sklearn.datasets import load_breast_cancer
-    >>> from skprune import InfluencePruner, PruningCurveDisplay
+    >>> from skprune import InfluencePruner, LinearProxy, PruningCurveDisplay
     >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> pruner = InfluencePruner(max_gap=0.05, random_state=0).fit(X, y)
+    >>> pruner = InfluencePruner(max_gap=0.05, model=LinearProxy(), random_state=0).fit(X, y)
     >>> display = PruningCurveDisplay.from_estimator(pruner)
     >>> display.ax_.get_ylabel()
     'Refit gap on held-out rows (nats)'
