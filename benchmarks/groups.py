@@ -51,7 +51,13 @@ def groups(args: argparse.Namespace) -> list[dict[str, Any]]:
     problem, held_out = problem_of(args)
     examination = fit_curvature(problem, args.curvature)
     theta = examination.fit.theta
+    operator = examination.influence(problem)
     before = held_out.losses(held_out.outputs(theta))
+
+    def changes_by(steps: torch.Tensor) -> list[torch.Tensor]:
+        moved = (theta + step.view_as(theta) for step in steps)
+        return [held_out.losses(held_out.outputs(there)) - before for there in moved]
+
     rng = np.random.default_rng(args.seed)
     records = []
     for share in (0.05, 0.2, 0.4):
@@ -64,20 +70,12 @@ def groups(args: argparse.Namespace) -> list[dict[str, Any]]:
             fit = fit_head(problem.subset(rows), examination.curvature.solve, start=theta)
             actual.append((held_out.losses(held_out.outputs(fit.theta)) - before).numpy())
         start = time.perf_counter()
-        newton = removal.newton_steps(problem, theta, examination.curvature, kept)
-        changes = {
-            "newton": [held_out.losses(held_out.outputs(theta + s)) - before for s in newton]
-        }
+        newton = removal.removal_steps(operator, ~kept, tolerance=1e-2)
         seconds = (time.perf_counter() - start) / args.groups
-        E = problem.loss.residual(examination.fit.outputs, problem.targets)
-        pull = problem.penalty.strength * problem.penalty.mask * theta
-        single = []
-        for mask in kept:
-            gone = (~mask).to(E.dtype)
-            total = problem.features.adjoint(E * gone[:, None]) + float(gone.sum()) * pull
-            step = examination.curvature.solve(total)
-            single.append(held_out.losses(held_out.outputs(theta + step)) - before)
-        changes["influence"] = single
+        changes = {"newton": changes_by(newton)}
+        # As the curvature has it; a pruner solves with the exact Hessian.
+        pulls = operator.pulls(~kept) / problem.total
+        changes["influence"] = changes_by(operator.curvature.solve(pulls))
         truth = np.array(actual)
         for method, predicted in changes.items():
             guess = torch.stack(predicted).numpy()

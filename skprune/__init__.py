@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from skprune.data.sources import PrunedSubset
     from skprune.proxies.linear import LinearProxy
     from skprune.proxies.torch_proxy import TorchProxy
-    from skprune.proxies.verify import Retrain
+    from skprune.proxies.verify import Certify, Retrain
     from skprune.pruner import InfluencePruner
     from skprune.results.display import PruningCurveDisplay
     from skprune.search_cv import PrunedSearchCV
 
 __all__ = [
+    "Certify",
     "InfluencePruner",
     "LinearProxy",
     "PrunedClassifier",
@@ -40,6 +41,7 @@ __all__ = [
 
 # torch and scikit-learn take seconds to import: every name is fetched when it is first asked for.
 _HOMES = {
+    "Certify": "skprune.proxies.verify",
     "InfluencePruner": "skprune.pruner",
     "LinearProxy": "skprune.proxies.linear",
     "Retrain": "skprune.proxies.verify",

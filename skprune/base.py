@@ -40,8 +40,8 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
     keep_mask_ : ndarray of shape (n_rows,), bool
         True where a row is kept.
     sample_weight_ : ndarray of shape (n_kept,) or None
-        What every kept row counts for while a model is trained on them, if they do not count
-        alike.
+        What every kept row counts for while a model is trained on them, its own weight among
+        it; None if it counts as it did.
     """
 
     sample_indices_: NDArray[np.int64]
@@ -49,6 +49,8 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
     sample_weight_: NDArray[np.float64] | None
     #: Whether ``sample_weight_`` reaches what is trained on the kept rows; whoever trains it says.
     _hands_weights_on = False
+    #: Whether it takes the targets of a teacher; outside of a larger estimator the caller may.
+    _hands_targets_on = True
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then take the kept rows of X and y.

@@ -34,9 +34,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from skprune.base import FittedAttributes
 from skprune.baselines import RandomPruner, ScorePruner
-from skprune.data.containers import is_row_wise, n_rows, natural, plain
+from skprune.data.containers import is_row_wise, n_rows, natural, plain, take_rows
+from skprune.data.teaching import Teaching
 from skprune.heads.linear_spec import advised_of_sampler, sampler_in, takes_missing, weight_name
+from skprune.heads.weighting import takes_teaching
 from skprune.pruner import InfluencePruner
+from skprune.results.recheck import Recheck
 
 DELEGATED = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
 
@@ -116,6 +119,18 @@ def _score(self: Any, X: Any, y: Any, **params: Any) -> float:
     return self._ask("score", X, y, **params)
 
 
+def _rechecks(self: Any) -> bool:
+    """Whether the pruner measures gaps at all."""
+    return bool(getattr(self, "pruner_", self._unfitted_pruner()).recheck)
+
+
+def _recheck(self: Any, X_new: Any, y_new: Any = None, *, certify: bool = False) -> Recheck:
+    """Whether the kept rows still do as well, as ``InfluencePruner.recheck``."""
+    check_is_fitted(self)
+    found: Recheck = self.pruner_.recheck(X_new, y_new, certify=certify)
+    return found
+
+
 class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
     """What ``PrunedClassifier`` and ``PrunedRegressor`` share: all but the kind of target."""
 
@@ -166,6 +181,8 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         pruner = self._task_pruner()
         weights_as = weight_name(estimator)
         pruner._hands_weights_on = weights_as is not None and not sampler_in(estimator)
+        numbers = isinstance(self, RegressorMixin)
+        pruner._hands_targets_on = takes_teaching(estimator, classes=not numbers)
         if sample_weight is not None:
             fit_params["sample_weight"] = sample_weight
         if get_config()["enable_metadata_routing"]:
@@ -184,9 +201,18 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
             if weights_as in kept and "sample_weight" not in for_pruner:
                 weights = weights * np.asarray(kept[weights_as])
             kept[weights_as] = weights
-        kept_y = None if y is None else self.pruner_.take(y)
+        kept_X, kept_y = self.pruner_.take(X), None if y is None else self.pruner_.take(y)
+        targets = getattr(self.pruner_, "teacher_targets_", None)
+        if targets is not None:
+            teaching = Teaching(targets, None if numbers else self.pruner_.classes_)
+            rows, kept_y, weights = teaching.unfolded(kept.pop(weights_as, None))
+            row_wise = (name for name in kept if is_row_wise(for_estimator[name], n))
+            kept.update({name: take_rows(kept[name], rows) for name in row_wise})
+            if weights is not None:
+                kept[weights_as] = weights
+            kept_X = take_rows(kept_X, rows)
         with advised_of_sampler(estimator):
-            self.estimator_ = estimator.fit(self.pruner_.take(X), kept_y, **kept)
+            self.estimator_ = estimator.fit(kept_X, kept_y, **kept)
         return self
 
     predict = _delegate("predict", "Predictions, shape (n,)")
@@ -195,6 +221,7 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
     decision_function = _delegate("decision_function", "Decision values, (n,) or (n, n_classes)")
     transform = _delegate("transform", "The transformed rows")
     score = available_if(_has("score"))(_score)
+    recheck = available_if(_rechecks)(_recheck)
 
     def get_metadata_routing(self) -> Any:
         """Which methods of the pruner and of the estimator metadata is passed on to."""
@@ -365,7 +392,8 @@ class PruningSampler(_HasPruner, BaseEstimator):
     Notes
     -----
     imbalanced-learn's Pipeline gives its last step the metadata of *all* rows: with
-    ``sample_weight``, use ``PrunedClassifier`` or ``PrunedRegressor``.
+    ``sample_weight``, or a pruner with ``targets``, use ``PrunedClassifier`` or
+    ``PrunedRegressor``: here rows keep their labels.
 
     Examples
     --------
@@ -387,7 +415,9 @@ class PruningSampler(_HasPruner, BaseEstimator):
     def fit(self, X: Any, y: Any, **fit_params: Any) -> PruningSampler:
         """Decide which rows to keep; ``fit_params`` are passed to the pruner."""
         self._validate_params()
-        self.pruner_ = clone(self._unfitted_pruner()).fit(X, y, **fit_params)
+        pruner = clone(self._unfitted_pruner())
+        pruner._hands_targets_on = False
+        self.pruner_ = pruner.fit(X, y, **fit_params)
         return self
 
     def fit_resample(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from skprune.cost.model import CostEstimate
     from skprune.influence.leave_out import GroupInfluence
     from skprune.results.gap import Gap
+    from skprune.results.recheck import Recheck
     from skprune.results.report import PruningReport
 
 
@@ -73,6 +74,16 @@ class InfluencePruner(BasePruner):
         known to reach the model (``PrunedClassifier``, ``PrunedRegressor``, ``PrunedSearchCV``) and
         it loses less with them. With True, train on the kept rows with ``sample_weight_``, never
         without.
+    targets : {None, "teacher", "auto"}, default=None
+        What the kept rows are trained on. None: their own y. "teacher": what a gradient boosting
+        that has not seen the row, the pilot, says of it: numbers, or the chances of the classes,
+        for which a row stands once for every class and its weight is shared out. "auto" tries both
+        on a tenth of the rows and takes the targets with which the model loses less; the report
+        says what they gave. On noisy labels often the strongest lever, on clean ones harmful;
+        the pilot takes two trainings, and has seen all rows. For models that are not linear and are
+        trained by the pruner; elsewhere "auto" is None. Gaps are of true labels always, as are the
+        rows handed out: ``PrunedClassifier`` and ``PrunedRegressor`` train on
+        ``teacher_targets_``, others have to.
     solver : {"auto", "swap", "anneal", "relax", "balance"}, default="auto"
         How the subset is searched: batched one-swap search ("auto"), the paper's simulated
         annealing, its convex relaxation followed by swaps, or one pass in blocks.
@@ -81,11 +92,14 @@ class InfluencePruner(BasePruner):
         from. "uniform" is so within each class, the safe choice when another model is trained on
         the kept rows. "loss" (the square root of a row's loss) and "el2n" (the norm of its error
         p - y) prefer hard rows: right only where the trained model is the head itself.
-    verify : {"auto", "refit", "retrain", None}, estimator, callable or Retrain, default="auto"
+    verify : {"auto", "refit", "retrain", "certify", None}, estimator, callable, Retrain or \
+            Certify, default="auto"
         How gaps are measured. "refit" fits the head anew, None only predicts by one Newton step.
         "retrain" trains ``model`` anew on the kept rows; an estimator, a skorch net or a callable
         ``train(dataset, seed)`` is trained instead of it, and ``Retrain(estimator, n_seeds=)`` says
-        how often. "auto" is the first where the head is all of the model, one retraining where it
+        how often. "certify", or ``Certify(estimator, confidence=)``, does the same and certifies
+        what it hands out on rows that took part in nothing: ``X_val``, or a third part of the rows.
+        "auto" is the first where the head is all of the model, one retraining where it
         is not (Pipelines, and, for a budget, models that are not linear), and None for whole
         networks.
     min_per_class : int, default=1
@@ -119,7 +133,10 @@ class InfluencePruner(BasePruner):
         the other held-out rows.
     sample_weight_ : ndarray of shape (n_kept,) or None
         What every kept row counts for: the inverse of the chance that it is kept, which sums to
-        the number of all rows, times its ``sample_weight``. None if the rows count alike.
+        the number of all rows, times its ``sample_weight``. None if the rows count as they did.
+    teacher_targets_ : ndarray of shape (n_kept,) or (n_kept, n_classes), or None
+        With ``targets``: the numbers, or the chances of ``classes_``, that ``gap_`` is of if the
+        kept rows carry them in place of their labels. None if the labels stay.
     gap_ : Gap
         The gap of the rows in ``sample_indices_``: a float that knows its standard error, on which
         rows it was measured, and whether it was predicted, refit or retrained.
@@ -169,12 +186,14 @@ class InfluencePruner(BasePruner):
     """
 
     scores_: NDArray[np.float64]
+    teacher_targets_: NDArray[np.float64] | None
     gap_: Gap
     path_: dict[str, NDArray[Any]]
     report_: PruningReport
     classes_: NDArray[Any]
     _proxy: Any
     _dataset: Any
+    _given: Any
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "max_gap": [Interval(numbers.Real, 0, None, closed="neither")],
@@ -182,11 +201,12 @@ class InfluencePruner(BasePruner):
         "model": "no_validation",
         "scoring": [str, callable],
         "weights": [StrOptions({"auto"}), "boolean"],
+        "targets": [None, StrOptions({"teacher", "auto"})],
         "solver": [StrOptions({"auto", "swap", "anneal", "relax", "balance"})],
         "sampling": [StrOptions({"uniform", "loss", "el2n"}), "array-like"],
         "verify": [
             None,
-            StrOptions({"auto", "refit", "retrain"}),
+            StrOptions({"auto", "refit", "retrain", "certify"}),
             Verify,
             HasMethods(["fit"]),
             callable,
@@ -206,6 +226,7 @@ class InfluencePruner(BasePruner):
         model: Any = None,
         scoring: str | Callable[..., float] = "loss",
         weights: str | bool = "auto",
+        targets: str | None = None,
         solver: str = "auto",
         sampling: Any = "uniform",
         verify: Any = "auto",
@@ -220,6 +241,7 @@ class InfluencePruner(BasePruner):
         self.model = model
         self.scoring = scoring
         self.weights = weights
+        self.targets = targets
         self.solver = solver
         self.sampling = sampling
         self.verify = verify
@@ -278,8 +300,9 @@ class InfluencePruner(BasePruner):
 
         found, table = prune(self, X, y, sample_weight, X_val, y_val, groups)
         self._dataset = X if is_dataset(X) else None
-        self._proxy = found.proxy
+        self._proxy, self._given = found.proxy, (X, y, sample_weight)
         self._keep(found.kept, len(table), found.weights)
+        self.teacher_targets_ = None if found.targets is None else found.targets.values
         if table.classes is not None:
             self.classes_ = table.classes
         elif hasattr(self, "classes_"):  # of an earlier fit
@@ -375,6 +398,48 @@ class InfluencePruner(BasePruner):
             raise ValueError("these are all rows that have a weight; leave out fewer.")
         return self._proxy.leave_out(removed)
 
+    def recheck(self, X_new: Any, y_new: Any = None, *, certify: bool = False) -> Recheck:
+        """Whether the kept rows still do as well as all of them, on rows that came later.
+
+        The model is trained on all fitted rows and on the kept ones, as ``verify`` says or once,
+        and the two are compared on the new rows. Where there is no model but the pruner's own head,
+        or the head of a trained network, that is fitted.
+
+        Parameters
+        ----------
+        X_new, y_new
+            Rows that took part in nothing, as ``X_val`` and ``y_val`` of ``fit``. Copies of fitted
+            rows among them are left out.
+        certify : bool, default=False
+            Whether the gap is to be certified, see ``Certify``. It takes a model that can be
+            trained.
+
+        Returns
+        -------
+        Recheck
+            Prints as a sentence; has the ``gap``, its ``interval``, and ``holds``: True, False, or
+            None where these rows do not tell.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import make_classification
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from skprune import InfluencePruner
+        >>> X, y = make_classification(4000, random_state=0)
+        >>> pruner = InfluencePruner(model=LogisticRegression()).fit(X[:2000], y[:2000])
+        >>> pruner.recheck(X[2000:], y[2000:]).holds
+        True
+        """
+        check_is_fitted(self)
+        if self._given is None:
+            raise ValueError(
+                "recheck needs the training rows, which are not pickled with the pruner; fit it "
+                "again in this process."
+            )
+        from skprune.proxies.recheck import recheck
+
+        return recheck(self, self._given, X_new, y_new, certify)
+
     def _check_features(self, X: Any) -> None:
         from skprune.heads.reading import check_features
         from skprune.network.torch_model import is_network
@@ -386,7 +451,7 @@ class InfluencePruner(BasePruner):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        for name in ("_proxy", "_dataset"):
+        for name in ("_proxy", "_dataset", "_given"):
             if name in state:
                 state = {**state, name: None}
         return state

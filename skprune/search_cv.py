@@ -36,6 +36,7 @@ from skprune.base import FittedAttributes
 from skprune.compose import PrunedClassifier, PrunedRegressor, _share_out
 from skprune.data.containers import is_row_wise, n_rows, take_rows
 from skprune.heads.linear_spec import weight_name
+from skprune.pruner import InfluencePruner
 from skprune.results import cv_results
 from skprune.results.cv_results import Positions, Results
 from skprune.results.search_report import SearchReport
@@ -294,6 +295,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         n, estimator = n_rows(X), self.search.estimator
         pruner = self._pruned()._task_pruner()
         pruner._hands_weights_on = weight_name(estimator) is not None
+        if isinstance(pruner, InfluencePruner):  # candidates are trained on the rows' own labels
+            pruner.set_params(targets=None)
         return pruner.fit(*_safe_split(estimator, X, y, train), **_cut(params, train, n))
 
     def _kept(self, table: _Table, weighted: bool) -> _Table:

@@ -10,6 +10,7 @@ from torch import nn
 
 from skprune.data.arrays import ArraySource
 from skprune.losses.cross_entropy import CrossEntropy
+from skprune.network.factors import row_gradients
 from skprune.network.layers import RowGradients
 from skprune.network.module import TorchModel
 from skprune.network.problem import NetworkProblem
@@ -145,6 +146,12 @@ def study_case(name, **options):
     X, targets = make_data(name)
     with study(make_module(name), X, targets, **options) as studied:
         yield studied
+
+
+def rows_of(gradients, indices):
+    """g_i of some rows from their factors, (b, p)."""
+    dim = gradients.problem.dim
+    return torch.cat([row_gradients(gradients.blocks, f, dim) for f in gradients.of(indices)])
 
 
 def true_gradients(problem):

@@ -67,7 +67,7 @@ def plain_pipeline(**pruner_params):
 def sampling_pipeline(**pruner_params):
     """Route 3, in the middle of imbalanced-learn's Pipeline."""
     return imblearn.pipeline.make_pipeline(
-        StandardScaler(), PruningSampler(InfluencePruner(**pruner_params)), LogisticRegression()
+        StandardScaler(), PruningSampler(head_pruner(**pruner_params)), LogisticRegression()
     )
 
 
@@ -216,7 +216,7 @@ class TestAroundANet:
         options = {"max_epochs": 1, "verbose": 0, "train_split": None, **options}
         return getattr(skorch, kind)(module, **options)
 
-    @pytest.mark.parametrize("pruner", [head_pruner(keep=0.4), RandomPruner(0.4)])
+    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), RandomPruner(0.4)])
     @pytest.mark.parametrize("given", [True, False])
     def test_dataset(self, pruner, given, iris):
         X, y = torch.from_numpy(iris[0]).float(), torch.from_numpy(iris[1])
@@ -226,7 +226,7 @@ class TestAroundANet:
         assert len(pruned.sample_indices_) == 60
         assert pruned.predict(rows).shape == (150,)
 
-    @pytest.mark.parametrize("pruner", [head_pruner(keep=0.4), RandomPruner(0.4)])
+    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), RandomPruner(0.4)])
     def test_dataset_of_numbers(self, pruner, diabetes):
         rows = TensorDataset(*(torch.from_numpy(a).float() for a in diabetes))
         rows.tensors = (rows.tensors[0], rows.tensors[1][:, None])
@@ -234,7 +234,7 @@ class TestAroundANet:
         assert PrunedRegressor(net, pruner).fit(rows, None).predict(rows).shape == (442, 1)
 
     @pytest.mark.parametrize("kind", [dict, SliceDict])
-    @pytest.mark.parametrize("pruner", [head_pruner(keep=0.4), RandomPruner(0.4)])
+    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), RandomPruner(0.4)])
     def test_mapping(self, pruner, kind, iris):
         half = (iris[0] / 2).astype(np.float32)
         rows = kind(x=half, z=half)
@@ -267,7 +267,7 @@ class TestSampler:
         weights, groups = np.where(y == 0, 5.0, 1.0), np.arange(150) // 2
         sampler = PruningSampler(InfluencePruner(keep=0.4))
         sampler.fit_resample(X, y, sample_weight=weights, groups=groups)
-        expected = head_pruner(keep=0.4).fit(X, y, sample_weight=weights, groups=groups)
+        expected = InfluencePruner(keep=0.4).fit(X, y, sample_weight=weights, groups=groups)
         np.testing.assert_array_equal(sampler.sample_indices_, expected.sample_indices_)
 
     def test_routing_reaches_the_pruner(self, iris):
@@ -279,7 +279,7 @@ class TestSampler:
             pipeline = imblearn.pipeline.make_pipeline(sampler, GaussianNB())
             pipeline[-1].set_fit_request(sample_weight=False)
             pipeline.fit(X, y, sample_weight=weights)
-        expected = head_pruner(keep=0.4).fit(X, y, sample_weight=weights)
+        expected = InfluencePruner(keep=0.4).fit(X, y, sample_weight=weights)
         np.testing.assert_array_equal(pipeline[0].sample_indices_, expected.sample_indices_)
 
     def test_unknown_request(self):
@@ -344,7 +344,7 @@ class TestMiddleOfAPlainPipeline:
     )
     @pytest.mark.parametrize(
         "pruner",
-        [head_pruner(keep=0.4), RandomPruner(0.4)],
+        [InfluencePruner(keep=0.4), RandomPruner(0.4)],
         ids=lambda pruner: type(pruner).__name__,
     )
     def test_the_message_names_the_routes(self, following, pruner, iris):

@@ -10,14 +10,15 @@ from pretended_device import DEVICE, PretendedDevice
 from proxycases import make_pruner
 
 from skprune import InfluencePruner, LinearProxy
-from skprune.curvature import CURVATURES, build_curvature
+from skprune.curvature import CURVATURES, HeadGradients, build_curvature
 from skprune.evaluation.held_out import HeldOut
 from skprune.heads import features
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
 from skprune.heads.problem import fit_head
+from skprune.influence.gradients import HeadInfluence
 from skprune.influence.leave_out import group_influence, leave_one_out
-from skprune.influence.operator import DenseInfluence, HeadInfluence, SparseInfluence
+from skprune.influence.operator import DenseInfluence, SparseInfluence
 from skprune.subset import SOLVERS, select_rows, solve_subset
 from skprune.subset.balanced import Balance, balanced_rows
 
@@ -41,9 +42,11 @@ def study(X, y, device, name):
     rows = X[outer]
     validation = encoder.problem(rows, y[outer], w[outer], device=device)
     held_out = HeldOut(validation, encoder.loss_unit(problem), "loss", None)
-    at_zero = build_curvature("diagonal", problem, problem.features.forward(problem.zeros()))
+    at_zero = build_curvature(
+        "diagonal", HeadGradients(problem, problem.features.forward(problem.zeros()))
+    )
     fit = fit_head(problem, at_zero.solve)
-    curvature = build_curvature(name, problem, fit.outputs)
+    curvature = build_curvature(name, HeadGradients(problem, fit.outputs))
     operator = HeadInfluence(problem, fit.theta, fit.outputs, curvature)
     groups = y.astype(np.int64)
     selection = select_rows(
@@ -79,7 +82,7 @@ def study(X, y, device, name):
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("name", sorted(CURVATURES))
+@pytest.mark.parametrize("name", sorted(CURVATURES["head"]))
 def test_nothing_is_on_the_wrong_device(name, sparse, table, monkeypatch):
     monkeypatch.setattr(features, "HELD_NUMBERS", 0)
     monkeypatch.setattr(features, "DEVICE_BLOCK_BYTES", 800)

@@ -110,7 +110,7 @@ def test_predicted_gaps_without_verification(table):
         np.sort(display.line_.get_ydata()), np.sort(unverified.path_["predicted_gap"])
     )
     assert display.ax_.get_ylabel().startswith("Predicted gap")
-    assert display.random_line_ is None
+    assert display.random_line_.get_label() == "stratified random rows, predicted gap"
 
 
 def test_budget_that_cannot_be_met_marks_all_rows(table):

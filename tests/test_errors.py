@@ -346,13 +346,13 @@ def test_what_is_in_the_wrong_proxy(model, words):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"model": LinearProxy(curvature="full")}, ["'curvature' parameter of LinearProxy"]),
+        ({"model": LinearProxy(curvature=1)}, ["'curvature' parameter of LinearProxy"]),
         ({"model": TorchProxy(torch.nn.Linear(4, 3), batch_size=0)}, ["'batch_size' .*TorchProxy"]),
         ({"verify": Retrain(LogisticRegression(), n_seeds=0)}, ["'n_seeds' parameter of Retrain"]),
     ],
 )
 def test_invalid_parameters_of_what_is_nested(given, words):
-    refusal(lambda: head_pruner(**given).fit(X, Y), InvalidParameterError, words)
+    refusal(lambda: InfluencePruner(**given).fit(X, Y), InvalidParameterError, words)
 
 
 BYTES = np.broadcast_to(np.int8(1), (10**6, 10**6))
@@ -440,7 +440,7 @@ def test_unknown_scorer(scoring):
     ],
 )
 def test_scorer_of_another_kind(scoring, model, y, words):
-    pruner = InfluencePruner(scoring=scoring, model=model)
+    pruner = InfluencePruner(scoring=scoring, model=LinearProxy(model))
     refusal(lambda: pruner.fit(X, y), ValueError, [f"scoring='{scoring}'", *words])
 
 

@@ -30,10 +30,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, scale
 
 from skprune import InfluencePruner
-from skprune.curvature import build_curvature
+from skprune.curvature import HeadGradients, build_curvature
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
-from skprune.influence.operator import HeadInfluence
+from skprune.influence.gradients import HeadInfluence
 from skprune.proxies.head import fit_curvature
 
 TIGHT = {"solver": "newton-cholesky", "tol": 1e-10, "max_iter": 1000}
@@ -142,7 +142,7 @@ def imbalance(model, X, y, w, kept):
         problem,
         examination.fit.theta,
         examination.fit.outputs,
-        build_curvature("dense", problem, examination.fit.outputs),
+        build_curvature("dense", HeadGradients(problem, examination.fit.outputs)),
     )
     rows = np.flatnonzero(kept)
     drawn = np.random.default_rng(0).choice(len(y), len(rows), replace=False)

@@ -17,9 +17,9 @@ from test_torch_head import WithTargets
 from torch import nn
 from torchcases import blobs, trained_mlp
 
-import skprune.curvature.layers.kept as kept
+import skprune.curvature.factor_cache as kept
 from skprune import InfluencePruner, PrunedClassifier, TorchProxy
-from skprune.curvature.layers import CURVATURES, FactorCache, NetworkCurvature
+from skprune.curvature import CURVATURES, Curvature, FactorCache
 from skprune.utils.cache import ContentCache
 from skprune.utils.exceptions import PruningWarning
 
@@ -34,7 +34,7 @@ def forgetful(monkeypatch):
 def finds(monkeypatch):
     """Names of the curvatures that find something anew."""
     found = []
-    real = NetworkCurvature._known
+    real = Curvature._known
 
     def known(self, find, about=""):
         def counted():
@@ -43,7 +43,7 @@ def finds(monkeypatch):
 
         return real(self, counted, about)
 
-    monkeypatch.setattr(NetworkCurvature, "_known", known)
+    monkeypatch.setattr(Curvature, "_known", known)
     return found
 
 
@@ -60,7 +60,7 @@ def same(a, b):
     return True
 
 
-@pytest.mark.parametrize("curvature", sorted(CURVATURES))
+@pytest.mark.parametrize("curvature", sorted(CURVATURES["layers"]))
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_what_is_known_is_not_found_again(curvature, on_disk, finds, tmp_path, monkeypatch):
     X, y = blobs(n=60)

@@ -24,13 +24,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
 
 from skprune import InfluencePruner, LinearProxy
-from skprune.curvature import CURVATURES, build_curvature
-from skprune.curvature.diagonal import DiagonalCurvature
+from skprune.curvature import CURVATURES, HeadGradients, build_curvature
+from skprune.curvature.head import DiagonalHead
 from skprune.evaluation.held_out import HeldOut
 from skprune.heads.features import DenseFeatures, SparseFeatures
 from skprune.heads.problem import HeadProblem, Penalty
-from skprune.influence.leave_out import leave_one_out, newton_steps
-from skprune.influence.operator import DenseInfluence, HeadInfluence
+from skprune.influence.gradients import HeadInfluence
+from skprune.influence.leave_out import leave_one_out, removal_steps
+from skprune.influence.operator import DenseInfluence
 from skprune.influence.tilt import PRICE
 from skprune.losses.cross_entropy import CrossEntropy
 from skprune.losses.squared import SquaredError
@@ -47,7 +48,7 @@ CASES = [
     for loss in ("softmax", "sigmoid", "squared")
     for convention in ("total", "weight", "count")
     for sparse in (False, True)
-    for name in CURVATURES
+    for name in CURVATURES["head"]
 ]
 
 
@@ -57,10 +58,10 @@ def test_operator_is_the_whitened_matrix_of_gradients(loss, convention, sparse, 
     # Not the optimum, where the sum of all vectors would be zero whatever the offset.
     theta = torch.from_numpy(rng.normal(size=problem.theta_shape))
     outputs = problem.features.forward(theta)
-    curvature = build_curvature(name, problem, outputs)
+    curvature = build_curvature(name, HeadGradients(problem, outputs))
     operator = HeadInfluence(problem, theta, outputs, curvature)
     gradients = reference_rows(problem, theta)
-    S = torch.stack([curvature.whiten(g.reshape(theta.shape)) for g in gradients])
+    S = curvature.whiten(gradients) / problem.total**0.5
     direction = torch.from_numpy(rng.normal(size=operator.dim))
     some = torch.tensor([3, 59, 0, 17, 4])
     close = {"rtol": 1e-8, "atol": 1e-8 * float(S.abs().max())}
@@ -69,16 +70,16 @@ def test_operator_is_the_whitened_matrix_of_gradients(loss, convention, sparse, 
     torch.testing.assert_close(operator.rows(some), S[some], **close)
     torch.testing.assert_close(operator.scores(direction), S @ direction, **close)
     torch.testing.assert_close(operator.sum(some), S[some].sum(0), **close)
+    torch.testing.assert_close(operator.sum(some, direction[:5]), direction[:5] @ S[some], **close)
     torch.testing.assert_close(operator.squared_norms(), S.square().sum(1), rtol=1e-7, atol=1e-12)
-    U = torch.from_numpy(rng.normal(size=theta.shape))
-    torch.testing.assert_close(
-        operator.scores_along(U), gradients @ U.reshape(-1), rtol=1e-9, atol=1e-9
-    )
+    U = torch.from_numpy(rng.normal(size=operator.dim))
+    torch.testing.assert_close(operator.scores_along(U), gradients @ U, rtol=1e-9, atol=1e-9)
     # All rows and the offset are the gradient of the whole objective.
     leaf = theta.clone().requires_grad_()
     whole = torch.autograd.grad(reference_objective(problem, leaf), leaf)[0]
     total = operator.sum(torch.arange(60)) + operator.offset
-    torch.testing.assert_close(total, curvature.whiten(whole), **close)
+    expected = curvature.whiten(whole.reshape(-1)) / problem.total**0.5
+    torch.testing.assert_close(total, expected, **close)
     assert (float(operator.offset.norm()) > 0) == (convention == "total")
 
 
@@ -87,7 +88,10 @@ def test_squared_norm_of_a_sum_is_the_newton_decrement(convention, rng):
     problem = make_problem("sigmoid", convention=convention)
     fit, _ = cold_fit(problem)
     operator = HeadInfluence(
-        problem, fit.theta, fit.outputs, build_curvature("dense", problem, fit.outputs)
+        problem,
+        fit.theta,
+        fit.outputs,
+        build_curvature("dense", HeadGradients(problem, fit.outputs)),
     )
     kept = torch.from_numpy(np.sort(rng.choice(60, 40, replace=False)))
     gradient = problem.subset(kept).gradient(fit.theta, fit.outputs[kept]).reshape(-1)
@@ -101,12 +105,15 @@ def test_metric_of_kept_rows():
     fit, _ = cold_fit(problem)
     kept = torch.arange(0, 60, 2)
     operator = HeadInfluence(
-        problem, fit.theta, fit.outputs, build_curvature("dense", problem, fit.outputs)
+        problem,
+        fit.theta,
+        fit.outputs,
+        build_curvature("dense", HeadGradients(problem, fit.outputs)),
     )
     moved = operator.in_metric_of(kept)
-    own = build_curvature("dense", problem.subset(kept), fit.outputs[kept])
+    own = build_curvature("dense", HeadGradients(problem.subset(kept), fit.outputs[kept]))
     rows = reference_rows(problem, fit.theta)[[5, 8]]
-    expected = torch.stack([own.whiten(r.reshape(fit.theta.shape)) for r in rows])
+    expected = own.whiten(rows) / problem.total**0.5
     torch.testing.assert_close(
         moved.rows(torch.tensor([5, 8])).square().sum(1),
         expected.square().sum(1),
@@ -116,18 +123,18 @@ def test_metric_of_kept_rows():
     assert moved.n_rows == 60  # all rows may still be chosen
 
 
-@pytest.mark.parametrize("name", list(CURVATURES))
+@pytest.mark.parametrize("name", list(CURVATURES["head"]))
 def test_few_rows_buy_of_a_total_penalty_what_it_is_worth(name, rng):
     problem = make_problem("softmax", strength=50.0)
     theta = torch.from_numpy(rng.normal(size=problem.theta_shape))
     outputs = problem.features.forward(theta)
-    curvature = build_curvature(name, problem, outputs)
+    curvature = build_curvature(name, HeadGradients(problem, outputs))
     operator = HeadInfluence(problem, theta, outputs, curvature)
     chosen = operator.for_size(6)
     # B = L^-1 diag(alpha P^2) L^-T column by column, and the price in its eigenvectors.
-    ridge = 50.0 * problem.penalty.mask.square()
+    ridge = (50.0 / problem.total * problem.penalty.mask.square()).expand_as(theta).reshape(-1)
     columns = torch.eye(operator.dim, dtype=torch.float64)
-    B = torch.stack([curvature.whiten(ridge * curvature.unwhiten(e)) for e in columns])
+    B = curvature.whiten(ridge * curvature.unwhiten(columns))
     shares, vectors = np.linalg.eigh(((B + B.T) / 2).numpy())
     ratio = 10 * shares / np.maximum(1 - shares, 1e-15)
     bought = vectors @ ((vectors.T @ operator.offset.numpy()) / (1 + PRICE * ratio**2))
@@ -142,8 +149,10 @@ def test_few_rows_buy_of_a_total_penalty_what_it_is_worth(name, rng):
         in_kept.offset + in_kept.sum(everything), whole.offset + whole.sum(everything), atol=1e-8
     )
     # Where the data say enough of every direction, and where rows share the penalty out already.
+    theta = theta - theta.mean(1, keepdim=True)  # of a common shift the data say nothing
     for strength, convention in ((0.0, "total"), (0.01, "total"), (50.0, "weight")):
         problem = make_problem("softmax", strength=strength, convention=convention)
+        curvature = build_curvature(name, HeadGradients(problem, outputs))
         operator = HeadInfluence(problem, theta, outputs, curvature)
         assert operator.for_size(30) is operator
 
@@ -200,13 +209,13 @@ def test_scores_and_sums_of_what_would_be_40_gigabytes(rng, monkeypatch):
     theta = torch.from_numpy(rng.normal(size=(D, K)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     outputs = problem.features.forward(theta)
-    curvature = build_curvature("diagonal", problem, outputs)
+    curvature = build_curvature("diagonal", HeadGradients(problem, outputs))
     operator = HeadInfluence(problem, theta, outputs, curvature)
 
     def refuse(*args):
         raise AssertionError("rows were made for a score or a sum")
 
-    monkeypatch.setattr(DiagonalCurvature, "whiten_rows", refuse)
+    monkeypatch.setattr(DiagonalHead, "whiten_rows", refuse)
     direction = torch.from_numpy(rng.normal(size=D * K))
     scores, total = operator.scores(direction), operator.sum(torch.arange(0, n, 2))
     monkeypatch.undo()
@@ -221,15 +230,15 @@ def test_scores_and_sums_of_what_would_be_40_gigabytes(rng, monkeypatch):
 def test_squared_norms_are_taken_in_chunks(monkeypatch):
     problem = make_problem("softmax", n=500)
     fit, _ = cold_fit(problem)
-    curvature = build_curvature("dense", problem, fit.outputs)
+    curvature = build_curvature("dense", HeadGradients(problem, fit.outputs))
     operator = HeadInfluence(problem, fit.theta, fit.outputs, curvature)
     whole = operator.squared_norms()
     sizes = []
     original = type(curvature).whiten_rows
 
-    def spy(self, Phi, E):
-        sizes.append(len(E) * self.dim)
-        return original(self, Phi, E)
+    def spy(self, factors):
+        sizes.append(len(factors[0]) * self.dim)
+        return original(self, factors)
 
     monkeypatch.setattr(type(curvature), "whiten_rows", spy)
     monkeypatch.setattr("skprune.utils.chunks.CHUNK_NUMBERS", 1000)
@@ -324,9 +333,7 @@ def test_leverages_are_those_of_least_squares_whatever_the_penalty(rng):
     X, y, X_val, y_val = numbers(rng)
     for model in (SGDRegressor(alpha=0.01), Ridge(alpha=3.5)):
         pruner = scored(model, (X, y, X_val, y_val))
-        study = pruner._study
-        outputs = study.problem.features.forward(study.theta)
-        operator = HeadInfluence(study.problem, study.theta, outputs, study.curvature)
+        operator = pruner._proxy.influence
         Phi = np.hstack([X, np.ones((350, 1))])
         H = Phi.T @ Phi + 3.5 * np.diag([1.0] * 3 + [0.0])
         expected = (Phi.T * np.linalg.solve(H, Phi.T)).sum(0)
@@ -379,7 +386,7 @@ def test_held_out_rows_are_scored_on_the_others(rng):
     trial = problem.subset(torch.from_numpy(inner))
     at, _ = cold_fit(trial)
     fit, _ = cold_fit(problem)
-    curvature = build_curvature("dense", trial, at.outputs)
+    curvature = build_curvature("dense", HeadGradients(trial, at.outputs))
     operator = HeadInfluence(problem, fit.theta, fit.outputs, curvature)
     held_out = HeldOut(problem.subset(outer), 2.0, "loss", None)
     scores = leave_one_out(problem, operator, held_out, at.theta, outer)
@@ -521,12 +528,13 @@ def test_newton_steps_side_by_side_against_dense_solves(loss, convention, rng):
     # More sets than one block, of very different size, one of them empty of removals.
     problem = make_problem(loss, convention=convention, sparse=convention == "count")
     fit, _ = cold_fit(problem)
-    curvature = build_curvature("dense", problem, fit.outputs)
+    curvature = build_curvature("dense", HeadGradients(problem, fit.outputs))
     kept = torch.ones(19, 60, dtype=torch.bool)
     for g in range(1, 19):
         kept[g, torch.from_numpy(rng.choice(60, 2 * g, replace=False))] = False
-    steps = newton_steps(problem, fit.theta, curvature, kept, rtol=1e-10)
-    assert steps.shape == (19, *problem.theta_shape)
+    operator = HeadInfluence(problem, fit.theta, fit.outputs, curvature)
+    steps = removal_steps(operator, ~kept, tolerance=1e-10)
+    assert steps.shape == (19, problem.dim)
     assert float(steps[0].norm()) < 1e-7
     for g in range(1, 19):
         part = problem.subset(torch.nonzero(kept[g]).reshape(-1))
@@ -538,7 +546,7 @@ def test_newton_steps_side_by_side_against_dense_solves(loss, convention, rng):
         )
 
 
-@pytest.mark.parametrize("curvature", list(CURVATURES))
+@pytest.mark.parametrize("curvature", list(CURVATURES["head"]))
 def test_answers_do_not_depend_on_the_curvature(curvature, rng):
     # Scores and group predictions are solved with the exact Hessian; the curvature only helps.
     data = multiclass(rng)

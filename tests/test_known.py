@@ -60,7 +60,9 @@ def searches(monkeypatch):
 )
 @pytest.mark.filterwarnings("ignore::skprune.utils.exceptions.PruningWarning")
 def test_a_grid_over_the_estimator_searches_once_a_fold(options, searched, searches):
-    pruner = make_pruner(keep=0.5, random_state=0, **options)
+    pruner = InfluencePruner(keep=0.5, random_state=0)
+    if options:
+        pruner = make_pruner(keep=0.5, random_state=0, **options)
     grid = GridSearchCV(
         PrunedClassifier(LogisticRegression(), pruner),
         {"estimator__C": [0.1, 1.0, 10.0, 100.0]},
@@ -79,7 +81,7 @@ def test_a_grid_over_the_estimator_searches_once_a_fold(options, searched, searc
 @pytest.mark.filterwarnings("ignore::skprune.PruningWarning")
 def test_what_is_shown_makes_no_other_search(options, searches):
     for verbose in (0, 1, "auto"):
-        pruner = head_pruner(keep=0.5, random_state=0, verbose=verbose, **options)
+        pruner = make_pruner(keep=0.5, random_state=0, verbose=verbose, **options)
         pruner.fit(X.astype("f4"), y)
     assert len(searches) == 1
 

@@ -12,6 +12,7 @@ from networkcases import (
     Recurrent,
     make_data,
     make_module,
+    rows_of,
     study,
     study_case,
     true_gauss_newton,
@@ -43,7 +44,7 @@ def test_products_with_all_rows(name, cached, device):
         torch.testing.assert_close(gradients.weighted_sum(c[0]), c[0] @ truth)
         weights = problem.weights[indices]
         torch.testing.assert_close(gradients.sum(indices), weights @ truth[indices])
-        torch.testing.assert_close(gradients.rows(indices), truth[indices])
+        torch.testing.assert_close(rows_of(gradients, indices), truth[indices])
         assert (gradients.cached() is None) is not cached
 
 
@@ -82,10 +83,10 @@ def test_hessian_products(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_batch_size_makes_no_difference(name):
     with study_case(name, batch_size=3) as (problem, gradients):
-        rows = gradients.rows(torch.arange(N))
+        rows = rows_of(gradients, torch.arange(N))
         M = problem.gauss_newton(rows)
     with study_case(name, batch_size=N) as (problem, gradients):
-        torch.testing.assert_close(gradients.rows(torch.arange(N)), rows)
+        torch.testing.assert_close(rows_of(gradients, torch.arange(N)), rows)
         torch.testing.assert_close(problem.gauss_newton(rows), M)
 
 
@@ -140,7 +141,7 @@ def test_layers_are_chosen_by_name_or_module():
     assert list(choose_parameters(module, ["7.bias"])) == ["7.bias"]
     X, targets = make_data("conv")
     with study(module, X, targets, layers=["3", "7.bias", "1"]) as (problem, gradients):
-        torch.testing.assert_close(gradients.rows(torch.arange(N)), true_gradients(problem))
+        torch.testing.assert_close(rows_of(gradients, torch.arange(N)), true_gradients(problem))
     with pytest.raises(ValueError, match="no layer named 'head'"):
         choose_parameters(module, ["head"])
     with pytest.raises(ValueError, match="has no parameters"):
@@ -189,8 +190,8 @@ def test_a_link_in_the_module_is_undone():
     plain = make_module("mlp")
     linked = nn.Sequential(*plain, nn.Softmax(dim=1))
     with study(plain, X, targets) as (problem, gradients):
-        rows = gradients.rows(torch.arange(N))
+        rows = rows_of(gradients, torch.arange(N))
         M = problem.gauss_newton(rows)
     with study(linked, X, targets, loss=CrossEntropy("softmax")) as (problem, g):
-        torch.testing.assert_close(g.rows(torch.arange(N)), rows)
+        torch.testing.assert_close(rows_of(g, torch.arange(N)), rows)
         torch.testing.assert_close(problem.gauss_newton(rows), M)

@@ -6,10 +6,9 @@ import pytest
 import torch
 from networkcases import DEVICES, N, make_data, make_module, study, study_case, true_gradients
 
-from skprune.curvature.layers import build_curvature
+from skprune.curvature import build_curvature
 from skprune.influence.ensemble import CurvatureEnsemble, Member
-from skprune.influence.network import NetworkInfluence, network_influence
-from skprune.influence.network_leave_out import predict_removal, row_scores
+from skprune.influence.gradients import NetworkInfluence, network_influence
 from skprune.influence.operator import DenseInfluence
 from skprune.influence.stacked import StackedInfluence
 
@@ -71,7 +70,9 @@ def test_sums_over_a_few_rows_run_these_alone():
         module.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
         few = torch.tensor([8, 3, 3])
         torch.testing.assert_close(operator.sum(few), S[few].sum(0))
-        assert sum(seen) == 3
+        assert sum(seen) == 2  # each once
+        weights = torch.tensor([2.0, 0.5, 3.0])
+        torch.testing.assert_close(operator.sum(few, weights), weights.to(S) @ S[few])
 
 
 def test_float32_rows_keep_their_precision_in_sums():
@@ -107,11 +108,10 @@ def test_an_ensemble_is_the_mean_of_its_members():
         torch.testing.assert_close(operator.weighted_sum(c), c @ S)
         removed = torch.zeros(2, N, dtype=torch.bool)
         removed[0, :2], removed[1, 4:6] = True, True
-        found = ensemble.predict_removal(removed).loss
-        pairs = list(zip(curvatures, held_out, strict=True))
-        alone = [predict_removal(c, removed, h).loss for c, h in pairs]
+        found = ensemble.predict_removal(removed).losses
+        alone = [m.predict_removal(removed).losses for m in members]
         torch.testing.assert_close(found, (alone[0] + alone[1]) / 2)
-        scores = [row_scores(c, h) for c, h in pairs]
+        scores = [m.row_scores() for m in members]
         torch.testing.assert_close(ensemble.row_scores(), (scores[0] + scores[1]) / 2)
         assert isinstance(CurvatureEnsemble(members[:1]).influence(), DenseInfluence)
     with pytest.raises(ValueError, match="at least one member"):

@@ -10,10 +10,20 @@ from scipy.stats import spearmanr
 from sklearn.datasets import load_digits
 from torch import nn
 
-from skprune.curvature.layers import build_curvature
+from skprune.curvature import build_curvature
 from skprune.data.arrays import ArraySource
-from skprune.influence.network_leave_out import predict_removal, removal_steps, row_scores
+from skprune.influence.ensemble import Member
+from skprune.influence.gradients import NetworkInfluence
+from skprune.influence.leave_out import removal_steps
 from skprune.losses.squared import SquaredError
+
+
+def steps_of(curvature, removed, method="newton"):
+    return removal_steps(NetworkInfluence(curvature), removed, method)
+
+
+def mean_loss(removal, held):
+    return removal.losses @ held.weights / held.weights.sum()
 
 
 def groups(n, n_groups, share, seed=0):
@@ -48,11 +58,11 @@ def test_newton_step_on_least_squares_is_the_refit(bias):
         assert float((problem.gradients() / problem.total + penalty * problem.theta).norm()) < 1e-12
         cg = build_curvature("cg", gradients, 0.0)
         cg.tolerance = 1e-10
-        steps = removal_steps(cg, removed, "newton")
-        first = removal_steps(build_curvature("dense", gradients, 0.0), removed, "influence")
+        steps = steps_of(cg, removed, "newton")
+        first = steps_of(build_curvature("dense", gradients, 0.0), removed, "influence")
         held = problem.on(ArraySource(X[:7]), y[:7])
-        predicted = predict_removal(cg, removed, held)
-        for mask, step, one, change in zip(removed, steps, first, predicted.loss, strict=True):
+        predicted = mean_loss(Member(cg, cg, held).predict_removal(removed), held)
+        for mask, step, one, change in zip(removed, steps, first, predicted, strict=True):
             truth = fit(w * ~mask)
             moved = problem.split(problem.theta + step)["weight"]
             torch.testing.assert_close(moved, truth[:4].T)
@@ -71,9 +81,9 @@ def test_steps_follow_their_definition(name):
         curvature.tolerance = 1e-10
         w, g = problem.weights, true_gradients(problem)
         pull = (removed * w) @ (g - w @ g / problem.total)
-        influence = removal_steps(curvature, removed, "influence")
+        influence = steps_of(curvature, removed, "influence")
         torch.testing.assert_close(influence, curvature.solve(pull / problem.total))
-        newton = removal_steps(curvature, removed, "newton")
+        newton = steps_of(curvature, removed, "newton")
         kept = (~removed * w).sum(1, keepdim=True)
         if name not in ("cg", "dense", "hessian"):
             torch.testing.assert_close(newton, curvature.solve(pull / kept))
@@ -82,7 +92,7 @@ def test_steps_follow_their_definition(name):
                 identity = torch.eye(problem.dim, dtype=torch.float64)
                 M = problem.gauss_newton(identity, w * ~m) / k
                 if name == "hessian":
-                    M += curvature._M - problem.gauss_newton(identity) / problem.total
+                    M += curvature._found["M"] - problem.gauss_newton(identity) / problem.total
                 truth = torch.linalg.solve(M + curvature.ridge * identity, p / k)
                 torch.testing.assert_close(one, truth, rtol=1e-5, atol=1e-7)
 
@@ -93,9 +103,9 @@ def test_a_correction_that_outweighs_the_hessian_is_left_out():
         curvature = build_curvature("hessian", gradients, 0.05)
         kept = (~removed * problem.weights).to(problem.theta)
         V = torch.randn(3, problem.dim, dtype=torch.float64, generator=torch.manual_seed(0))
-        found = curvature.solve_kept(V, kept)
+        found = curvature.restricted(~removed)(V)
         identity = torch.eye(problem.dim, dtype=torch.float64)
-        whole = curvature._M + curvature.ridge * identity
+        whole = curvature._found["M"] + curvature.ridge * identity
         n_left_out = 0
         for one, v, w in zip(found, V, kept, strict=True):
             change = problem.gauss_newton(identity, w / w.sum() - problem.weights / problem.total)
@@ -111,12 +121,12 @@ def test_scores_are_first_order_predictions_for_single_rows():
     with study_case("mlp") as (problem, gradients):
         curvature = build_curvature("ekfac", gradients, 0.05)
         held = problem.on(ArraySource(X), targets)
-        scores = row_scores(curvature, held)
+        member = Member(curvature, curvature, held)
         single = torch.eye(N, dtype=torch.bool)
-        predicted = predict_removal(curvature, single, held)
-        torch.testing.assert_close(scores, predicted.linear_loss)
-        assert predicted.losses.shape == predicted.linear.shape == (N, 8)
-        steps = removal_steps(curvature, single)
+        predicted, steps = member.predict_removal(single), steps_of(curvature, single)
+        linear = held.scores(steps) @ held.weights / held.total
+        torch.testing.assert_close(member.row_scores(), linear)
+        assert predicted.losses.shape == (N, 8)
         torch.testing.assert_close(predicted.lengths, steps.norm(dim=1) / problem.theta.norm())
         assert problem.length == pytest.approx(float(problem.theta.norm()))
         # The loss at linearised outputs, by Jacobians that autograd makes.
@@ -132,11 +142,11 @@ def test_nothing_removed_changes_nothing_and_everything_is_refused():
     with study_case("mlp") as (_, gradients):
         curvature = build_curvature("ekfac", gradients, 0.05)
         none = torch.zeros(1, N, dtype=torch.bool)
-        assert float(removal_steps(curvature, none).norm()) == 0.0
+        assert float(steps_of(curvature, none).norm()) == 0.0
         with pytest.raises(ValueError, match="holds all rows"):
-            removal_steps(curvature, ~none)
+            steps_of(curvature, ~none)
         with pytest.raises(ValueError, match="'second'"):
-            removal_steps(curvature, none, "second")
+            steps_of(curvature, none, "second")
 
 
 def train(module, X, y, weights, penalty, steps):
@@ -204,9 +214,11 @@ def fidelity(studied, name, method, **options):
     options = {"penalty": penalty, "batch_size": 256, "weighted": False} | options
     with study(module, X.numpy(), y, **options) as (problem, gradients):
         held = problem.on(ArraySource(X_val.numpy()), y_val)
-        found = predict_removal(build_curvature(name, gradients), removed, held, method)
+        curvature = build_curvature(name, gradients)
+        found = Member(curvature, curvature, held).predict_removal(removed, method)
+        mean = mean_loss(found, held)
     lds = np.mean([spearmanr(p, a)[0] for p, a in zip(found.losses.T, actual.T, strict=True)])
-    predicted, true = found.loss.numpy(), actual.mean(1).numpy()
+    predicted, true = mean.numpy(), actual.mean(1).numpy()
     return lds, spearmanr(predicted, true)[0], np.polyfit(predicted, true, 1)[0]
 
 

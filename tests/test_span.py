@@ -20,11 +20,11 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge, SGDRegressor
 
 from skprune import InfluencePruner, LinearProxy, ScorePruner
-from skprune.curvature import build_curvature
+from skprune.curvature import HeadGradients, build_curvature
 from skprune.evaluation.held_out import HeldOut
 from skprune.heads.features import HELD_NUMBERS
 from skprune.heads.span import MOST_ROWS, Span, spanned_width
-from skprune.influence.operator import HeadInfluence
+from skprune.influence.gradients import HeadInfluence
 from skprune.proxies.head import cold_fit
 
 ROWS, COLUMNS = 15, 40
@@ -70,7 +70,7 @@ def test_the_span_holds_the_optimum_and_all_influence(loss, convention, last, sp
         small.features.forward(fit.theta), dense_features(everything) @ theta
     )
 
-    curvature = build_curvature("dense", small.subset(fitted), fit.outputs)
+    curvature = build_curvature("dense", HeadGradients(small.subset(fitted), fit.outputs))
     operator = operator_of(small.subset(rows), fit.theta, curvature)
     A, H = (
         reference_rows(everything.subset(rows), theta),
@@ -78,13 +78,15 @@ def test_the_span_holds_the_optimum_and_all_influence(loss, convention, last, sp
     )
     steps = torch.linalg.lstsq(H, A.T, driver="gelsd").solution  # H is singular for a softmax
     vectors, truth = operator.rows(rows), A @ steps
+    truth *= float(everything.weights[fitted].sum() / everything.weights[rows].sum())  # H is a mean
     assert_allclose(vectors @ vectors.T, truth, atol=1e-7 * float(truth.abs().max()))
     # What rows of the span do to others, which have a part outside.
     gradients = (
         HeldOut(problem.subset(measured), 1.0, "loss", None).gradient(at)
         for problem, at in ((small, fit.theta), (everything, theta))
     )
-    found, truth = curvature.solve(next(gradients)), next(gradients).reshape(-1) @ steps
+    found, truth = curvature.solve(next(gradients).reshape(-1)), next(gradients).reshape(-1) @ steps
+    found /= float(everything.weights[fitted].sum())
     assert_allclose(operator.scores_along(found), truth, atol=1e-7 * float(truth.abs().max()))
 
 
@@ -95,7 +97,7 @@ def test_the_kronecker_eigenbasis_is_the_same_one(last):
     theta = cold_fit(small)[0].theta
     grams = []
     for given, at in ((small, theta), (problem, small.coefficients(theta))):
-        curvature = build_curvature("ekfac", given, given.features.forward(at))
+        curvature = build_curvature("ekfac", HeadGradients(given, given.features.forward(at)))
         vectors = operator_of(given, at, curvature).rows(torch.arange(ROWS))
         grams.append(vectors @ vectors.T)
     torch.testing.assert_close(*grams)

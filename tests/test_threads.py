@@ -13,7 +13,7 @@ from retraincases import states, unchanged
 from torch import nn
 from torchcases import blobs, mlp, trained_mlp
 
-import skprune.curvature.layers.kept as kept
+import skprune.curvature.factor_cache as kept
 import skprune.network.encoding as encoding
 from skprune.utils.cache import ContentCache
 

@@ -97,7 +97,7 @@ def test_rows_are_chosen_for_all_members():
     alone, together = [prune(net, **last) for net in members], prune(members, **last)
     vectors = []
     for single in alone:
-        with single._proxy.models[0].frozen():
+        with single._proxy.networks.frozen():
             vectors.append(single._proxy.ensemble.influence().rows(torch.arange(len(Y))))
     joined = torch.cat(vectors, dim=1) / len(members) ** 0.5
     rng = np.random.default_rng([0, 48])

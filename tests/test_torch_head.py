@@ -305,7 +305,7 @@ def test_a_skorch_net_is_examined_itself():
 
 def head_of(net, X, y, loss, weight_decay, weights=None):
     """The head's problem, its fit from zeros by the package, and the encoder."""
-    from skprune.curvature import CURVATURES
+    from skprune.curvature import HeadGradients, build_curvature
     from skprune.heads.problem import fit_head
 
     table = read_rows(X, y, weights, loss)
@@ -314,7 +314,7 @@ def head_of(net, X, y, loss, weight_decay, weights=None):
     problem = encoder.problem(table.X, table.y, table.weights)
     start = problem.zeros()
     Z = problem.features.forward(start)
-    curvature = CURVATURES["dense"](problem, Z)
+    curvature = build_curvature("dense", HeadGradients(problem, Z))
     return encoder, problem, fit_head(problem, curvature.solve)
 
 

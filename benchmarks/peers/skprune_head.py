@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from benchmarks.peers.task import Answer, Clock, Task, run
-from skprune.curvature import build_curvature
+from skprune.curvature import HeadGradients, build_curvature
 from skprune.evaluation.held_out import HeldOut
 from skprune.heads.features import DenseFeatures
-from skprune.heads.problem import HeadProblem, Penalty, solve_hessian
+from skprune.heads.problem import HeadProblem, Penalty
 from skprune.influence import leave_out as removal
-from skprune.influence.operator import HeadInfluence
+from skprune.influence.gradients import HeadInfluence
 from skprune.losses.cross_entropy import CrossEntropy
 
 
@@ -35,29 +35,19 @@ def method(variant: str, task: Task, clock: Clock) -> Answer:
         problem = head_problem(task, task.X, task.y)
         held_out = HeldOut(head_problem(task, task.X_val, task.y_val), 1.0, "loss", None)
         outputs = problem.features.forward(theta)
-        fitted = build_curvature(curvature, problem, outputs)
+        fitted = build_curvature(curvature, HeadGradients(problem, outputs))
     with clock("rows"):
         operator = HeadInfluence(problem, theta, outputs, fitted)
         rows = removal.leave_one_out(problem, operator, held_out, theta, None)
-    kept = ~torch.from_numpy(task.groups).to(task.device)
+    removed = torch.from_numpy(task.groups).to(task.device)
     with clock("score"):
         before = held_out.losses(held_out.outputs(theta))
-        if kind == "newton":
-            steps = removal.newton_steps(problem, theta, fitted, kept)
-        else:
-            steps = influence_steps(problem, theta, outputs, fitted.solve, ~kept)
-        changes = [held_out.losses(held_out.outputs(theta + step)) - before for step in steps]
+        tolerance = 1e-2 if kind == "newton" else removal.SOLVE_TOLERANCE
+        steps = removal.removal_steps(operator, removed, kind, tolerance)
+        moved = (theta + step.view_as(theta) for step in steps)
+        changes = [held_out.losses(held_out.outputs(there)) - before for there in moved]
     predicted = torch.stack(changes).cpu().numpy()
     return Answer(predicted, rows.cpu().numpy(), facts={"parameters": int(theta.numel())})
-
-
-def influence_steps(problem, theta, outputs, precondition, removed):  # type: ignore[no-untyped-def]  # as in skprune.influence.leave_out
-    """H^-1 sum_T a_i for every group, with the exact Hessian of all rows."""
-    E = problem.loss.residual(outputs, problem.targets)
-    pull = problem.penalty.strength * problem.penalty.mask.square() * theta
-    for gone in removed.to(E.dtype):
-        total = problem.features.adjoint(E * gone[:, None]) + float(gone.sum()) * pull
-        yield solve_hessian(problem, outputs, total, precondition, rtol=removal.SOLVE_TOLERANCE)
 
 
 if __name__ == "__main__":

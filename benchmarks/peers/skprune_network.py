@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 
 from benchmarks.peers.task import Answer, Clock, Task, run
-from skprune.curvature.layers import build_curvature
+from skprune.curvature import build_curvature
 from skprune.data.sources import as_source
-from skprune.influence.network_leave_out import predict_removal, row_scores
+from skprune.influence.ensemble import Member
+from skprune.influence.gradients import NetworkInfluence
+from skprune.influence.leave_out import removal_steps
 from skprune.losses.cross_entropy import CrossEntropy
 from skprune.network.layers import RowGradients
 from skprune.network.module import TorchModel
@@ -38,13 +40,14 @@ def method(variant: str, task: Task, clock: Clock) -> Answer:
             held_out = problem.on(as_source(task.X_val, task.y_val), torch.from_numpy(task.y_val))
             damping = "auto" if "auto" in more else 0.0
             fitted = build_curvature(curvature, RowGradients(problem), damping)
-        removed = torch.from_numpy(task.groups)
+        member, removed = Member(fitted, fitted, held_out), torch.from_numpy(task.groups)
         with clock("score"):
-            change = predict_removal(fitted, removed, held_out, kind)
+            change = member.predict_removal(removed, kind)
+            linear = held_out.scores(removal_steps(NetworkInfluence(fitted), removed, kind))
         with clock("rows"):
-            rows = row_scores(fitted, held_out)
+            rows = member.row_scores()
     facts = {"damping": float(fitted.damping), "parameters": problem.dim}
-    arrays = (t.double().cpu().numpy() for t in (change.losses, rows, change.linear))
+    arrays = (t.double().cpu().numpy() for t in (change.losses, rows, linear))
     return Answer(*arrays, facts=facts)
 
 

@@ -95,8 +95,7 @@ class ScorePruner(BasePruner):
         problem = HeadEncoder(spec, table.classes).fit(*rows).reduce(*rows).problem(*rows)
         fit = cold_fit(problem)[0]
         self.scores_ = difficulty(self.criterion, problem, fit)
-        kept = largest_subset(self.scores_, size, table.codes, minima)
-        self._keep(kept, len(table), table.given_weights(kept))
+        self._keep(largest_subset(self.scores_, size, table.codes, minima), len(table))
         return self
 
     def _check_features(self, X: Any) -> None:

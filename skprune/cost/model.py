@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from skprune.curvature import DENSE_COST, DENSE_PARAMETERS
+from skprune.curvature.head import DENSE_COST, DENSE_PARAMETERS
 from skprune.heads.features import HELD_NUMBERS, DenseFeatures
 from skprune.utils.chunks import CHUNK_NUMBERS
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from skprune.cost.model import CostEstimate, features_cost, network_cost, seconds_per_row
-from skprune.curvature.layers import choose_curvature
-from skprune.curvature.layers.blocks import random_columns
+from skprune.curvature import choose_curvature
+from skprune.curvature.layers.columns import random_columns
 from skprune.data.table import Table
-from skprune.influence.network import STORED_NUMBERS
+from skprune.influence.gradients import STORED_NUMBERS
 from skprune.network.forward import read_model_loss
 from skprune.network.layers import RowGradients
 from skprune.network.module import TorchModel

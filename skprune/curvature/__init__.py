@@ -1,39 +1,89 @@
-"""H and its inverse as objects that multiply; one file an approximation."""
+"""H and its inverse, as objects that multiply: for heads in closed form, for layers of networks.
+
+``eigen.py`` and ``matrix.py`` say how H multiplies; ``head.py`` and ``layers/`` how it is found.
+"""
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from skprune.curvature.base import Curvature
-from skprune.curvature.dense import DenseCurvature
-from skprune.curvature.diagonal import DiagonalCurvature
-from skprune.curvature.ekfac import EKFACCurvature
+from skprune.curvature.base import Curvature, CurvatureError
+from skprune.curvature.factor_cache import FactorCache
+from skprune.curvature.gradients import Gradients, HeadGradients
+from skprune.curvature.head import EKFAC_FEATURES, DenseHead, DiagonalHead, EKFACHead
+from skprune.curvature.layers.cg import CGCurvature
+from skprune.curvature.layers.dense import DenseCurvature, HessianCurvature
+from skprune.curvature.layers.diagonal import DiagonalCurvature
+from skprune.curvature.layers.kfac import EKFACCurvature, KFACCurvature
+from skprune.curvature.layers.lissa import LiSSACurvature
+from skprune.curvature.layers.lowrank import LowRankCurvature
 from skprune.heads.problem import HeadProblem
+from skprune.network.problem import NetworkProblem
 
-__all__ = ["CURVATURES", "EKFAC_FEATURES", "Curvature", "build_curvature", "choose_curvature"]
-
-CURVATURES: dict[str, type[Curvature]] = {
-    "dense": DenseCurvature,
-    "ekfac": EKFACCurvature,
-    "diagonal": DiagonalCurvature,
+#: By what it is of and by name. "auto" takes the first that is affordable.
+CURVATURES: dict[str, dict[str, type[Curvature]]] = {
+    "head": {c.name: c for c in (DenseHead, EKFACHead, DiagonalHead)},
+    "layers": {
+        c.name: c
+        for c in (
+            DenseCurvature,
+            HessianCurvature,
+            CGCurvature,
+            KFACCurvature,
+            EKFACCurvature,
+            LiSSACurvature,
+            LowRankCurvature,
+            DiagonalCurvature,
+        )
+    },
 }
 
-#: The exact Hessian up to this many parameters, and up to this many multiplications (n p^2).
-DENSE_PARAMETERS = 4096
-DENSE_COST = 5e11
-#: EK-FAC up to this many features: it decomposes a (D, D) matrix.
-EKFAC_FEATURES = 4096
+
+def choose_curvature(problem: HeadProblem | NetworkProblem, n: int | None = None) -> str:
+    """The most faithful curvature that is affordable.
+
+    Of a head it is "dense", else "ekfac", else "diagonal"; of layers "dense", else "cg", else
+    "ekfac". Predictions for sets of rows are better by "cg", which takes the Gauss-Newton matrix of
+    just the kept rows, than by "ekfac": on a perceptron of 9,610 parameters with 5 to 40 % of the
+    rows removed, slopes of actual on predicted loss are 1.0 instead of 0.3, and rank correlations
+    0.9 instead of 0.6.
+
+    Parameters
+    ----------
+    problem : HeadProblem or NetworkProblem
+    n : int, optional
+        The number of rows, if not those of the problem.
+    """
+    known = CURVATURES["head" if isinstance(problem, HeadProblem) else "layers"]
+    n = len(problem) if n is None else n
+    return next(name for name, kind in known.items() if kind.affordable(problem, n))
 
 
-def choose_curvature(problem: HeadProblem) -> str:
-    """The most exact curvature that is affordable for the size of ``problem``."""
-    D, K = problem.theta_shape
-    p = D * K
-    if p <= DENSE_PARAMETERS and len(problem) * p**2 <= DENSE_COST:
-        return "dense"
-    return "ekfac" if D <= EKFAC_FEATURES else "diagonal"
+def build_curvature(
+    name: str,
+    gradients: Gradients,
+    damping: float | str = "auto",
+    cache: FactorCache | None = None,
+) -> Curvature:
+    """Curvature ``name`` (a key of ``CURVATURES``) of the rows and parameters of ``gradients``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such curvature.
+    """
+    known = CURVATURES["head" if gradients.convex else "layers"]
+    if name not in known:
+        raise ValueError(f"curvature must be one of {sorted(known)}; got {name!r}.")
+    return known[name](gradients, damping, cache)
 
 
-def build_curvature(name: str, problem: HeadProblem, outputs: Tensor) -> Curvature:
-    """Curvature ``name`` (a key of ``CURVATURES``) of ``problem`` at ``outputs`` (n, K)."""
-    return CURVATURES[name](problem, outputs)
+__all__ = [
+    "CURVATURES",
+    "EKFAC_FEATURES",
+    "Curvature",
+    "CurvatureError",
+    "FactorCache",
+    "Gradients",
+    "HeadGradients",
+    "build_curvature",
+    "choose_curvature",
+]

@@ -1,66 +1,221 @@
-"""What every curvature is: a positive definite matrix H one can solve with and whiten by."""
+"""What every curvature is: a positive definite matrix H that one can solve with."""
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from skprune.heads.features import Features
-from skprune.heads.problem import HeadProblem
+from skprune.curvature.factor_cache import FactorCache, State
+from skprune.curvature.gradients import Gradients
+from skprune.network.factors import Factor, row_gradients
+from skprune.network.layers import Treatment
+from skprune.utils.krylov import MAX_ITERATIONS, Product, conjugate_gradients
 
-#: Eigenvalues below this share of the largest are raised to it: directions in which the data
-#: and the penalty say nothing (collinear columns without penalty, the common shift of a softmax).
-RELATIVE_DAMPING = 1e-10
+#: The default damping raises the multiple of the identity to so many mean eigenvalues of M.
+#: Measured on digits (MLPs of 1,210 to 9,610 parameters; removal of 5 to 40 % against retraining;
+#: penalties of 0, 1e-3 and 1e-2; stopped early and at the optimum; steps by "cg"): slopes of actual
+#: on predicted loss are 0.58 to 1.1 here, 1.3 to 1.7 at twice as much, and 0 at a tenth without
+#: penalty; rank correlations are within 0.05 of their best.
+RIDGE_SHARE = 1.0
+#: Relative residual at which conjugate gradients stop.
+TOLERANCE = 1e-2
+#: Share of a right-hand side that may be left unsolved.
+UNSOLVED = 0.3
+
+
+class CurvatureError(ArithmeticError):
+    """A curvature could not be computed or solved with; the message says what to try."""
 
 
 class Curvature(ABC):
-    """H ~ the Hessian of F over the rows it was built from (a sum, not a mean).
+    """H ~ the Hessian of F(theta), the mean loss of the rows with its penalty.
 
-    ``H = L L'``; whitening maps a gradient a to ``L^-1 a``, so that Euclidean products of
-    whitened gradients are products in the metric H^-1. Parameters have shape (D, K), whitened
-    vectors are flat, of length ``dim`` = D K.
+    H = M + ridge I, where M is found from the rows. Being a mean, H of some rows stands for that of
+    others like them (``on``). The Hessian of a network is singular along most directions, so that
+    some damping is needed: how far may a direction be followed in which the rows say nothing?
+    That of a head is definite up to rounding.
+
+    Vectors are the rows of a tensor, (p,) or (B, p); theta (D, K) of a head is flattened row by
+    row.
+
+    Parameters
+    ----------
+    gradients : Gradients
+    damping : float or "auto"
+        "auto" makes the ridge of a network, lam + damping, the mean eigenvalue of M, or lam if that
+        is more. A penalty is left alone by "dense" and "cg" where outputs are linear in the
+        parameters, and by "hessian" at an optimum. For a head it is 0.
+    cache : FactorCache, optional
+        Where what is found is looked for and kept; by default it is found anew.
+
+    Attributes
+    ----------
+    dim : int
+        p.
+    penalty : float
+        lam of the mean objective of the rows from which M was found.
+    damping : float
+    ridge : float
+        The multiple of the identity in H: the damping, and the penalty of a network.
+    mean_eigenvalue : float
+        Of M.
     """
 
-    dim: int
+    name: ClassVar[str]
+    gradients: Any  # what is found of heads needs a head's, what is found of layers theirs
+    #: In words, what is done with each parameter.
+    how: str = "approximated"
+    #: Whether ``restricted`` solves with the kept rows' own matrix for networks too.
+    by_rows: ClassVar[bool] = False
+    tolerance = TOLERANCE
+    mean_eigenvalue: float
+
+    def __init__(
+        self,
+        gradients: Gradients,
+        damping: float | str = "auto",
+        cache: FactorCache | None = None,
+    ) -> None:
+        self.gradients, self.cache = gradients, cache
+        self.blocks, self.convex = gradients.blocks, gradients.convex
+        self.dim, self.penalty = int(self.problem.dim), gradients.penalty
+        self._fit()
+        if isinstance(damping, str):
+            missing = max(0.0, RIDGE_SHARE * self.mean_eigenvalue - self.penalty)
+            damping = missing if self._needs_damping() else 0.0
+        self._set_damping(damping)
+
+    @property
+    def problem(self) -> Any:
+        """The rows and parameters."""
+        return self.gradients.problem
+
+    @property
+    def ridge(self) -> float:
+        """The multiple of the identity in H."""
+        return self.damping if self.convex else self.penalty + self.damping
+
+    @classmethod
+    def affordable(cls, problem: Any, n: int) -> bool:
+        """Whether "auto" may take it for ``n`` rows like those of ``problem``."""
+        return False
+
+    @property
+    def treatments(self) -> list[Treatment]:
+        """What is done with each parameter of a network."""
+        return [Treatment(name, self.how) for name in self.problem.slices]
 
     @abstractmethod
-    def __init__(self, problem: HeadProblem, outputs: Tensor) -> None:
-        """Take the curvature of ``problem`` where its outputs are ``outputs`` (n, K)."""
+    def _fit(self) -> None:
+        """Find M and ``mean_eigenvalue``."""
 
-    @abstractmethod
-    def nbytes(self) -> int:
-        """Memory held, in bytes."""
+    def _needs_damping(self) -> bool:
+        """Whether steps by H without damping lead too far."""
+        return not self.convex
 
-    @abstractmethod
+    def _known(self, find: Callable[[], State], about: str = "") -> State:
+        """What ``find`` finds, from the cache if it was found before; ``about`` tells options."""
+        if self.cache is None:
+            return find()
+        return self.cache.get(self.problem, f"{self.name} {about}", find)
+
+    def _set_damping(self, damping: float) -> None:
+        if not 0.0 <= damping < float("inf"):
+            raise ValueError(f"damping must be a finite number >= 0; got {damping!r}.")
+        self.damping = damping
+        if not (self.ridge > 0.0 or self.convex):
+            # Only where all gradients vanish, or with damping=0 and no penalty.
+            self.damping = 1e-6 * self.mean_eigenvalue or 1.0
+
+    def damped(self, damping: float) -> Curvature:
+        """The same matrix with another damping; nothing is found again."""
+        other = copy.copy(self)
+        other._set_damping(damping)
+        return other
+
+    def on(self, gradients: Any) -> Any:
+        """The same matrix for other rows; None leaves it without rows, as in a cache."""
+        other = copy.copy(self)
+        other.gradients = gradients
+        return other
+
     def solve(self, V: Tensor) -> Tensor:
-        """H^-1 V for V (D, K), shape (D, K)."""
+        """H^-1 v for V (p,) or (B, p), the same shape."""
+        return self.unwhiten(self.whiten(V))
 
-    @abstractmethod
+    def selector(self) -> Curvature:
+        """In whose metric rows are selected: this curvature, or EK-FAC if it has no root."""
+        return self
+
     def whiten(self, V: Tensor) -> Tensor:
-        """L^-1 V for V (D, K), shape (dim,)."""
+        """L^-1 v for V (..., p), H = L L': in that space products are those of the metric H^-1."""
+        raise NotImplementedError(f"{self.name!r} has no root; take that of its selector().")
 
-    @abstractmethod
-    def unwhiten(self, d: Tensor) -> Tensor:
-        """L^-T d for d (dim,), shape (D, K); <whiten(V), d> = <V, unwhiten(d)>."""
+    def unwhiten(self, D: Tensor) -> Tensor:
+        """L^-T d for D (..., p); <whiten(v), d> = <v, unwhiten(d)>."""
+        raise NotImplementedError(f"{self.name!r} has no root; take that of its selector().")
 
-    @abstractmethod
-    def whiten_rows(self, Phi: Tensor, E: Tensor) -> Tensor:
-        """L^-1 (phi_i (x) e_i) for Phi (b, D) and E (b, K), shape (b, dim), in their precision."""
+    def whiten_rows(self, factors: Sequence[Factor]) -> Tensor:
+        """L^-1 g_i of b rows, shape (b, p)."""
+        return self.whiten(row_gradients(self.blocks, factors, self.dim))
 
-    def squared_norms(self, features: Features, E: Tensor) -> Tensor:
-        """|L^-1 (phi_i (x) e_i)|^2 for all rows of ``features`` (n, D) and E (n, K), shape (n,)."""
-        dtype = features.dtype
-        return torch.cat(
-            [
-                self.whiten_rows(features.rows(part, dtype), E[part].to(dtype)).square().sum(1)
-                for part in features.chunks(self.dim)
-            ]
-        ).to(E)
+    def squared_norms(self, factors: Sequence[Factor]) -> Tensor:
+        """|L^-1 g_i|^2 of b rows, shape (b,)."""
+        parts = zip(*(factor.parts(self.dim) for factor in factors), strict=True)
+        return torch.cat([self.whiten_rows(part).square().sum(1) for part in parts])
 
+    def restricted(self, kept: Tensor | None, tolerance: float | None = None) -> Product:
+        """H_K^-1 of sets of kept rows: a function of V (G, p), whose rows have a set each.
 
-def damp(eigenvalues: Tensor) -> Tensor:
-    """Raise eigenvalues to the smallest one that can be inverted safely."""
-    # If all vanish, as for a matrix of zeros without penalty, any positive number will do.
-    return eigenvalues.clamp_min(RELATIVE_DAMPING * float(eigenvalues.max()) or 1.0)
+        Solved by conjugate gradients with the matrices of just these rows, which this curvature
+        preconditions. Where that would be dear and M is not stored by rows, the mean over all rows
+        stands for that over the kept ones.
+
+        Parameters
+        ----------
+        kept : Tensor of shape (G, n), bool, or None
+            None is all rows: of a head its exact Hessian, else H.
+        tolerance : float, optional
+            Relative residual of the solves; default: ``tolerance``.
+        """
+        if not self.convex and (kept is None or not self.by_rows):
+            return self.solve
+        size = self.gradients.systems
+
+        def solve(V: Tensor) -> Tensor:
+            rows = V.new_ones(len(V), len(self.problem), dtype=torch.bool) if kept is None else kept
+            pairs = zip(V.split(size), rows.split(size), strict=True)
+            return torch.cat([self._by_products(v, self._product(k), tolerance) for v, k in pairs])
+
+        return solve
+
+    def _product(self, kept: Tensor) -> Product:
+        """Multiplies by H_K."""
+        multiply = self.gradients.hessian(kept)
+        return lambda V: multiply(V) + self.damping * V
+
+    def _preconditioner(self, systems: int) -> Product:
+        """What conjugate gradients on so many systems are preconditioned by."""
+        return self.solve
+
+    def _by_products(self, V: Tensor, product: Product, tolerance: float | None) -> Tensor:
+        solve, project = self._preconditioner(len(V)), self.gradients.project
+        rtol = self.tolerance if tolerance is None else tolerance
+        X, left = conjugate_gradients(product, V, lambda V: project(solve(V)), rtol=rtol)
+        # A head without a penalty may have no optimum, of which its fit has spoken.
+        if self.convex or float(left.max()) <= UNSOLVED:
+            return X
+        if not bool(torch.isfinite(left).all()):
+            raise CurvatureError(
+                "Conjugate gradients met numbers that are not finite; run the module in float64, "
+                "or give a larger damping."
+            )
+        raise CurvatureError(
+            f"Conjugate gradients left {float(left.max()):.0%} of a system after {MAX_ITERATIONS} "
+            "iterations: it is too ill-conditioned. Give a larger damping."
+        )

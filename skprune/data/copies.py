@@ -77,8 +77,25 @@ def find_copies(X: Any) -> Copies | None:
     n, counts = len(identity), np.bincount(identity)
     if len(counts) == n:
         return None
-    alone = counts[identity] > min(MOST_COPIES, max(2.0, LARGEST_SHARE * n))
+    alone = counts[identity] > _most(n)
     return Copies(identity, numbered(np.where(alone, n + np.arange(n), identity)))
+
+
+def is_new(X: Any, others: Any, n: int) -> NDArray[np.bool_]:
+    """Which of the n rows of ``others`` equal no row of X, or so many that it is a common value.
+
+    X and ``others`` are as in ``find_copies``; where rows are not compared, all are new.
+    """
+    known, hashes = row_hashes(X), row_hashes(others)
+    if known is None or hashes is None:
+        return np.ones(n, dtype=bool)
+    values, counts = np.unique(known, return_counts=True)
+    return ~np.isin(hashes, values[counts <= _most(len(known))])
+
+
+def _most(n: int) -> float:
+    """How many of n rows may be equal before they are a common value."""
+    return min(MOST_COPIES, max(2.0, LARGEST_SHARE * n))
 
 
 def numbered(labels: NDArray[Any]) -> Numbers:

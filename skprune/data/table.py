@@ -119,12 +119,15 @@ class Split:
         The rows to measure on.
     held_out : ndarray of int64 or None
         Where these stand in ``table``; None if the caller brought others, and ``train`` is all.
+    units : ndarray of int64 or None
+        Equal for rows of ``train`` that tell of each other: those of one group, or copies.
     """
 
     table: Table
     train: Table
     validation: Table
     held_out: NDArray[np.int64] | None
+    units: NDArray[np.int64] | None = None
 
     @property
     def is_brought(self) -> bool:
@@ -147,10 +150,13 @@ def split_rows(
         Rows of one group are held out together.
     seed : int
     """
+    names = None if groups is None else _number_groups(groups, len(table))
+    units = table.units() if names is None else names
     if validation is not None:
-        return Split(table, table, validation, None)
-    train, held_out = hold_out(table, fraction, groups, seed)
-    return Split(table, table.take(train), table.take(held_out), held_out)
+        return Split(table, table, validation, None, units)
+    train, held_out = hold_out(table, fraction, names, seed)
+    units = None if units is None else numbered(units[train])
+    return Split(table, table.take(train), table.take(held_out), held_out, units)
 
 
 def read_weights(sample_weight: Any, X: Any) -> tuple[NDArray[np.float64], float | None]:
@@ -242,6 +248,11 @@ def hold_out(
     units = np.arange(n) if table.copies is None else table.copies.units
     if groups is not None:
         names = _number_groups(groups, n)
+        if names.max() < 1:
+            raise ValueError(
+                "groups has 1 group, and whole groups are held out; pass at least 2, or X_val and "
+                "y_val."
+            )
         splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed % 2**32)
         _, test = next(splitter.split(np.zeros(n), table.y, names))
         out = names[test]
@@ -292,11 +303,6 @@ def _number_groups(groups: Any, n: int) -> NDArray[np.int64]:
     except TypeError:  # names of several types have no order
         found: dict[Any, int] = {}
         numbers = np.array([found.setdefault(name, len(found)) for name in names])
-    if numbers.max() < 1:
-        raise ValueError(
-            "groups has 1 group, and whole groups are held out; pass at least 2, or X_val and "
-            "y_val."
-        )
     return numbers
 
 

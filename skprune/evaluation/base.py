@@ -32,10 +32,15 @@ class Evaluator(ABC):
         Parameters
         ----------
         kept : Selection
-            Positions among the rows that the evaluator knows, and their weights if they have any.
+            Positions among the rows that the evaluator knows, and their weights and targets if they
+            have any.
         limit : float, optional
             The budget. Work that cannot change whether the gap is within it may be left out.
         """
+
+    def of_all_rows(self, scoring: str, n_rows: int) -> Gap:
+        """The gap where all rows are kept, which needs no measuring."""
+        return Gap(0.0, 0.0, self.level, scoring, n_rows)
 
     def learned(self) -> Learned | None:
         """What the model on all rows has learned over a constant; None if that is not known."""
@@ -78,7 +83,9 @@ class OnTrain(Evaluator):
         places = self._places[kept.indices]
         known = places >= 0
         weights = None if kept.weights is None else kept.weights[known]
-        return self.evaluator.gap(Selection(places[known], weights=weights), limit)
+        targets = None if kept.targets is None else kept.targets.take(known)
+        seen = Selection(places[known], weights=weights, targets=targets)
+        return self.evaluator.gap(seen, limit)
 
     def learned(self) -> Learned | None:
         return self.evaluator.learned()

@@ -6,20 +6,9 @@ import numpy as np
 import torch
 
 from skprune.evaluation.base import Evaluator
-from skprune.influence.ensemble import CurvatureEnsemble
+from skprune.influence.ensemble import FAR, TOO_FAR, CurvatureEnsemble
 from skprune.results.gap import Gap
 from skprune.subset import Selection
-
-#: A Newton step of more than this share of the parameters' norm leaves where it was computed.
-#: On digits (one hidden layer), 30 % kept: 0.2 to 0.3 where gaps are right, 0.8 to 1.6 where an
-#: interpolating network makes them many nats.
-FAR = 0.6
-TOO_FAR = (
-    "The predicted step to the network without the removed rows is as large as the layers "
-    "themselves, so that predicted gaps are not to be believed: a network has hardly any "
-    "curvature where it fits its rows closely, or is not trained. Keep more rows, give the weight "
-    "decay of the training, or measure with verify='retrain'."
-)
 
 
 class LayersPredicted(Evaluator):

@@ -12,7 +12,6 @@ and *per row* (weight decay, SGD's ``alpha``), where lam_K = lam * sum_{i in K} 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -23,11 +22,10 @@ from torch import Tensor
 
 from skprune.heads.features import Features
 from skprune.losses.base import HeadLoss
+from skprune.utils.krylov import Product, conjugate_gradients
 
 if TYPE_CHECKING:
     from skprune.heads.span import Span
-
-Product = Callable[[Tensor], Tensor]
 
 #: Mean gradient norm at which a head counts as fitted.
 GRADIENT_TOLERANCE = 1e-9
@@ -90,6 +88,16 @@ class HeadProblem:
         """(D, K)."""
         return (self.features.shape[1], self.targets.shape[1])
 
+    @property
+    def dim(self) -> int:
+        """The number of parameters, D K."""
+        return math.prod(self.theta_shape)
+
+    @property
+    def total(self) -> float:
+        """W, the sum of the weights."""
+        return float(self.weights.sum())
+
     def zeros(self) -> Tensor:
         """A starting point."""
         return self.targets.new_zeros(self.theta_shape)
@@ -133,19 +141,48 @@ class HeadProblem:
         E = self.loss.residual(Z, self.targets) * self.weights[:, None]
         return self.features.adjoint(E) + self.penalty.total() * self.penalty.mask.square() * theta
 
-    def hessian(self, Z: Tensor, dtype: torch.dtype = torch.float64) -> Product:
-        """The Hessian of F_K at outputs Z as a function that multiplies a (D, K) tensor.
+    def ridges(self, kept: Tensor | None = None) -> Tensor:
+        """lam_K P^2 of all rows or of sets of kept rows (G, n), shape (1 or G, D, 1)."""
+        penalty = self.penalty
+        total = torch.full_like(self.weights[:1], penalty.total())
+        if kept is not None and penalty.shares is not None:
+            total = penalty.strength * (kept.to(penalty.shares.dtype) @ penalty.shares)
+        return total[:, None, None] * penalty.mask.square()
 
-        ``dtype`` is the precision of its products with the features.
+    def hessian(
+        self, Z: Tensor, dtype: torch.dtype = torch.float64, kept: Tensor | None = None
+    ) -> Product:
+        """The Hessian of F_K at outputs Z, as a function that multiplies the rows of (G, D K).
+
+        The G vectors share every product with the features, which are read once for all of them,
+        and no row is copied.
+
+        Parameters
+        ----------
+        Z : Tensor of shape (n, K)
+        dtype : torch.dtype
+            The precision of the products with the features.
+        kept : Tensor of shape (G, n), bool, optional
+            The rows K of every vector; default: all of them.
         """
-        P, weights = self.loss.mean(Z).to(dtype), self.weights.to(dtype)
-        ridge = self.penalty.total() * self.penalty.mask.square()
+        (D, K), ridges = self.theta_shape, self.ridges(kept)
+        P, weights = self.loss.mean(Z).to(dtype), self.weights.to(dtype)[:, None]
+        if kept is not None:
+            weights = weights * kept.T
 
         def middle(part: slice, Z: Tensor) -> Tensor:
-            return self.loss.hessian_product(P[part], Z).mul_(weights[part, None])
+            if Z.shape[1] == K:
+                return self.loss.hessian_product(P[part], Z).mul_(weights[part])
+            Z = Z.reshape(len(Z), -1, K)
+            spread = P[part, None, :].expand_as(Z).reshape(-1, K)
+            HZ = self.loss.hessian_product(spread, Z.reshape(-1, K)).view_as(Z)
+            return HZ.mul_(weights[part, :, None]).flatten(1)
 
         def product(V: Tensor) -> Tensor:
-            return self.features.sandwich(middle, V.to(dtype)).to(V.dtype) + ridge * V
+            many = V.reshape(-1, D, K)
+            flat = many.permute(1, 0, 2).reshape(D, -1)
+            data = self.features.sandwich(middle, flat.to(dtype)).to(V)
+            return (data.reshape(D, -1, K).permute(1, 0, 2) + ridges * many).reshape(V.shape)
 
         return product
 
@@ -174,52 +211,43 @@ class HeadFit:
     converged: bool
 
 
-def conjugate_gradient(
-    product: Product, rhs: Tensor, precondition: Product, *, rtol: float, max_iter: int = 200
-) -> Tensor:
-    """Solve ``product(x) = rhs`` for a positive semidefinite product, to a relative residual.
-
-    Kept here rather than taken from ``scipy.sparse.linalg.cg``, which has no CUDA tensors.
-    """
-    x = torch.zeros_like(rhs)
-    residual = rhs.clone()
-    z = precondition(residual)
-    direction = z.clone()
-    rho = float((residual * z).sum())
-    target = rtol * float(rhs.norm())
-    for _ in range(max_iter):
-        if float(residual.norm()) <= target:
-            break
-        Hd = product(direction)
-        curvature = float((direction * Hd).sum())
-        if curvature <= 0.0:  # a flat direction: no component of the solution lies there
-            break
-        step = rho / curvature
-        x.add_(direction, alpha=step)
-        residual.sub_(Hd, alpha=step)
-        z = precondition(residual)
-        rho, previous = float((residual * z).sum()), rho
-        direction.mul_(rho / previous).add_(z)
-    return x
-
-
 def solve_hessian(
-    problem: HeadProblem, outputs: Tensor, rhs: Tensor, precondition: Product, *, rtol: float
+    problem: HeadProblem,
+    outputs: Tensor,
+    rhs: Tensor,
+    precondition: Product,
+    *,
+    rtol: float,
+    kept: Tensor | None = None,
 ) -> Tensor:
-    """H_K^-1 rhs with the exact Hessian at ``outputs``, for a gradient ``rhs`` (D, K).
+    """H_K^-1 rhs with the exact Hessian at ``outputs``, for gradients.
 
     Its products are made in the precision of the rows: nobody asks for more digits of a step or of
     a score than float32 has.
 
     The solution is sought among directions that the losses feel. In the others (a common shift
     of all classes) H may vanish and the rounding error of ``rhs`` would be blown up.
+
+    Parameters
+    ----------
+    problem : HeadProblem
+    outputs : Tensor of shape (n, K)
+    rhs : Tensor
+        One gradient (D, K), or G of them as (G, D K); the solutions have the same shape.
+    precondition : callable
+        Multiplies the rows of a (G, D K) tensor by an approximate inverse Hessian.
+    rtol : float
+        Relative residual at which a system is solved.
+    kept : Tensor of shape (G, n), bool, optional
+        The rows of every system; default: all of them.
     """
 
     def projected(V: Tensor) -> Tensor:
-        return problem.loss.project(precondition(V))
+        return problem.loss.project(precondition(V).reshape(-1, problem.theta_shape[1])).view_as(V)
 
-    product = problem.hessian(outputs, problem.features.dtype)
-    return conjugate_gradient(product, rhs, projected, rtol=rtol)
+    product = problem.hessian(outputs, problem.features.dtype, kept)
+    V = rhs.reshape(-1, problem.dim)
+    return conjugate_gradients(product, V, projected, rtol=rtol)[0].reshape(rhs.shape)
 
 
 def newton_step(
@@ -252,8 +280,8 @@ def fit_head(
     ----------
     problem : HeadProblem
     precondition : callable
-        Multiplies a (D, K) tensor by an approximate inverse Hessian (a warm refit passes
-        the curvature of all rows).
+        Multiplies the rows of a (1, D K) tensor by an approximate inverse Hessian (a warm refit
+        passes the curvature of all rows).
     start : Tensor of shape (D, K), optional
         Default: zeros.
     tol : float
@@ -266,7 +294,7 @@ def fit_head(
     HeadFit
     """
     theta = problem.zeros() if start is None else start.clone()
-    scale = float(problem.weights.sum())
+    scale = problem.total
     Z = problem.features.forward(theta)
     value, gradient = problem.value(theta, Z), problem.gradient(theta, Z)
     norm = float(gradient.norm()) / scale

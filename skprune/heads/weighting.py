@@ -1,4 +1,4 @@
-"""Which models are better off with rows that were drawn by difficulty and weighted."""
+"""Which models take weights of rows, which are better off with them, and which take a teacher."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC, NuSVC
 
-from skprune.heads.linear_spec import weight_name
+from skprune.heads.linear_spec import sampler_in, weight_name
 
 #: Models that take weights and lose less on rows that need none (benchmarks/transfer.py, 10 % kept,
 #: as a share of what random rows lose). Support vector classifiers multiply their C by the weights
@@ -24,6 +24,16 @@ def wants_weights(estimator: Any) -> bool:
     A guess by the kind of the model: where both can be tried, the trial decides.
     """
     return weight_name(estimator) is not None and not _is_better_without(estimator)
+
+
+def takes_teaching(estimator: Any, *, classes: bool) -> bool:
+    """Whether an estimator can be trained on a teacher's targets.
+
+    Of classes these are rows of several labels with weights; a sampler in a Pipeline makes rows of
+    its own, which no teacher has seen.
+    """
+    weighted = not classes or weight_name(estimator) is not None
+    return hasattr(estimator, "fit") and weighted and not sampler_in(estimator)
 
 
 def _is_better_without(estimator: Any) -> bool:

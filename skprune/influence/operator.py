@@ -1,8 +1,9 @@
 """The influence operator: n influence vectors that multiply, without ever being stored.
 
-The vector of row i is s_i = L^-1 a_i, its gradient (with its share of a per-row penalty)
-whitened by the curvature H = L L'. In this space |sum_T s_i|^2 = r' H^-1 r is the squared
-Newton decrement of removing T: to second order, twice the loss that the removal costs.
+The vector of row i is s_i = (W H)^-1/2 a_i, its gradient (with its share of a per-row penalty)
+whitened by the curvature H of the mean loss, of which W, the sum of the weights, makes the sum.
+In this space |sum_T s_i|^2 = r' (W H)^-1 r is the squared Newton decrement of removing T: to second
+order, twice the loss that the removal costs.
 """
 
 from __future__ import annotations
@@ -16,9 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skprune.curvature import Curvature
-from skprune.heads.problem import HeadProblem
-from skprune.influence.tilt import PullSpectrum, pull_spectrum
 from skprune.utils.chunks import row_chunks
 
 
@@ -174,141 +172,3 @@ class RestrictedInfluence(InfluenceOperator):
 
     def squared_norms(self) -> Tensor:
         return self._operator.squared_norms()[self._rows]
-
-
-class HeadInfluence(InfluenceOperator):
-    """Influence vectors of a linear head, kept as rank-one factors phi_i (x) e_i.
-
-    Parameters
-    ----------
-    problem : HeadProblem
-        The rows that may be removed.
-    theta : Tensor of shape (D, K)
-        The optimum (or any other point: the sums are gradients there).
-    outputs : Tensor of shape (n, K)
-        Phi @ theta.
-    curvature : Curvature
-    shared : Tensor of shape (D, K), optional
-        Part of a total penalty's pull that goes with the rows, as that of a per-row penalty does.
-    """
-
-    def __init__(
-        self,
-        problem: HeadProblem,
-        theta: Tensor,
-        outputs: Tensor,
-        curvature: Curvature,
-        shared: Tensor | None = None,
-    ) -> None:
-        self.n_rows, self.dim = len(problem), curvature.dim
-        self.curvature = curvature
-        self.outputs = outputs
-        self._problem, self._theta = problem, theta
-        self._features = problem.features
-        self._E = problem.loss.residual(outputs, problem.targets) * problem.weights[:, None]
-        penalty = problem.penalty
-        pull = penalty.strength * penalty.mask.square() * theta
-        self._shares, self._pull, stays = penalty.shares, pull, torch.zeros_like(pull)
-        if penalty.shares is None:
-            stays = pull
-            if shared is not None:
-                self._shares = torch.full_like(problem.weights, 1.0 / self.n_rows)
-                self._pull, stays = shared, pull - shared
-        self.offset = curvature.whiten(stays)
-        self._shared = shared
-        self._spectrum: PullSpectrum | None = None
-        self._data_squares: Tensor | None = None
-        self._squared_norms: Tensor | None = None
-
-    def in_metric_of(self, kept: Tensor) -> HeadInfluence:
-        """The same rows, whitened by the curvature of some of them."""
-        kept = kept.to(self.outputs.device)
-        curvature = type(self.curvature)(self._problem.subset(kept), self.outputs[kept])
-        return HeadInfluence(self._problem, self._theta, self.outputs, curvature, self._shared)
-
-    def for_size(self, size: int) -> HeadInfluence:
-        """The same rows, of which ``size`` buy as much of a total penalty's pull as it is worth.
-
-        For choosing rows only: what keeping them does to the head is told by all of the pull.
-        """
-        penalty = self._problem.penalty
-        if penalty.shares is not None:
-            return self
-        ridge = penalty.strength * penalty.mask.square()
-        if self._spectrum is None:
-            self._spectrum = pull_spectrum(self.curvature, ridge * self._theta, ridge)
-        dear = self._spectrum.too_dear(size / self.n_rows)
-        if dear is None:
-            return self
-        shared = ridge * self.curvature.unwhiten(dear)
-        return HeadInfluence(self._problem, self._theta, self.outputs, self.curvature, shared)
-
-    def scores(self, direction: Tensor) -> Tensor:
-        return self.scores_along(self.curvature.unwhiten(direction))
-
-    def scores_along(self, U: Tensor) -> Tensor:
-        """<a_i, U> for a direction U (D, K) of parameter space, shape (n,)."""
-        scores = self._along(U)
-        if self._shares is not None:
-            scores.add_(self._shares, alpha=float((self._pull * U).sum()))
-        return scores
-
-    def _along(self, U: Tensor) -> Tensor:
-        """<phi_i (x) e_i, U> for all rows, without the share of a per-row penalty."""
-        # Scores rank rows; sums, which are driven to nothing, are exact.
-        Z = self._features.forward(U.to(self._features.dtype))
-        return (self._E * Z).sum(1)
-
-    def sum(self, indices: Tensor, weights: Tensor | None = None) -> Tensor:
-        E = self._E[indices]
-        shares = None if self._shares is None else self._shares[indices]
-        if weights is not None:
-            E = E * weights[:, None].to(E)
-            shares = None if shares is None else shares * weights.to(shares)
-        total = self._features.take(indices).adjoint(E)
-        if shares is not None:
-            total += float(shares.sum()) * self._pull
-        return self.curvature.whiten(total)
-
-    def weighted_sum(self, weights: Tensor) -> Tensor:
-        total = self._features.adjoint(self._E * weights[:, None])
-        if self._shares is not None:
-            total += float(self._shares @ weights) * self._pull
-        return self.curvature.whiten(total)
-
-    def rows(self, indices: Tensor) -> Tensor:
-        rows = self.curvature.whiten_rows(self._features.rows(indices), self._E[indices])
-        if self._shares is not None:
-            rows += self._shares[indices, None] * self.curvature.whiten(self._pull)
-        return rows
-
-    def squared_norms(self) -> Tensor:
-        if self._squared_norms is None:
-            squares = self._data_norms().clone()
-            if self._shares is not None:
-                pull = self.curvature.solve(self._pull)
-                along = self._along(pull)
-                own = float((self._pull * pull).sum())
-                squares += self._shares * (2.0 * along + own * self._shares)
-            self._squared_norms = squares.clamp_min_(0.0)
-        return self._squared_norms
-
-    def _data_norms(self) -> Tensor:
-        """|L^-1 (phi_i (x) e_i)|^2 for all rows: without the share of a per-row penalty."""
-        if self._data_squares is None:
-            self._data_squares = self.curvature.squared_norms(self._features, self._E)
-        return self._data_squares
-
-    def leverages(self) -> Tensor:
-        """Share of each row in the curvature along its own gradient, shape (n,).
-
-        w phi' H^-1 phi h for one output, as in least squares; with several outputs the product
-        of both factors along e_i, (e_i' h_i e_i) |L^-1 g_i|^2 / (w_i |e_i|^4).
-        """
-        loss, targets = self._problem.loss, self._problem.targets
-        P = loss.mean(self.outputs)
-        e = P - targets
-        energy = (e * loss.hessian_product(P, e)).sum(1)
-        scale = self._problem.weights * e.square().sum(1).square()
-        leverages = energy * self._data_norms() / scale
-        return torch.where(scale > torch.finfo(scale.dtype).tiny, leverages, 0.0)

@@ -44,7 +44,7 @@ class PullSpectrum:
 
     Attributes
     ----------
-    basis : Tensor of shape (D K, k)
+    basis : Tensor of shape (p, k)
         Orthonormal whitened directions.
     shares : Tensor of shape (k,)
         beta = alpha / (d + alpha) of every direction, from 0 (the data's) to 1 (the penalty's, and
@@ -57,24 +57,27 @@ class PullSpectrum:
     shares: Tensor
     parts: Tensor
 
-    def too_dear(self, fraction: float) -> Tensor | None:
+    def too_dear(self, fraction: float, total: float) -> Tensor | None:
         """The vector u whose pull B u is not to be bought when that fraction of the rows is kept.
 
-        None if less tilt would be saved than chance gives every draw along one direction.
+        None if less tilt would be saved than chance gives every draw along one direction; it adds
+        up over all rows, whose weights sum to ``total``.
         """
         known = (1.0 - self.shares).clamp_min(torch.finfo(self.shares.dtype).eps)
         scale = 1.0 / (fraction * known)
         ratio = scale * self.shares  # r
         along = PRICE * scale * ratio / (1.0 + PRICE * ratio.square()) * self.parts
-        saved = float(((self.shares * along).square() / known).sum()) / fraction
+        saved = float(((self.shares * along).square() / known).sum()) / (fraction * total)
         return self.basis @ along if saved > 1.0 else None
 
 
-def pull_spectrum(curvature: Curvature, pull: Tensor, ridge: Tensor) -> PullSpectrum:
-    """Resolve ``pull`` (D, K) by the share of ``ridge`` (D, 1), alpha P^2, in the curvature L L'.
+def pull_spectrum(curvature: Curvature, pull: Tensor, mask: Tensor) -> PullSpectrum:
+    """Resolve ``pull`` (p,) by the share of the penalty, lam P^2, in the curvature L L'.
 
-    By Rayleigh and Ritz in the Krylov space of B = L^-1 diag(ridge) L^-T and the whitened pull.
+    By Rayleigh and Ritz in the Krylov space of B = L^-1 diag(lam P^2) L^-T and the whitened pull;
+    ``mask`` (p,) is the diagonal of P^2.
     """
+    ridge = curvature.penalty * mask
     whitened = rest = curvature.whiten(pull)
     basis = images = whitened.new_zeros(curvature.dim, 0)
     negligible = ROUNDING * float(whitened.norm())

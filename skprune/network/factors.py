@@ -8,11 +8,13 @@ never the matrix, unless it is asked for.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from skprune.utils.chunks import row_chunks
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Block:
 
     @property
     def size(self) -> int:
-        """Q."""
+        """The number of its parameters, q."""
         return sum(s.stop - s.start for s in self.slices)
 
     def take(self, V: Tensor) -> Tensor:
@@ -66,16 +68,52 @@ class Block:
             start = stop
 
 
+class Basis:
+    """The vectors u_e (x) u_x, an orthogonal basis of a block of shape (groups, outputs, inputs).
+
+    Parameters
+    ----------
+    U_X : Tensor of shape (groups, inputs, inputs)
+    U_E : Tensor of shape (groups, outputs, outputs)
+        Columns are vectors.
+    """
+
+    def __init__(self, U_X: Tensor, U_E: Tensor) -> None:
+        self.U_X, self.U_E = U_X, U_E
+
+    def rotate(self, V: Tensor) -> Tensor:
+        """Coordinates of V (..., q) in the basis, the same shape."""
+        return (self.U_E.mT @ self._matrix(V) @ self.U_X).reshape(V.shape)
+
+    def back(self, D: Tensor) -> Tensor:
+        """Vectors with coordinates D (..., q)."""
+        return (self.U_E @ self._matrix(D) @ self.U_X.mT).reshape(D.shape)
+
+    def rotate_inputs(self, X: Tensor) -> Tensor:
+        """X (b, t, groups, inputs) of a factor."""
+        return torch.einsum("btgd,gdk->btgk", X, self.U_X)
+
+    def rotate_outputs(self, E: Tensor) -> Tensor:
+        """E (b, t, groups, outputs) of a factor."""
+        return torch.einsum("btgo,gok->btgk", E, self.U_E)
+
+    def _matrix(self, V: Tensor) -> Tensor:
+        groups, inputs, outputs = len(self.U_X), self.U_X.shape[1], self.U_E.shape[1]
+        if groups == 1:  # an axis less, for matrix products that go by without a broadcast
+            return V.reshape(-1, outputs, inputs)
+        return V.reshape(*V.shape[:-1], groups, outputs, inputs)
+
+
 class Factor(ABC):
     """Gradients of b rows in one block."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """B."""
+        """The number of rows, b."""
 
-    @abstractmethod
     def numbers(self) -> int:
         """How many numbers are kept."""
+        return sum(v.numel() for v in vars(self).values() if isinstance(v, Tensor))
 
     @abstractmethod
     def take(self, rows: Tensor | slice) -> Factor:
@@ -92,6 +130,24 @@ class Factor(ABC):
     @abstractmethod
     def rows(self) -> Tensor:
         """g_i, shape (b, q)."""
+
+    def parts(self, width: int) -> Iterator[Factor]:
+        """A few rows at a time, so that ``width`` numbers a row fit into memory."""
+        chunks = list(row_chunks(len(self), width))
+        yield from [self] if len(chunks) == 1 else map(self.take, chunks)
+
+    def rotated(self, basis: Basis) -> Factor:
+        """The same rows in the coordinates of ``basis``."""
+        raise NotImplementedError(f"{type(self).__name__} is not of a block that has a basis.")
+
+    def add_squares(self, total: Tensor) -> None:
+        """Add sum_i g_i^2, entry by entry, to ``total`` (q,)."""
+        for part in self.parts(len(total)):
+            total += part.rows().square().sum(0)
+
+    def weighted_squares(self, scale: Tensor) -> Tensor:
+        """sum_j scale_j g_ij^2 of every row, shape (b,)."""
+        return torch.cat([part.rows().square() @ scale for part in self.parts(len(scale))])
 
 
 class MatrixFactor(Factor):
@@ -111,9 +167,6 @@ class MatrixFactor(Factor):
     def __len__(self) -> int:
         return len(self.X)
 
-    def numbers(self) -> int:
-        return self.X.numel() + self.E.numel()
-
     def take(self, rows: Tensor | slice) -> MatrixFactor:
         return MatrixFactor(self.X[rows], self.E[rows])
 
@@ -128,6 +181,23 @@ class MatrixFactor(Factor):
 
     def rows(self) -> Tensor:
         return torch.einsum("btgo,btgd->bgod", self.E, self.X).reshape(len(self), -1)
+
+    def rotated(self, basis: Basis) -> MatrixFactor:
+        return MatrixFactor(basis.rotate_inputs(self.X), basis.rotate_outputs(self.E))
+
+    def add_squares(self, total: Tensor) -> None:
+        if self.X.shape[1] > 1:
+            return super().add_squares(total)
+        X, E = self.X.squeeze(1).square(), self.E.squeeze(1).square()
+        total += torch.einsum("bgo,bgd->god", E, X).reshape(-1)
+        return None
+
+    def weighted_squares(self, scale: Tensor) -> Tensor:
+        if self.X.shape[1] > 1:
+            return super().weighted_squares(scale)
+        X, E = self.X.squeeze(1).square(), self.E.squeeze(1).square()
+        M = scale.reshape(E.shape[1], E.shape[2], X.shape[2])
+        return (torch.einsum("bgd,god->bgo", X, M) * E).sum((1, 2))
 
 
 class LookupFactor(Factor):
@@ -147,9 +217,6 @@ class LookupFactor(Factor):
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    def numbers(self) -> int:
-        return self.ids.numel() + self.E.numel()
 
     def take(self, rows: Tensor | slice) -> LookupFactor:
         return LookupFactor(self.ids[rows], self.E[rows], self.entries)
@@ -181,6 +248,17 @@ class LookupFactor(Factor):
         merged.index_add_(0, where, self.E.reshape(-1, width))
         return keys, merged
 
+    def add_squares(self, total: Tensor) -> None:
+        keys, merged = self.merged()
+        table = total.view(self.entries, -1)
+        table.index_add_(0, keys % self.entries, merged.square().to(total.dtype))
+
+    def weighted_squares(self, scale: Tensor) -> Tensor:
+        keys, merged = self.merged()
+        table = scale.view(self.entries, -1)
+        along = (merged.square() * table[keys % self.entries]).sum(1)
+        return along.new_zeros(len(self)).index_add_(0, keys // self.entries, along)
+
 
 class RowFactor(Factor):
     """g_i as they are, (b, q): normalisation layers, and parameters without a factored form."""
@@ -190,9 +268,6 @@ class RowFactor(Factor):
 
     def __len__(self) -> int:
         return len(self.values)
-
-    def numbers(self) -> int:
-        return self.values.numel()
 
     def take(self, rows: Tensor | slice) -> RowFactor:
         return RowFactor(self.values[rows])
@@ -209,8 +284,14 @@ class RowFactor(Factor):
 
 def row_gradients(blocks: Sequence[Block], factors: Sequence[Factor], dim: int) -> Tensor:
     """The gradients of b rows at full width, shape (b, p)."""
-    parts = [factor.rows() for factor in factors]
-    out = parts[0].new_zeros(len(parts[0]), dim)
+    return joined(blocks, [factor.rows() for factor in factors], dim)
+
+
+def joined(blocks: Sequence[Block], parts: Sequence[Tensor], dim: int) -> Tensor:
+    """The parts (..., q) of all blocks as vectors (..., p)."""
+    if blocks[0].slices == (slice(0, dim),):
+        return parts[0]
+    out = parts[0].new_empty(*parts[0].shape[:-1], dim)
     for block, part in zip(blocks, parts, strict=True):
         block.put(out, part)
     return out

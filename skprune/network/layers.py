@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from skprune.network.batches import is_short_of_memory
-from skprune.network.factors import Block, Factor, RowFactor, row_gradients
+from skprune.network.factors import Block, Factor, RowFactor, joined
 from skprune.network.forward import map_tensors, no_batching_advice
 from skprune.network.module import written
 from skprune.network.problem import Batch, NetworkProblem
 from skprune.network.trace import NotByRowError, Trace, read_layers
+from skprune.utils.krylov import Product
 
 #: Factors of all rows are kept up to this many numbers.
 CACHED_NUMBERS = 1 << 28
@@ -69,6 +70,10 @@ class RowGradients:
         If the gradients of a parameter cannot be had row by row, as where rows of a batch
         influence each other.
     """
+
+    convex = False
+    #: Sets of rows that are solved with side by side.
+    systems = 32
 
     def __init__(self, problem: NetworkProblem, cached_numbers: int = CACHED_NUMBERS) -> None:
         self.problem = problem
@@ -151,6 +156,11 @@ class RowGradients:
             for name, where in self.problem.slices.items()
             if where.start not in covered
         ]
+
+    @property
+    def penalty(self) -> float:
+        """Lam of the mean objective."""
+        return self.problem.penalty
 
     # The factors of a batch ---------------------------------------------------------------------
 
@@ -267,29 +277,40 @@ class RowGradients:
                 total += self._sums(factors, many[:, positions])
         return total.reshape(*weights.shape[:-1], -1)
 
-    def sum(self, indices: Tensor) -> Tensor:
-        """Sum of w_i g_i over some rows, shape (p,)."""
+    def sum(self, indices: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Sum of w_i g_i over some rows, each times its own of ``weights``, shape (p,)."""
         problem = self.problem
+        factors = problem.weights[indices]
+        if weights is not None:
+            factors = factors * weights.to(factors)
+        every = torch.zeros_like(problem.weights).index_add_(0, indices, factors)
         # Rows that are picked are read anew, while all of them may lie on the device already.
         if self.cached() is not None or 2 * len(indices) > len(problem):
-            counts = torch.bincount(indices, minlength=len(problem))
-            return self.weighted_sum(counts * problem.weights)
+            return self.weighted_sum(every)
         total = problem.theta.new_zeros(problem.dim)
-        for batch in problem.batches(indices):
+        for batch in problem.batches(indices.unique()):
             linear = problem.linearise(batch)
             c = problem.cotangents(batch, linear.outputs)
-            total += linear.pull((batch.weights[:, None] * c)[None])[0]
+            total += linear.pull((every[batch.positions, None] * c)[None])[0]
         return total
 
-    def rows(self, indices: Tensor) -> Tensor:
-        """g_i of some rows, shape (b, p)."""
-        out = self.problem.theta.new_empty(len(indices), self.problem.dim)
-        start = 0
+    def of(self, indices: Tensor) -> Iterator[list[Factor]]:
+        """Factors of some rows, in their order, batch after batch."""
         for batch in self.problem.batches(indices):
-            stop = start + len(batch)
-            out[start:stop] = row_gradients(self.blocks, self.factors(batch), self.problem.dim)
-            start = stop
-        return out
+            yield self.factors(batch)
+
+    def hessian(self, kept: Tensor) -> Product:
+        """Multiplies the rows of (G, p), each by M_K + lam I of its own kept rows.
+
+        M_K is the mean Gauss-Newton matrix of the rows where the mask ``kept`` (G, n) is True.
+        """
+        weights = kept * self.problem.weights
+        shares = weights / weights.sum(1, keepdim=True)
+        return lambda V: self.problem.gauss_newton(V, shares) + self.penalty * V
+
+    def project(self, V: Tensor) -> Tensor:
+        """Vectors without the part that no loss feels: of a network none is known."""
+        return V
 
     def each(self) -> Iterator[tuple[Tensor, list[Factor]]]:
         """Positions and factors of all rows, batch after batch."""
@@ -308,10 +329,7 @@ class RowGradients:
         return total
 
     def _sums(self, factors: list[Factor], weights: Tensor) -> Tensor:
-        out = weights.new_empty(len(weights), self.problem.dim)
-        for block, factor in zip(self.blocks, factors, strict=True):
-            block.put(out, factor.weighted_sum(weights))
-        return out
+        return joined(self.blocks, [f.weighted_sum(weights) for f in factors], self.problem.dim)
 
 
 def _one_by_one(problem: NetworkProblem, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -337,6 +337,14 @@ class NetworkProblem:
         """l_i of all rows at logits (G, n, K), shape (G, n)."""
         return torch.stack([self.loss.value(Z, self.targets) for Z in outputs])
 
+    def predictions_at(self, outputs: Tensor) -> Tensor:
+        """What the network predicts where its logits are (n, K)."""
+        return self.loss.mean(outputs)
+
+    def coefficients(self, step: Tensor) -> Tensor:
+        """A step (p,) in the parameters as the user knows them."""
+        return step
+
     def cotangents(self, batch: Batch, outputs: Tensor) -> Tensor:
         """dl_i / dz of every row, shape (b, K): the gradient of row i is J_i' c_i."""
         return self.loss.residual(outputs.detach(), batch.targets)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skprune.data.copies import numbered
+from skprune.data.strata import Rows
 from skprune.data.table import Table
+from skprune.data.teaching import LEAST, Teaching
 from skprune.evaluation.base import Evaluator
 from skprune.influence.leave_out import GroupInfluence
 from skprune.influence.leaves import HEAD_SHARE, leaf_influence
@@ -32,15 +33,16 @@ class FittedBalanced(FittedProxy):
     ----------
     head : FittedHead
     seed : int
-    pilot : Pilot or None
-        Of the training rows, if rows may get weights.
+    units : ndarray of shape (n,) or None
+        Equal for rows that tell of each other, which no fold of a pilot parts.
     """
 
     stratify = True
     balance: Balance
+    pilot: Pilot | None = None
 
-    def __init__(self, head: FittedHead, seed: int, pilot: Pilot | None = None) -> None:
-        self.head, self.seed, self.pilot = head, seed, pilot
+    def __init__(self, head: FittedHead, seed: int, units: Rows | None = None) -> None:
+        self.head, self.seed, self.units = head, seed, units
         self.table, self.influence = head.table, head.influence
         self.least_rows, self.gradient_norm = head.least_rows, head.gradient_norm
         self.columns = _columns(head)
@@ -56,33 +58,46 @@ class FittedBalanced(FittedProxy):
 
     def weighted(self) -> FittedBalanced | None:
         """The same with weights for the rows, after a pilot; None if there can be none."""
-        if self.columns is None:
+        pilot = self._fitted_pilot()
+        if pilot is None:
             return None
-        if self.pilot is None:
-            units = None if self.table.copies is None else numbered(self.table.copies.units)
-            self.pilot = fit_pilot(
-                self.columns,
-                self.y,
-                self.n_classes,
-                seed=self.seed,
-                weights=self.table.weights,
-                units=units,
-            )
-        return self._with(self.pilot.residuals)
+        found = copy(self)
+        found.balance = Balance(self.balance.parts, self.balance.shares, pilot.residuals)
+        return found
+
+    def taught(self) -> FittedBalanced | None:
+        """The same whose rows carry what the pilot says of them; None if there can be no pilot."""
+        pilot = self._fitted_pilot()
+        if pilot is None:
+            return None
+        found, values = copy(self), pilot.predictions
+        if self.n_classes is None:
+            # Numbers stay where the target lives: a model of counts takes none below 0.
+            values = np.clip(values, self.y.min(), self.y.max())
+        else:
+            # No label that a kept row has gets lost.
+            own = np.eye(self.n_classes, dtype=bool)[self.y]
+            values = np.where(own, np.maximum(values, 2 * LEAST), values)
+            values /= values.sum(axis=1, keepdims=True)
+        found.targets = Teaching(values, self.table.classes)
+        return found
 
     def on(self, table: Table) -> FittedBalanced:
-        found = FittedBalanced(self.head.on(table), self.seed, self.pilot)
-        if self.balance.residuals is None or self.pilot is None or found.columns is None:
+        found = FittedBalanced(self.head.on(table), self.seed)
+        if self.pilot is None or found.columns is None:
             return found
         # The pilot has seen the training rows alone: the others are new to all its folds.
-        residuals, known = np.empty(len(table)), self.table.places(table.positions)
-        old = known >= 0
-        residuals[old] = self.pilot.residuals[known[old]]
-        residuals[~old] = self.pilot.residuals_of(found.columns[~old], found.y[~old])
-        return found._with(residuals)
+        known = self.table.places(table.positions)
+        found.pilot = self.pilot.of(found.columns, found.y, known)
+        if self.balance.residuals is not None:
+            found = found.weighted() or found
+        return found if self.targets is None else found.taught() or found
 
     def evaluators(self) -> Sequence[Evaluator]:
         return self.head.evaluators()
+
+    def on_new(self, table: Table) -> Evaluator:
+        return self.head.on_new(table)
 
     def difficulty(self, name: str) -> NDArray[np.float64]:
         return self.head.difficulty(name)
@@ -106,10 +121,18 @@ class FittedBalanced(FittedProxy):
     def diagnostics(self) -> tuple[str, ...]:
         return self.head.diagnostics()
 
-    def _with(self, residuals: NDArray[np.float64]) -> FittedBalanced:
-        found = copy(self)
-        found.balance = Balance(self.balance.parts, self.balance.shares, residuals)
-        return found
+    def _fitted_pilot(self) -> Pilot | None:
+        if self.pilot is None and self.columns is not None:
+            weights = self.table.weights
+            self.pilot = fit_pilot(
+                self.columns,
+                self.y,
+                self.n_classes,
+                seed=self.seed,
+                weights=weights,
+                units=self.units,
+            )
+        return self.pilot
 
 
 def _columns(head: FittedHead) -> NDArray[np.float32] | None:

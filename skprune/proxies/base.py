@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 
 if TYPE_CHECKING:  # torch comes with the first fit
     from skprune.data.table import Split, Table
+    from skprune.data.teaching import Teaching
     from skprune.evaluation.base import Evaluator
     from skprune.evaluation.retrained import Seen
     from skprune.influence.leave_out import GroupInfluence
@@ -132,6 +133,8 @@ class FittedProxy(ABC):
         Mean gradient norm where the proxy was fitted: how well "optimum" is meant.
     balance : Balance or None
         What is balanced instead of the influence alone, if the rows are for other models.
+    targets : Teaching or None
+        What the rows carry in place of their labels.
     """
 
     table: Table
@@ -140,6 +143,7 @@ class FittedProxy(ABC):
     least_rows: int = 1
     gradient_norm: float = 0.0
     balance: Balance | None = None
+    targets: Teaching | None = None
 
     @abstractmethod
     def on(self, table: Table) -> FittedProxy:
@@ -157,6 +161,10 @@ class FittedProxy(ABC):
         """The same proxy, which gives rows weights; None if it cannot."""
         return None
 
+    def taught(self) -> FittedProxy | None:
+        """The same proxy, whose rows carry a teacher's targets; None if it has no teacher."""
+        return None
+
     def seen(self) -> Seen | None:
         """What corrects the gap of a linear model that is measured on its own rows."""
         return None
@@ -172,6 +180,10 @@ class FittedProxy(ABC):
     def leave_out(self, removed: NDArray[np.bool_]) -> GroupInfluence:
         """Predicted effect of removing the rows where the mask is True."""
         raise ValueError(f"{self.describe()} does not predict what removing rows does.")
+
+    def on_new(self, table: Table) -> Evaluator:
+        """What measures gaps of the rows on those of ``table``, which came later."""
+        raise ValueError(f"{self.describe()} measures no gap itself; give the pruner a verify=.")
 
     def fit_seconds(self, kept: Selection | None = None) -> float | None:
         """Seconds of a cold fit on all rows, or on kept ones, if that is known."""

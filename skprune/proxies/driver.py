@@ -14,24 +14,26 @@ import torch
 from sklearn.utils import check_consistent_length, check_random_state
 
 from skprune.data.containers import natural, take_rows
-from skprune.data.copies import numbered
+from skprune.data.copies import is_new, numbered
 from skprune.data.sources import is_dataset
-from skprune.data.table import Split, Table, split_rows
+from skprune.data.table import Split, Table, hold_out, split_rows
 from skprune.evaluation.base import Evaluator, OnTrain
+from skprune.evaluation.certified import Certifier
 from skprune.evaluation.retrained import Data, Seen
 from skprune.network.encoding import SourceRows
 from skprune.network.torch_model import Network, is_network
 from skprune.proxies.base import FittedProxy, Reading
 from skprune.proxies.known import search_once
-from skprune.proxies.rules import check_rows, how_verified, weights_wanted
+from skprune.proxies.rules import check_rows, how_verified, targets_wanted, weights_wanted
 from skprune.proxies.sampling import Sampling
 from skprune.proxies.shorthands import as_proxy
-from skprune.proxies.verify import DefaultBoosting, Task, Verify
+from skprune.proxies.verify import Certify, DefaultBoosting, Task, Verify
 from skprune.search.all_rows import choose_among_all
 from skprune.search.candidates import Candidates
+from skprune.search.certified import certify
 from skprune.search.outcome import class_counts, tell
 from skprune.search.request import Budget, Choice, Outcome
-from skprune.search.schemes import beside_random, better_scheme
+from skprune.search.schemes import Scheme, beside_random, better_scheme, find_taught
 from skprune.search.sizes import find
 from skprune.utils.cache import check_folder, digest
 from skprune.utils.devices import choose_device
@@ -82,27 +84,39 @@ def _prune(
     # Rows without weight say nothing of the model: they have no influence and are not kept.
     counted = np.flatnonzero(whole.weights > 0)
     table = whole.take(counted) if len(counted) < len(whole) else whole
-    seed, size = _seed(pruner.random_state, table), None
+    seed, size = seed_of(pruner.random_state, table), None
+    groups = None if groups is None else np.asarray(groups)[counted]
+    verify = how_verified(pruner, proxy, reading.subject, table)
+    certifier = None
+    if isinstance(verify, Certify):
+        if reading.validation is None:
+            rest, out = hold_out(table, pruner.validation_fraction, groups, seed)
+            aside = data_of(X, y, table.take(out), whole, verify, proxy)
+            table, groups = table.take(rest), None if groups is None else groups[rest]
+        else:
+            new = new_rows(X, table, X_val, reading.validation)
+            aside = data_of(X_val, y_val, new, reading.validation, verify, proxy)
+            reading = replace(reading, validation=None)
+        train = data_of(X, y, table, whole, verify, proxy)
+        certifier = verify.certifier(Task(proxy, train, aside, pruner.scoring, seed, progress))
     if pruner.keep is not None:
         minima = table.minima(pruner.min_per_class)
         size = min(len(table), resolve_size(pruner.keep, len(whole), minima))
-    groups = None if groups is None else np.asarray(groups)[counted]
     split = split_rows(table, reading.validation, pruner.validation_fraction, groups, seed)
-    verify = how_verified(pruner, proxy, reading.subject, table)
     judge = None
     if verify is not None:
-        held_out = _data(X, y, split.validation, whole, verify, proxy)
+        held_out = data_of(X, y, split.validation, whole, verify, proxy)
         if split.is_brought:
-            held_out = _data(X_val, y_val, split.validation, split.validation, verify, proxy)
+            held_out = data_of(X_val, y_val, split.validation, split.validation, verify, proxy)
         task = Task(
             proxy,
-            _data(X, y, split.train, whole, verify, proxy),
+            data_of(X, y, split.train, whole, verify, proxy),
             held_out,
             pruner.scoring,
             seed,
             progress,
         )
-        every = _data(X, y, table, whole, verify, proxy) if _tells_all(reading, verify) else None
+        every = data_of(X, y, table, whole, verify, proxy) if _tells_all(reading, verify) else None
         judge = Judge(verify, task, every)
     budget = Budget(pruner.max_gap, pruner.keep, size)
     solver = "swap" if pruner.solver == "auto" else pruner.solver
@@ -114,12 +128,16 @@ def _prune(
         for kind in kinds:
             stack.enter_context(torch.autocast(kind, enabled=False))
         stack.enter_context(threads(pruner.n_jobs, _numbers(pruner, reading)))
-        both_hold = isinstance(verify, DefaultBoosting)
-        wanted = Wanted(pruner.verify is not None, both_hold, weights_wanted(pruner, proxy, verify))
-        search = partial(_search, budget, choice, split, judge, wanted, progress)
+        wanted = Wanted(
+            pruner.verify is not None,
+            isinstance(verify, DefaultBoosting),
+            weights_wanted(pruner, proxy, verify),
+            targets_wanted(pruner, proxy, verify, table),
+        )
+        search = partial(_search, budget, choice, split, judge, certifier, wanted, progress)
         found = search_once(
             lambda: proxy.search(reading, split, pruner.scoring, seed, progress, search),
-            (budget, choice, split, judge, wanted, pruner.scoring),
+            (budget, choice, split, judge, certifier, wanted, pruner.scoring),
             proxy,
             reading,
             table,
@@ -141,11 +159,14 @@ class Wanted:
         Whether the proxy's dearest level holds the budget as well as the judge.
     weights : "auto" or bool
         Whether rows may get weights, or must.
+    targets : "auto", "teacher" or None
+        Whether rows may carry a teacher's targets, or must.
     """
 
     refit: bool
     both_hold: bool
     weights: str | bool
+    targets: str | None
 
 
 class Judge:
@@ -181,6 +202,7 @@ def _search(
     choice: Choice,
     split: Split,
     judge: Judge | None,
+    certifier: Certifier | None,
     wanted: Wanted,
     progress: Progress,
     proxy: FittedProxy,
@@ -197,25 +219,42 @@ def _search(
         return Candidates(proxy, choice, levels, judged, held_by)
 
     judged = None if judge is None else judge.on_train
-    train = candidates(proxy, judged)
+    scheme = Scheme(candidates(proxy, judged))
     weighted = proxy.weighted() if wanted.weights and choice.is_default else None
     if weighted is not None:
-        tried = candidates(weighted, judged)
+        tried = Scheme(candidates(weighted, judged))
         both = wanted.weights == "auto" and judge is not None
-        train = better_scheme(train, tried, progress) if both else tried
-        proxy = train.proxy
-    found = find(budget, train, len(split.table), progress)
+        scheme = better_scheme(scheme, tried, progress) if both else tried
+    taught = scheme.candidates.proxy.taught() if wanted.targets else None
+    must, n, found = wanted.targets == "teacher", len(split.table), None
+    notes: tuple[tuple[str, str], ...] = ()
+    if taught is None and must:
+        raise ValueError(
+            "targets='teacher' needs a pilot, which is grown on a dense copy of the columns, and "
+            "this table is too large for one; leave targets=None, or give fewer columns."
+        )
+    if taught is not None:
+        with_teacher = candidates(taught, judged)
+        found, said = find_taught(budget, scheme, with_teacher, n, must, progress)
+        notes = (("teacher targets", said),)
+    if found is None:
+        found = find(budget, scheme.candidates, n, progress)
+    train = found.candidates
+    proxy = train.proxy
     if not split.is_brought:
         progress.phase("fitting the proxy to all rows")
         proxy = proxy.on(split.table)
         judged = None if judge is None else judge.on_all(split, proxy.seen())
         found = choose_among_all(budget, found, candidates(proxy, judged), progress)
     found = beside_random(budget, found, progress)
+    if certifier is not None:
+        found = certify(budget, found, certifier, progress)
     diagnostics = train.proxy.diagnostics()
     for evaluator in [*train.evaluators, *found.final_candidates.evaluators]:
         if judge is None or judge.knows_head:
             diagnostics += evaluator.diagnostics()
-    return tell(budget, choice, split, found, tuple(dict.fromkeys(diagnostics)), progress)
+    diagnostics = tuple(dict.fromkeys(diagnostics))
+    return tell(budget, choice, split, found, notes, diagnostics, progress)
 
 
 def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:
@@ -224,9 +263,11 @@ def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:
     kept = table.positions[found.kept] if found.report.met else np.arange(len(whole))
     scores = np.zeros(len(whole))
     scores[table.positions] = found.scores
-    own, weights = whole.given_weights(kept), found.weights
-    if weights is not None and own is not None:
-        weights = weights * own
+    own, weights, targets = whole.given_weights(kept), found.weights, found.targets
+    if weights is not None:
+        weights = weights * (1.0 if own is None else own)
+    if targets is not None:
+        targets = replace(targets, values=targets.values.copy())
     report = replace(
         found.report,
         notes=found.report.notes + (() if whole.copies is None else (whole.copies.note(),)),
@@ -235,7 +276,12 @@ def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:
         classes=class_counts(whole, kept),
     )
     return replace(
-        found, kept=kept, weights=own if weights is None else weights, scores=scores, report=report
+        found,
+        kept=kept,
+        weights=weights,
+        targets=targets,
+        scores=scores,
+        report=report,
     )
 
 
@@ -251,7 +297,7 @@ def _numbers(pruner: Any, reading: Reading) -> int:
     return len(reading.table) * int(getattr(pruner, "n_features_in_", 1))
 
 
-def _data(X: Any, y: Any, table: Table, whole: Table, verify: Verify, proxy: Any) -> Data:
+def data_of(X: Any, y: Any, table: Table, whole: Table, verify: Verify, proxy: Any) -> Data:
     """The rows of ``table``, of X and y whose rows are ``whole``, as what is trained takes them."""
     trained = proxy.given if verify.trained is None else verify.trained
     estimator = hasattr(trained, "fit") and not is_network(trained)
@@ -268,7 +314,20 @@ def _data(X: Any, y: Any, table: Table, whole: Table, verify: Verify, proxy: Any
     return Data(take_rows(X, table.positions), take_rows(y, table.positions), *about)
 
 
-def _seed(random_state: Any, table: Table) -> int:
+def new_rows(X: Any, table: Table, X_new: Any, new: Table) -> Table:
+    """The rows of X_new, read as ``new``, that are no copies of rows of X, read as ``table``."""
+    compared = (X, X_new) if isinstance(table.X, SourceRows) else (table.X, new.X)
+    places = np.flatnonzero(is_new(*compared, len(new)))
+    if not len(places):
+        raise ValueError(
+            f"All {len(new):,} rows to measure on are copies of fitted rows, and say nothing of "
+            "rows that no model has seen; bring others."
+        )
+    return new.take(places)
+
+
+def seed_of(random_state: Any, table: Table) -> int:
+    """The seed of a fit, which follows from the targets unless there is another."""
     if random_state is None:
         return int(digest(table.codes if table.classes is not None else table.y)[:8], 16)
     if isinstance(random_state, numbers.Integral):

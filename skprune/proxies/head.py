@@ -11,7 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skprune.curvature import EKFAC_FEATURES, Curvature, build_curvature, choose_curvature
+from skprune.curvature import (
+    EKFAC_FEATURES,
+    Curvature,
+    HeadGradients,
+    build_curvature,
+    choose_curvature,
+)
 from skprune.data.table import Split, Table
 from skprune.evaluation.base import Evaluator
 from skprune.evaluation.head_levels import Predicted, Refit
@@ -20,11 +26,11 @@ from skprune.evaluation.retrained import Seen
 from skprune.evaluation.scorers import make_scorer
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.problem import HeadFit, HeadProblem, fit_head
+from skprune.influence.gradients import HeadInfluence
 from skprune.influence.leave_out import GroupInfluence, group_influence, leave_one_out
-from skprune.influence.operator import HeadInfluence
 from skprune.proxies.base import FittedProxy
 from skprune.subset import Selection
-from skprune.utils.cache import ContentCache, digest
+from skprune.utils.cache import ContentCache, digest, memory
 from skprune.utils.devices import choose_device
 from skprune.utils.progress import Progress
 
@@ -40,6 +46,7 @@ class FittedCurvature:
     ----------
     fit : HeadFit
     curvature : Curvature
+        Without its rows.
     seconds : float
         Of the cold fit.
     """
@@ -52,10 +59,6 @@ class FittedCurvature:
         """The influence operator of the rows that were fitted."""
         return HeadInfluence(problem, self.fit.theta, self.fit.outputs, self.curvature)
 
-    def nbytes(self) -> int:
-        """Memory held, roughly: what a cache needs to know."""
-        return self.fit.outputs.nbytes + self.curvature.nbytes()
-
 
 def cold_fit(problem: HeadProblem) -> tuple[HeadFit, float]:
     """Fit a head from nothing; returns the fit and its seconds.
@@ -66,7 +69,7 @@ def cold_fit(problem: HeadProblem) -> tuple[HeadFit, float]:
     start = time.perf_counter()
     zeros = problem.zeros()
     name = "ekfac" if zeros.shape[0] <= EKFAC_FEATURES else "diagonal"
-    at_zero = build_curvature(name, problem, problem.features.forward(zeros))
+    at_zero = build_curvature(name, HeadGradients(problem, problem.features.forward(zeros)))
     fit = fit_head(problem, at_zero.solve)
     return fit, time.perf_counter() - start
 
@@ -74,7 +77,8 @@ def cold_fit(problem: HeadProblem) -> tuple[HeadFit, float]:
 def fit_curvature(problem: HeadProblem, name: str) -> FittedCurvature:
     """Fit the head to all rows of ``problem`` and take the named curvature there."""
     fit, seconds = cold_fit(problem)
-    return FittedCurvature(fit, build_curvature(name, problem, fit.outputs), seconds)
+    curvature = build_curvature(name, HeadGradients(problem, fit.outputs)).selector()
+    return FittedCurvature(fit, curvature.on(None), seconds)
 
 
 def difficulty(score: str, problem: HeadProblem, fit: HeadFit) -> NDArray[np.float64]:
@@ -138,9 +142,7 @@ class FittedHead(FittedProxy):
         squares = fitted.influence(problem).squared_norms()
         if units is not None:  # copies pull together
             squares = squares * torch.from_numpy(np.bincount(units)[units]).to(squares)
-        # The curvature is that of the rows that were not held out.
-        share = float(self.problem.weights.sum()) / float(problem.weights.sum())
-        overfit = unit * float(squares.sum()) * share / float(problem.weights.sum())
+        overfit = unit * float(squares.sum()) / problem.total
         seen = _held_out(self.scoring, self.encoder, table, problem, unit, overfit)
         return FittedHead(
             self.encoder, table, problem, fitted, seen, self.split, self.scoring, self
@@ -151,6 +153,14 @@ class FittedHead(FittedProxy):
             self.problem, self.fitted.fit.theta, self.fitted.curvature, self.measured_on
         )
         return predicted, Refit(predicted)
+
+    def on_new(self, table: Table) -> Evaluator:
+        device = self.problem.weights.device
+        problem = self.encoder.problem(table.X, table.y, table.weights, device)
+        unit = self.encoder.loss_unit(self.problem)
+        held_out = _held_out(self.scoring, self.encoder, table, problem, unit)
+        fitted = self.fitted
+        return Refit(Predicted(self.problem, fitted.fit.theta, fitted.curvature, held_out))
 
     def seen(self) -> Seen | None:
         overfit = self.measured_on.overfit
@@ -183,7 +193,7 @@ class FittedHead(FittedProxy):
 
     def describe(self) -> str:
         D, K = self.problem.coefficients(self.fitted.fit.theta).shape
-        curvature = type(self.fitted.curvature).__name__.removesuffix("Curvature").lower()
+        curvature = self.fitted.curvature.name
         return f"{self.encoder.spec.loss} head, {D} x {K} parameters, {curvature} curvature"
 
     def notes(self) -> tuple[tuple[str, str], ...]:
@@ -266,7 +276,5 @@ def _fit_once(curvature: str, problem: HeadProblem) -> FittedCurvature:
         penalty.mask,
         "total" if penalty.shares is None else penalty.shares,
     )
-    result: FittedCurvature = FITS.get(
-        key, lambda: fit_curvature(problem, name), FittedCurvature.nbytes
-    )
+    result: FittedCurvature = FITS.get(key, lambda: fit_curvature(problem, name), memory)
     return result

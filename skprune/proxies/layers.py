@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 
 from skprune.cost.model import ensemble_cost
 from skprune.cost.probe import probe_layers
-from skprune.curvature.layers import FactorCache, build_curvature, choose_curvature
-from skprune.curvature.layers.base import NetworkCurvature
+from skprune.curvature import Curvature, FactorCache, build_curvature, choose_curvature
 from skprune.data.table import Split, Table
 from skprune.evaluation.base import Evaluator
-from skprune.evaluation.layers_level import FAR, TOO_FAR, LayersPredicted
+from skprune.evaluation.layers_level import LayersPredicted
 from skprune.influence.ensemble import CurvatureEnsemble, Member
-from skprune.influence.leave_out import Change, GroupInfluence
-from skprune.influence.network_leave_out import removal_steps
+from skprune.influence.leave_out import GroupInfluence, scored_on_others
 from skprune.network.encoding import SourceRows
 from skprune.network.forward import read_model_loss
 from skprune.network.layers import RowGradients
@@ -30,7 +28,6 @@ from skprune.network.module import TorchModel
 from skprune.network.problem import NetworkProblem
 from skprune.network.torch_model import Network
 from skprune.proxies.base import FittedProxy
-from skprune.utils.exceptions import warn_user
 from skprune.utils.progress import DELAY, Progress
 from skprune.utils.seeds import seeded
 
@@ -170,11 +167,9 @@ class FittedLayers(FittedProxy):
                 scores[own] = self.ensemble.held_out_scores().double()
             else:
                 # What a row does to itself is its norm, in the metric that rows are selected in.
-                weights = self.ensemble.weights.double()
-                rest = weights.sum() - weights
                 squares = self.influence.squared_norms()[own].double()
-                corrected = (weights.sum() * scores[own] - squares) / rest.clamp_min(1e-300)
-                scores[own] = torch.where(rest > 0, corrected, 0.0)
+                weights = self.ensemble.weights.double()
+                scores[own] = scored_on_others(scores[own], squares, weights)
         return (self._unit() * scores).cpu().numpy()
 
     def leave_out(self, removed: NDArray[np.bool_]) -> GroupInfluence:
@@ -182,10 +177,8 @@ class FittedLayers(FittedProxy):
 
         Each has parameters of its own: their changes stand one after the other.
         """
-        mask = torch.from_numpy(removed)[None]
         with self.networks.frozen():
-            changes = (self._change(mask, method) for method in ("influence", "newton"))
-            return GroupInfluence(*changes)
+            return self.ensemble.group_influence(torch.from_numpy(removed), self._unit())
 
     def fit_seconds(self, kept: Any = None) -> float | None:
         return self.networks.seconds if kept is None else None
@@ -244,27 +237,6 @@ class FittedLayers(FittedProxy):
         unit = held.loss.unit(targets, torch.from_numpy(table.weights))
         return unit / held.loss.in_mean(validation.y, validation.weights, held.n_outputs)
 
-    def _change(self, mask: torch.Tensor, method: str) -> Change:
-        weights = self.ensemble.weights / self.ensemble.weights.sum()
-        steps, predictions, losses = [], [], []
-        for member in self.ensemble.members:
-            held = member.held_out
-            step = removal_steps(member.predictor, mask, method)[0]
-            if method == "newton" and float(step.norm()) > FAR * held.length:
-                warn_user(TOO_FAR)
-            steps.append(step)
-            still = torch.zeros_like(step)
-            outputs = held.outputs_after(torch.stack([still, step]))
-            before, after = (held.loss.mean(Z) for Z in outputs)
-            predictions.append(weights @ (after - before))
-            before, after = held.losses_at(outputs)
-            losses.append(weights @ (after - before))
-        return Change(
-            parameters=torch.cat(steps).cpu().numpy(),
-            predictions=torch.stack(predictions).mean(0).cpu().numpy(),
-            loss=self._unit() * float(torch.stack(losses).mean()),
-        )
-
 
 def _difficulty(score: str, problem: NetworkProblem) -> NDArray[np.float64]:
     if score == "loss":
@@ -283,13 +255,13 @@ def _gradient_norm(problem: NetworkProblem) -> float:
     return float(pull.norm())
 
 
-def _description(curvature: NetworkCurvature) -> str:
+def _description(curvature: Curvature) -> str:
     problem = curvature.problem
     name = type(problem.model.module).__name__
     return f"{name}, {problem.dim:,} parameters, {curvature.name} curvature"
 
 
-def _treatments(curvature: NetworkCurvature) -> str:
+def _treatments(curvature: Curvature) -> str:
     hows = Counter(treatment.how for treatment in curvature.treatments)
     return "; ".join(f"{count} parameters {how}" for how, count in hows.items())
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sklearn.utils._param_validation import StrOptions
-
 from skprune.proxies.base import FittedProxy, Proxy, Reading
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ class LinearProxy(Proxy):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "estimator": "no_validation",
-        "curvature": [StrOptions({"auto", "dense", "ekfac", "diagonal"})],
+        "curvature": [str],  # one that is registered: see rules.py
         "device": "no_validation",
     }
 
@@ -101,4 +99,4 @@ class BalancedProxy(LinearProxy):
 
         encoder = HeadEncoder(reading.subject, split.table.classes, seed)
         about = (scoring, self.curvature, self.device, progress)
-        return FittedBalanced(fit_head_proxy(encoder, split, *about), seed)
+        return FittedBalanced(fit_head_proxy(encoder, split, *about), seed, split.units)

@@ -41,9 +41,20 @@ class Pilot:
     residuals: NDArray[np.float64]
     predict: Callable[[NDArray[np.floating]], NDArray[np.float64]]
 
-    def residuals_of(self, X: NDArray[np.floating], y: NDArray[Any]) -> NDArray[np.float64]:
-        """The residuals of rows that no boosting has seen, shape (n,)."""
-        return _residuals(self.predict(X), y)
+    def of(self, X: NDArray[np.floating], y: NDArray[Any], places: Rows) -> Pilot:
+        """The same of other rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (m, d)
+        y : ndarray of shape (m,)
+        places : ndarray of shape (m,)
+            Where they stand among the rows that the boostings know; -1 where none has seen them.
+        """
+        new, predictions = places < 0, self.predictions[places]
+        if new.any():
+            predictions[new] = self.predict(X[new])
+        return Pilot(predictions, _residuals(predictions, y), self.predict)
 
 
 def fit_pilot(
@@ -77,13 +88,16 @@ def fit_pilot(
     rng = np.random.default_rng(seed)
     w = np.ones(n) if weights is None else weights
     folds = _folds(np.arange(n) if units is None else units, y, n_classes, rng)
-    mean, unit = 0.0, 1.0
+    mean, unit, target = 0.0, 1.0, y
     if n_classes is None:
         mean = float(np.average(y, weights=w))
         unit = float(np.sqrt(np.average((y - mean) ** 2, weights=w))) or 1.0
-        y, predictions = (y - mean) / unit, np.zeros(n)
-    else:
-        predictions = np.full((n, n_classes), 1.0 / n_classes)
+        y = (y - mean) / unit
+
+    def nothing(n: int) -> NDArray[np.float64]:
+        return np.zeros(n) if n_classes is None else np.full((n, n_classes), 1.0 / n_classes)
+
+    predictions = nothing(n)
     boostings = []
     for fold in range(FOLDS):
         new, seen = folds == fold, folds != fold
@@ -93,10 +107,11 @@ def fit_pilot(
             boostings.append(boosting)
 
     def predict(X: NDArray[np.floating]) -> NDArray[np.float64]:
-        return mean + unit * np.mean([boosting(X) for boosting in boostings], axis=0)
+        said = [boosting(X) for boosting in boostings] or [nothing(len(X))]
+        return mean + unit * np.mean(said, axis=0)
 
     predictions = mean + unit * predictions
-    return Pilot(predictions, _residuals(predictions, mean + unit * y), predict)
+    return Pilot(predictions, _residuals(predictions, target), predict)
 
 
 def _residuals(predictions: NDArray[np.float64], y: NDArray[Any]) -> NDArray[np.float64]:

@@ -8,11 +8,10 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from skprune.curvature import CURVATURES
-from skprune.curvature.layers import CURVATURES as NETWORK_CURVATURES
 from skprune.data.sources import is_dataset
 from skprune.data.table import Table
 from skprune.heads.linear_spec import HeadSpec, weight_name
-from skprune.heads.weighting import wants_weights
+from skprune.heads.weighting import takes_teaching, wants_weights
 from skprune.network.torch_model import is_network
 from skprune.proxies.balanced import MOST_NUMBERS
 from skprune.proxies.base import Proxy
@@ -65,8 +64,9 @@ def how_verified(
     own = isinstance(verify, Retrain) and verify.trained is None
     if own and (model is None or isinstance(model, str)):
         raise ValueError(
-            f"verify='retrain' trains the model anew, and model={model!r} is a head that "
-            "verify='refit' trains anew already; pass the estimator to retrain as verify."
+            f"verify={pruner.verify!r} trains the model anew, and model={model!r} is a head that "
+            "verify='refit' trains anew already; pass the estimator to train, as model or in "
+            f"verify={type(verify).__name__}(estimator)."
         )
     return verify
 
@@ -79,7 +79,7 @@ def is_for_every_model(proxy: Proxy) -> bool:
 
 def check_curvature(curvature: str, *, head: bool) -> None:
     """Refuse a curvature that a head, or layers, do not have."""
-    known = CURVATURES if head else NETWORK_CURVATURES
+    known = CURVATURES["head" if head else "layers"]
     if curvature != "auto" and curvature not in known:
         names = ", ".join(map(repr, known))
         raise ValueError(
@@ -134,3 +134,47 @@ def weights_wanted(pruner: Any, proxy: Proxy, verify: Verify | None) -> str | bo
     if without or not pruner._hands_weights_on:
         return False
     return wants_weights(proxy.given) if verify is None else "auto"
+
+
+def targets_wanted(pruner: Any, proxy: Proxy, verify: Verify | None, table: Table) -> str | None:
+    """Whether rows may carry a teacher's targets, or must: "auto", "teacher" or None.
+
+    Raises
+    ------
+    ValueError
+        If they must and what is trained on the rows does not take them, or nothing is trained.
+    """
+    why_not = None if pruner.targets is None else _no_teaching(pruner, proxy, verify, table)
+    if why_not is None or pruner.targets == "auto":
+        return pruner.targets if why_not is None else None
+    raise ValueError(f"targets={pruner.targets!r} {why_not}; else leave targets=None.")
+
+
+def _no_teaching(pruner: Any, proxy: Proxy, verify: Verify | None, table: Table) -> str | None:
+    """Why rows can carry no teacher's targets, and what to do; None if they can."""
+    classes = table.classes is not None
+    trained = proxy.given if unwrapped(verify) is None else unwrapped(verify)
+    if not isinstance(proxy, BalancedProxy):
+        return (
+            f"is for models of columns that are not linear, and model={proxy.given!r} is none: "
+            "give the boosting, forest or other estimator that you train"
+        )
+    if not isinstance(verify, Retrain) or isinstance(verify, DefaultBoosting):
+        return (
+            "has to be judged by the model that is trained, and none is: give model= an estimator "
+            "that is not linear, and a budget (max_gap=, without keep=) or verify='retrain'"
+        )
+    if is_network(trained) or not takes_teaching(trained, classes=classes):
+        return (
+            f"gives rows several labels with weights, and {type(trained).__name__} takes no "
+            "sample_weight, or makes rows of its own: use an estimator whose fit takes them"
+            if classes
+            else f"replaces y by numbers, and {type(trained).__name__} is no estimator that takes "
+            "them: use one, without a sampler that makes rows of its own"
+        )
+    if not pruner._hands_targets_on:
+        return (
+            "is not for what trains on the kept rows here, which gets true labels alone: use "
+            "PrunedClassifier or PrunedRegressor with an estimator whose fit takes sample_weight"
+        )
+    return None

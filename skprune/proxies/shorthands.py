@@ -7,7 +7,7 @@ from typing import Any
 from skprune.proxies.base import Proxy
 from skprune.proxies.linear import BalancedProxy, LinearProxy
 from skprune.proxies.torch_proxy import TorchProxy
-from skprune.proxies.verify import Retrain, Verify
+from skprune.proxies.verify import Certify, Retrain, Verify
 
 
 def as_proxy(model: Any) -> Proxy:
@@ -28,7 +28,9 @@ def as_verify(verify: Any) -> Verify | None:
         return verify
     if verify is None or (isinstance(verify, str) and verify in ("auto", "refit")):
         return None
-    return Retrain() if isinstance(verify, str) else Retrain(verify)
+    if isinstance(verify, str):
+        return Certify() if verify == "certify" else Retrain()
+    return Retrain(verify)
 
 
 def unwrapped(model: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from skprune.proxies.base import Proxy
+from skprune.proxies.linear import BalancedProxy
 
 if TYPE_CHECKING:
     from skprune.evaluation.base import Evaluator
+    from skprune.evaluation.certified import Certifier
     from skprune.evaluation.retrained import Data, Seen
     from skprune.utils.progress import Progress
 
@@ -105,28 +108,99 @@ class Retrain(Verify):
 
     def evaluator(self, task: Task, seen: Seen | None = None) -> Evaluator:
         from skprune.evaluation.retrained import make_retraining
-        from skprune.evaluation.retrained.level import Retrained
-        from skprune.network.torch_model import as_members
+        from skprune.evaluation.retrained.level import MOST, Retrained
 
-        model = as_members(task.proxy.given)[0] if self.trained is None else self.trained
-        # Only a proxy of a network tells how another network is scored.
-        judged = self.estimator if isinstance(self.estimator, Proxy) else task.proxy
-        progress = task.progress
+        model, options = self._training(task)
         retraining = make_retraining(
             model,
             task.train,
             task.held_out,
             scoring=task.scoring,
-            loss=judged.loss,
-            n_seeds=self.n_seeds,
-            seed=task.seed,
-            device=judged.device,
-            batch_size=judged.batch_size,
-            on_training=lambda training: progress.step(),
-            on_trial=progress.tried,
+            on_trial=task.progress.tried,
             seen=seen,
+            **options,
         )
-        return Retrained(retraining, type(model).__name__)
+        # A head tells where to look; without it the search has to be kept short.
+        most = MOST if isinstance(task.proxy, BalancedProxy) else math.inf
+        return Retrained(retraining, type(model).__name__, most)
+
+    def _training(self, task: Task) -> tuple[Any, dict[str, Any]]:
+        """What is trained, and how it is trained and scored."""
+        from skprune.network.torch_model import as_members
+
+        model = as_members(task.proxy.given)[0] if self.trained is None else self.trained
+        # Only a proxy of a network tells how another network is scored.
+        judged = self.estimator if isinstance(self.estimator, Proxy) else task.proxy
+        return model, {
+            "loss": judged.loss,
+            "n_seeds": self.n_seeds,
+            "seed": task.seed,
+            "device": judged.device,
+            "batch_size": judged.batch_size,
+            "on_training": lambda training: task.progress.step(),
+        }
+
+
+class Certify(Retrain):
+    """Certify the gap: with high confidence it is within the budget, or all rows are kept.
+
+    The size is searched as by ``Retrain``, on a part of the rows. What is handed out is certified
+    on another part that took part in nothing: ``X_val`` and ``y_val``, or as many rows as
+    ``validation_fraction`` says, of which none is kept. From mild to severe a few sizes are
+    tested, up to the one that was found; the smallest whose gap, and that of all milder ones, is
+    certified is handed out.
+
+    Parameters
+    ----------
+    estimator : estimator, skorch net, callable or TorchProxy, default=None
+        As of ``Retrain``.
+    confidence : float in (0, 1), default=0.95
+        Chance that nothing is certified that is not so, over draws of the rows that took part in
+        nothing.
+    n_seeds : int, default=1
+        Pairs of trainings, on all rows and on the kept ones, of whose mean losses the statement is.
+
+    Notes
+    -----
+    The statement is about the trained models in hand: a network that is trained again, with another
+    seed or on other rows, is another model. For ``scoring="loss"`` the loss of a row is cut off
+    where the report says, because without a bound nothing is sure of a mean. "accuracy",
+    "neg_mean_absolute_error" and "neg_mean_squared_error" are certified as well; of other
+    scores, which are no means over rows, there is a bootstrap interval instead, whose
+    ``gap_.level`` is "interval".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_classification
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from skprune import Certify, InfluencePruner
+    >>> X, y = make_classification(6000, random_state=0)
+    >>> pruner = InfluencePruner(
+    ...     max_gap=0.02, model=LogisticRegression(), scoring="accuracy", verify=Certify()
+    ... )
+    >>> gap = pruner.fit(X[:4000], y[:4000], X_val=X[4000:], y_val=y[4000:]).gap_
+    >>> gap.level, gap.upper_bound <= 0.02
+    ('certified', True)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **Retrain._parameter_constraints,
+        "confidence": [Interval(numbers.Real, 0, 1, closed="neither")],
+    }
+
+    def __init__(
+        self, estimator: Any = None, *, confidence: float = 0.95, n_seeds: int = 1
+    ) -> None:
+        super().__init__(estimator, n_seeds=n_seeds)
+        self.confidence = confidence
+
+    def certifier(self, task: Task) -> Certifier:
+        """What certifies the gap of some of ``task.train`` on ``task.held_out``."""
+        from skprune.evaluation.certified import make_certifier
+
+        model, options = self._training(task)
+        about = (task.train, task.held_out, task.scoring, self.confidence)
+        return make_certifier(model, *about, **options)
 
 
 class DefaultBoosting(Retrain):

@@ -31,8 +31,8 @@ class PruningCurveDisplay:
         Of the gap; None draws no error bars.
     random_gap : array-like of shape (n_sizes,), default=None
         Gap of a stratified random subset of each size, NaN where it was not measured.
-    level : {"refit", "predicted", "retrained"}, default="refit"
-        How the gaps were found.
+    level : str, default="refit"
+        How the gaps were found: "predicted", "refit", "retrained" or another level.
     unit : str, default="loss"
         Unit of the gaps, or what is scored, for the label of the axis.
     max_gap : float, default=None
@@ -142,9 +142,14 @@ class PruningCurveDisplay:
         pruner = _find_pruner(estimator)
         path, report = pruner.path_, pruner.report_
         level = pruner.gap_.level
+        searched = f"{level}_gap" in path
+        if not searched:  # a certificate comes after the search, which trains the model
+            level = "retrained"
         gaps = path[f"{level}_gap"]
         if not report.met:
             chosen = (1.0, 0.0)
+        elif not searched:
+            chosen = (report.n_kept / report.n_rows, float(pruner.gap_))
         else:
             at = int(np.flatnonzero(path["n_kept"] == report.pruned_fit_rows)[0])
             chosen = (float(path["share"][at]), float(gaps[at]))
@@ -222,7 +227,7 @@ class PruningCurveDisplay:
                     "color": "0.45",
                     "marker": "x",
                     "linestyle": ":",
-                    "label": "stratified random rows, refit gap",
+                    "label": f"stratified random rows, {self.level} gap",
                     **(random_kwargs or {}),
                 },
             )

@@ -8,6 +8,7 @@ gap = score(full) - score(pruned), so that positive is worse. The level says how
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 
@@ -67,6 +68,11 @@ class Gap(float):
     def measured_on(self) -> str:
         """The rows that it was measured on, in words."""
         return f"{self.n_rows:,} held-out rows" if self.held_out else f"all {self.n_rows:,} rows"
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Two-sided confidence interval, by the normal distribution."""
+        half = NormalDist().inv_cdf(0.5 + confidence / 2) * self.standard_error
+        return float(self) - half, float(self) + half
 
     def within(self, max_gap: float) -> bool:
         """Whether the gap plus one standard error is allowed (False for a NaN)."""

@@ -72,38 +72,12 @@ class Candidates:
         on the kept rows has H_K in it, not H. With many rows a parameter they differ by a factor;
         with few, H_K lacks whole directions, in which the sum must be small.
         """
-        minima, balance = self._minima_for(size), self.proxy.balance
-        if balance is not None and self.choice.is_default:
-            plain = balance.residuals is None
-            return balanced_rows(
-                balance,
-                size,
-                groups=self.groups,
-                minima=minima if plain else self.minima,
-                rng=self._rng(size),
-                weights=self.proxy.table.weights,
-            )
-        operator = self.proxy.influence.for_size(size)
-        selection = select_rows(
-            operator,
-            size,
-            solver=self.choice.solver,
-            groups=self.groups,
-            minima=minima,
-            rng=self._rng(size),
-            prior=self._odds,
-            start=warm,
-            thorough=False,
-        )
-        if self.choice.solver != "swap" or size > KEPT_METRIC * operator.dim:
-            return selection
-        kept = operator.in_metric_of(torch.from_numpy(selection.indices))
-        return selection if kept is None else swap(kept, selection.indices, self.groups, minima)
+        return self._with_targets(self._chosen(size, warm))
 
     def random(self, size: int) -> Selection:
         """A stratified random subset of ``size`` rows."""
         rng = self._rng(size, 1)
-        return Selection(starting_subset(size, self.groups, self.minima, rng))
+        return self._with_targets(Selection(starting_subset(size, self.groups, self.minima, rng)))
 
     def trial(
         self, size: int, warm: Rows | None = None, *, with_random: bool = False, judged: bool = True
@@ -135,6 +109,39 @@ class Candidates:
     def learned(self) -> Learned | None:
         """What the model on all rows has learned, if it can be told."""
         return self.dearest.learned()
+
+    def _with_targets(self, kept: Selection) -> Selection:
+        targets = self.proxy.targets
+        return kept if targets is None else replace(kept, targets=targets.take(kept.indices))
+
+    def _chosen(self, size: int, warm: Rows | None) -> Selection:
+        minima, balance = self._minima_for(size), self.proxy.balance
+        if balance is not None and self.choice.is_default:
+            plain = balance.residuals is None
+            return balanced_rows(
+                balance,
+                size,
+                groups=self.groups,
+                minima=minima if plain else self.minima,
+                rng=self._rng(size),
+                weights=self.proxy.table.weights,
+            )
+        operator = self.proxy.influence.for_size(size)
+        selection = select_rows(
+            operator,
+            size,
+            solver=self.choice.solver,
+            groups=self.groups,
+            minima=minima,
+            rng=self._rng(size),
+            prior=self._odds,
+            start=warm,
+            thorough=False,
+        )
+        if self.choice.solver != "swap" or size > KEPT_METRIC * operator.dim:
+            return selection
+        kept = operator.in_metric_of(torch.from_numpy(selection.indices))
+        return selection if kept is None else swap(kept, selection.indices, self.groups, minima)
 
     def _minima_for(self, size: int) -> Rows:
         """How many rows of each class stay among ``size``; initial weights go before shares."""

@@ -25,10 +25,11 @@ def tell(
     choice: Choice,
     split: Split,
     found: Found,
+    notes: tuple[tuple[str, str], ...],
     diagnostics: Sequence[str],
     progress: Progress,
 ) -> Outcome:
-    """Put what was found into words."""
+    """Put what was found into words; ``notes`` are lines of the report."""
     best, final, table = found.best, found.final, split.table
     proxy = found.final_candidates.proxy
     trial_random = None
@@ -41,7 +42,7 @@ def tell(
     kept = np.arange(len(table)) if final is None else final.selection.indices
     n_train, judge = len(split.train), found.candidates.judge
     level = found.candidates.dearest.level
-    notes, trained = proxy.notes(), found.candidates.proxy
+    notes, trained = proxy.notes() + notes, found.candidates.proxy
     if judge is not None:
         notes += judge.notes()
         full_seconds = judge.training_seconds(n_train)
@@ -50,6 +51,9 @@ def tell(
         refit = best is not None and level == "refit"
         full_seconds = trained.fit_seconds()
         pruned_seconds = trained.fit_seconds(best.selection) if best and refit else None
+    last = found.final_candidates.judge
+    if last is not None and last.level != level:  # what was searched by did not decide
+        notes += last.notes()
     report = PruningReport(
         status=status(budget, level, found),
         met=budget.keep is not None or final is not None,
@@ -77,8 +81,9 @@ def tell(
     return Outcome(
         kept=kept,
         weights=None if final is None else final.selection.weights,
+        targets=None if final is None else final.selection.targets,
         scores=proxy.scores(),
-        gap=_nothing(level, found) if final is None else final.gap,
+        gap=_nothing(found) if final is None else final.gap,
         path=path_table(found.trials, best, trial_random, n_train, budget.max_gap),
         report=report,
         proxy=proxy,
@@ -88,6 +93,8 @@ def tell(
 def status(budget: Budget, level: str, found: Found) -> str:
     """What came of the request, in words; ``level`` is that of the gaps."""
     max_gap, final, trials, learned = budget.max_gap, found.final, found.trials, found.learned
+    if found.words:
+        return found.words
     random = "; random rows do as well here, and are kept" if found.random_is_kept else ""
     if budget.keep is not None:
         if final is not None and final.gap.failure:
@@ -144,12 +151,12 @@ def _nothing_to_lose(learned: Learned) -> str:
     )
 
 
-def _nothing(level: str, found: Found) -> Gap:
+def _nothing(found: Found) -> Gap:
     """The gap of all rows."""
     gaps = [] if found.learned is None else [found.learned.gap]
     gaps += [trial.gap for trial in found.trials]
     scored = next(((gap.scoring, gap.n_rows) for gap in gaps), ("loss", 0))
-    return Gap(0.0, 0.0, level, *scored)
+    return found.final_candidates.dearest.of_all_rows(*scored)
 
 
 def _refused(found: Found, max_gap: float) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skprune.data.teaching import Teaching
 from skprune.results.gap import Gap
 from skprune.results.report import PruningReport
 from skprune.subset import Rows
@@ -78,6 +79,8 @@ class Outcome:
         Rows, numbered as the caller's.
     weights : ndarray or None
         What every kept row counts for.
+    targets : Teaching or None
+        What every kept row carries in place of its label.
     scores : ndarray of shape (n,)
     gap : Gap
     path : dict of ndarray
@@ -88,6 +91,7 @@ class Outcome:
 
     kept: Rows
     weights: NDArray[np.float64] | None
+    targets: Teaching | None
     scores: NDArray[np.float64]
     gap: Gap
     path: dict[str, NDArray[Any]]

@@ -1,34 +1,100 @@
-"""Weights or none, our rows or random ones: what the model itself decides."""
+"""Weights or none, labels or a teacher, our rows or random: what the model itself decides."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
+from skprune.results.gap import Gap
 from skprune.search.candidates import Candidates
 from skprune.search.request import Budget
-from skprune.search.sizes import Found, begin_phase
+from skprune.search.sizes import Found, begin_phase, find
 from skprune.utils.progress import Progress
 
-#: Share of the training rows on which rows with and without weights are compared.
+#: Share of the training rows on which schemes are compared.
 TRIED = 0.1
+#: Share of the training rows beyond which a teacher is left to whoever insists on one: what it is
+#: wrong in stays however many rows there are, and by then labels say as much.
+MOST_TAUGHT = 1 / 3
 
 
-def better_scheme(plain: Candidates, weighted: Candidates, progress: Progress) -> Candidates:
-    """The candidates on which the judge loses less at one small size.
+class Scheme:
+    """One way to hand rows out, with what the judge loses on few of them.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    share : float, optional
+        Share of the rows that are few.
+    """
+
+    def __init__(self, candidates: Candidates, share: float = TRIED) -> None:
+        self.candidates = candidates
+        least = max(int(candidates.minima.sum()), candidates.proxy.least_rows)
+        self.size = min(max(least, round(share * len(candidates))), len(candidates))
+
+    @cached_property
+    def gap(self) -> Gap:
+        """What the judge loses on ``size`` rows; it is trained for it once."""
+        return self.candidates.dearest.gap(self.candidates.choose(self.size))
+
+
+def better_scheme(plain: Scheme, other: Scheme, progress: Progress) -> Scheme:
+    """The scheme on which the judge loses less at one small size.
 
     Forests want no weights, boosting does, and neither on every table.
 
     Parameters
     ----------
-    plain, weighted : Candidates
-        Of the same rows, with the same judge, without weights and with them.
+    plain, other : Scheme
+        Of the same rows, with the same judge.
     progress : Progress
     """
-    begin_phase(progress, plain, "comparing rows with and without weights", 3)
-    size = max(int(plain.minima.sum()), plain.proxy.least_rows, round(TRIED * len(plain)))
-    size = min(size, len(plain))
-    gaps = [candidates.dearest.gap(candidates.choose(size)) for candidates in (plain, weighted)]
-    return weighted if gaps[1] < gaps[0] else plain
+    begin_phase(progress, plain.candidates, "comparing ways to hand rows out", 3)
+    return other if other.gap < plain.gap else plain
+
+
+def find_taught(
+    budget: Budget, plain: Scheme, taught: Candidates, n: int, must: bool, progress: Progress
+) -> tuple[Found | None, str]:
+    """What is found with a teacher's targets, where the judge loses less with them.
+
+    They help where labels are noisy and rows few. A fixed number of rows is judged itself.
+
+    Parameters
+    ----------
+    budget : Budget
+    plain : Scheme
+        With the rows' own labels.
+    taught : Candidates
+    n : int
+        All rows that may be kept.
+    must : bool
+        Whether the targets are wanted whatever they do.
+    progress : Progress
+
+    Returns
+    -------
+    found : Found or None
+        None if labels are better.
+    said : str
+        What the targets gave, for the report.
+    """
+    if budget.size is not None:
+        plain = Scheme(plain.candidates, min(budget.size / n, MOST_TAUGHT))
+    tried = Scheme(taught, plain.size / len(taught))
+    better, found = better_scheme(plain, tried, progress), None
+    done = "not taken"
+    if must:
+        found, done = find(budget, taught, n, progress), "taken, as asked"
+    elif better is tried:
+        found, done = find(budget, taught, n, progress, round(MOST_TAUGHT * len(taught))), "taken"
+        if found.best is None:
+            found, done = None, f"not taken, as no size below {MOST_TAUGHT:.0%} is allowed"
+    return found, (
+        f"{done}: {float(tried.gap):+.4f} against {float(plain.gap):+.4f} with true labels, "
+        f"{plain.size:,} rows; the pilot that they are from has seen all rows"
+    )
 
 
 def beside_random(budget: Budget, found: Found, progress: Progress) -> Found:

@@ -36,6 +36,8 @@ class Found:
         The gap of as many random rows as are handed out.
     random_is_kept : bool
         Whether these are handed out, because they do as well.
+    words : str
+        What came of it, where a certificate decided in the end; else empty.
     """
 
     best: Trial | None
@@ -46,9 +48,16 @@ class Found:
     final_candidates: Candidates
     random: Gap | None = None
     random_is_kept: bool = False
+    words: str = ""
 
 
-def find(budget: Budget, candidates: Candidates, n: int, progress: Progress) -> Found:
+def find(
+    budget: Budget,
+    candidates: Candidates,
+    n: int,
+    progress: Progress,
+    largest: int | None = None,
+) -> Found:
     """Search the size among the training rows, unless the budget is more than can be lost.
 
     Parameters
@@ -59,6 +68,8 @@ def find(budget: Budget, candidates: Candidates, n: int, progress: Progress) -> 
     n : int
         All rows that may be kept.
     progress : Progress
+    largest : int, optional
+        For a budget, fewer rows than these are tried; by default than there are.
     """
     smallest = min(
         len(candidates), max(1, int(candidates.minima.sum()), candidates.proxy.least_rows)
@@ -73,15 +84,16 @@ def find(budget: Budget, candidates: Candidates, n: int, progress: Progress) -> 
         trials = [best]
         progress.tried(best)
     elif learned is None or learned.covers(budget.max_gap):
-        best, trials = _search(budget.max_gap, candidates, smallest, progress)
+        largest = max(smallest, largest or len(candidates))
+        best, trials = _search(budget.max_gap, candidates, smallest, largest, progress)
     return Found(best, best, trials, learned, candidates, candidates)
 
 
 def _search(
-    max_gap: float, candidates: Candidates, smallest: int, progress: Progress
+    max_gap: float, candidates: Candidates, smallest: int, largest: int, progress: Progress
 ) -> tuple[Trial | None, list[Trial]]:
     """The smallest allowed size; where there is a judge, after a guess by the cheap levels."""
-    judge, largest = candidates.judge, len(candidates)
+    judge = candidates.judge
 
     def attempt(size: int, warm: Rows | None, with_random: bool) -> Trial:
         with_random = with_random and judge is None

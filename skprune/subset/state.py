@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.data.strata import Rows
+from skprune.data.teaching import Teaching
 from skprune.influence.operator import InfluenceOperator
 
 
@@ -34,6 +35,8 @@ class Selection:
     weights : ndarray of shape (m,) or None
         How many rows each kept row stands for, beside its own weight; None if the rows are to be
         used as they are.
+    targets : Teaching or None
+        What the kept rows carry in place of their labels; None for the labels.
     """
 
     indices: Rows
@@ -42,6 +45,7 @@ class Selection:
     n_iter: int = 0
     bound: float | None = None
     weights: NDArray[np.float64] | None = None
+    targets: Teaching | None = None
 
 
 def single_gains(kept: Tensor, scores: Tensor, squares: Tensor) -> tuple[Tensor, Tensor]:

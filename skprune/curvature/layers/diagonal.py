@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from skprune.curvature.layers.blocks import BlockCurvature, add_squares
-from skprune.curvature.layers.kept import FactorCache
+from skprune.curvature.eigen import EigenCurvature
+from skprune.curvature.factor_cache import FactorCache, State
+from skprune.curvature.layers.columns import root_columns
 from skprune.network.layers import RowGradients
 
 
-class DiagonalCurvature(BlockCurvature):
+class DiagonalCurvature(EigenCurvature):
     """M ~ diag(M), over as many columns as K-FAC. Cost: one pass with these backward passes."""
 
     name = "diagonal"
-    how = "exact diagonal"
 
-    def _find(self) -> None:
-        blocks = self.gradients.blocks
-        self._bases = [None for _ in blocks]
-        self._eigenvalues = [self.problem.theta.new_zeros(block.size) for block in blocks]
-        for _, columns in self._pulls():
+    def _find(self) -> State:
+        problem, blocks = self.problem, self.gradients.blocks
+        eigenvalues = [problem.theta.new_zeros(block.size) for block in blocks]
+        for _, columns in root_columns(self.gradients):
             for factors in columns:
-                for values, factor in zip(self._eigenvalues, factors, strict=True):
-                    add_squares(values, factor)
-        for values in self._eigenvalues:
-            values.div_(self.problem.total)
+                for values, factor in zip(eigenvalues, factors, strict=True):
+                    factor.add_squares(values)
+        for values in eigenvalues:
+            values.div_(problem.total)
+        return {"bases": [None for _ in blocks], "eigenvalues": eigenvalues}
 
 
 def mean_eigenvalue(gradients: RowGradients, cache: FactorCache | None) -> float:

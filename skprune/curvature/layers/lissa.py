@@ -7,19 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-from skprune.curvature.layers.base import (
-    CurvatureError,
-    NetworkCurvature,
-    WhiteningCurvature,
-    largest_eigenvalue,
-)
+from skprune.curvature.base import Curvature, CurvatureError
+from skprune.curvature.layers.columns import largest_eigenvalue
 from skprune.curvature.layers.diagonal import mean_eigenvalue
-from skprune.curvature.layers.ekfac import EKFACCurvature
-from skprune.network.layers import Treatment
+from skprune.curvature.layers.kfac import EKFACCurvature
 
-#: Rows of a random batch, and independent runs that are averaged.
+#: Rows of a random batch.
 BATCH = 64
-REPEATS = 1
 #: Steps: so many times the condition number, within bounds.
 DEPTH = 3.0
 MIN_DEPTH, MAX_DEPTH = 100, 5000
@@ -29,7 +23,7 @@ MARGIN = 2.0
 DOUBLINGS = 6
 
 
-class LiSSACurvature(NetworkCurvature):
+class LiSSACurvature(Curvature):
     """M = (1 / W) sum_i w_i J_i' h_i J_i, inverted by h <- v + (I - H_batch / scale) h.
 
     The recursion converges to scale H^-1 v if scale exceeds the largest eigenvalue of H on every
@@ -45,14 +39,14 @@ class LiSSACurvature(NetworkCurvature):
     """
 
     name = "lissa"
+    how = "exact products"
 
     def _fit(self) -> None:
         self.mean_eigenvalue = mean_eigenvalue(self.gradients, self.cache)
         found = self._known(lambda: {"largest": largest_eigenvalue(self.problem)})
         self._largest: float = found["largest"]
-        self.treatments = [Treatment(name, "exact products") for name in self.problem.slices]
 
-    def selector(self) -> WhiteningCurvature:
+    def selector(self) -> Curvature:
         return EKFACCurvature(self.gradients, cache=self.cache)
 
     def _set_damping(self, damping: float) -> None:
@@ -66,10 +60,9 @@ class LiSSACurvature(NetworkCurvature):
     def solve(self, V: Tensor) -> Tensor:
         many = V.reshape(-1, self.dim)
         for _ in range(DOUBLINGS + 1):
-            runs = [self._recursion(many, seed) for seed in range(REPEATS)]
-            if all(run is not None for run in runs):
-                total = torch.stack([run for run in runs if run is not None])
-                return total.mean(0).reshape(V.shape)
+            found = self._recursion(many)
+            if found is not None:
+                return found.reshape(V.shape)
             self.scale *= 2.0
             self.depth = self._depth()
         raise CurvatureError(
@@ -77,10 +70,10 @@ class LiSSACurvature(NetworkCurvature):
             f"{self.damping:.3g}, or take curvature='cg'."
         )
 
-    def _recursion(self, V: Tensor, seed: int) -> Tensor | None:
+    def _recursion(self, V: Tensor) -> Tensor | None:
         """(H + ridge)^-1 v by one run, or None where it diverges."""
         problem = self.problem
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(0)
         n, h = len(problem), V.clone()
         mean_weight = problem.total / n
         # |scale H^-1 v| is at most this.

@@ -5,13 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skprune.curvature.layers.base import (
-    CurvatureError,
-    WhiteningCurvature,
-)
+from skprune.curvature.base import Curvature, CurvatureError
+from skprune.curvature.factor_cache import FactorCache, State
 from skprune.curvature.layers.diagonal import mean_eigenvalue
-from skprune.curvature.layers.kept import FactorCache, State
-from skprune.network.layers import RowGradients, Treatment
+from skprune.network.layers import RowGradients
 
 #: Eigenvectors that are looked for.
 RANK = 200
@@ -21,7 +18,7 @@ CONVERGED = 0.1
 UNRESOLVED = 0.5
 
 
-class LowRankCurvature(WhiteningCurvature):
+class LowRankCurvature(Curvature):
     """M ~ U diag(l) U' with a few eigenvectors, by the Lanczos method.
 
     In the complement of U the matrix is (c + lam + damping) I: dropping it, as some do, would
@@ -57,7 +54,7 @@ class LowRankCurvature(WhiteningCurvature):
         self.mean_eigenvalue = mean_eigenvalue(self.gradients, self.cache)
         found = self._known(lambda: self._lanczos(rank), f"rank {rank}")
         self._l, self._U, self._floor = found["l"], found["U"], found["floor"]
-        self.treatments = [Treatment(n, f"rank {len(self._l)}") for n in problem.slices]
+        self.how = f"rank {len(self._l)}"
 
     def _lanczos(self, rank: int) -> State:
         """Eigenvalues ``l`` (r,) and vectors ``U`` (r, p) that converged, and the rest's level."""
@@ -93,9 +90,6 @@ class LowRankCurvature(WhiteningCurvature):
         floor = 0.0 if exact or rank == problem.dim else UNRESOLVED * float(values[found].min())
         U = vectors.T[found].to(Q) @ Q[:rank]
         return {"l": values[found].clamp_min(0.0).to(Q), "U": U, "floor": floor}
-
-    def nbytes(self) -> int:
-        return self._U.nbytes
 
     def solve(self, V: Tensor) -> Tensor:
         return self._power(V, -1.0)

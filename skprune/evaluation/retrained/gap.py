@@ -6,17 +6,19 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from scipy import stats
 
+from skprune.data.teaching import Teaching
 from skprune.evaluation.retrained.measures import Floats, Measure, Score
 from skprune.evaluation.retrained.trainers import Trainer
 from skprune.results.gap import Gap, Learned
 from skprune.subset import Rows
 from skprune.utils.seeds import child_seeds, seeded
 
+Answer = TypeVar("Answer")
 #: Chance that the seeds which are not spent would have changed the answer.
 UNCLEAR = 0.05
 
@@ -178,6 +180,7 @@ class Retraining:
         self,
         rows: Rows,
         weights: Floats | None = None,
+        targets: Teaching | None = None,
         *,
         limit: float | None = None,
     ) -> RetrainedTrial:
@@ -189,6 +192,8 @@ class Retraining:
             Positions of the kept rows.
         weights : ndarray of shape (m,), optional
             What every kept row counts for, beside its own weight.
+        targets : Teaching, optional
+            What the kept rows are trained on in place of their labels. Scores are of labels always.
         limit : float, optional
             Largest allowed gap. Given it, seeds are spent only as long as they could change
             whether the gap plus its standard error is within it.
@@ -203,7 +208,7 @@ class Retraining:
         parts: list[Floats] = []
         for seed, before in zip(self._seeds, full, strict=False):
             try:
-                after = self._train(rows, seed, weights)
+                after = self._train(rows, seed, weights, targets)
             except (ValueError, np.linalg.LinAlgError) as error:
                 # All rows were enough: it is for want of rows, and a result.
                 return self._failed(rows, str(error), time.perf_counter() - begin)
@@ -243,15 +248,41 @@ class Retraining:
         seconds = [t.seconds for t in self.trainings if t.n_rows == wanted]
         return float(np.mean(seconds)) if seconds else math.nan
 
-    def _train(self, rows: Rows, seed: int, weights: Floats | None = None) -> Score:
+    def read(
+        self,
+        rows: Rows,
+        read: Callable[[Any], Answer],
+        weights: Floats | None = None,
+        targets: Teaching | None = None,
+    ) -> list[Answer]:
+        """What ``read`` says of the models that are trained on some rows, one a seed."""
+        return [self._read(rows, seed, weights, targets, read) for seed in self._seeds]
+
+    def _train(
+        self,
+        rows: Rows,
+        seed: int,
+        weights: Floats | None = None,
+        targets: Teaching | None = None,
+    ) -> Score:
+        return self._read(rows, seed, weights, targets, self.measure.score)
+
+    def _read(
+        self,
+        rows: Rows,
+        seed: int,
+        weights: Floats | None,
+        targets: Teaching | None,
+        read: Callable[[Any], Answer],
+    ) -> Answer:
         begin = time.perf_counter()
-        fitted = self.trainer.fit(rows, seed, weights)
+        fitted = self.trainer.fit(rows, seed, weights, targets)
         training = Training(len(rows), seed, time.perf_counter() - begin)
         self.trainings.append(training)
         if self.on_training is not None:
             self.on_training(training)
         with seeded(seed):  # data loaders draw a seed even where nothing is random
-            return self.measure.score(fitted)
+            return read(fitted)
 
     def _gap(self, values: list[float], parts: list[Floats]) -> RetrainedGap:
         k = len(values)

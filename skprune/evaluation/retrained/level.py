@@ -24,16 +24,19 @@ class Retrained(Evaluator):
     retraining : Retraining
     name : str
         What is retrained, for the report.
+    most : float, default=MOST
+        Bound on all trainings, in trainings on all rows for every seed.
     """
 
     level = "retrained"
 
-    def __init__(self, retraining: Retraining, name: str) -> None:
-        self.retraining, self.name = retraining, name
+    def __init__(self, retraining: Retraining, name: str, most: float = MOST) -> None:
+        self.retraining, self.name, self.most = retraining, name, most
         self.trainings_a_set = retraining.n_seeds
 
     def gap(self, kept: Selection, limit: float | None = None) -> RetrainedGap:
-        return self.retraining.trial(kept.indices, kept.weights, limit=limit).gap
+        trial = self.retraining.trial(kept.indices, kept.weights, kept.targets, limit=limit)
+        return trial.gap
 
     def learned(self) -> Learned | None:
         return self.retraining.learned()
@@ -42,7 +45,7 @@ class Retrained(Evaluator):
         retraining, n = self.retraining, len(self.retraining.trainer)
         seeds = len(retraining.full_scores())
         trained = sum(t.n_rows for t in retraining.trainings if t.n_rows < n)
-        return trained + seeds * size <= (MOST - 1.0) * seeds * n
+        return trained + seeds * size <= (self.most - 1.0) * seeds * n
 
     def training_seconds(self, n_rows: int) -> float | None:
         seconds = self.retraining.seconds_per_training(n_rows)

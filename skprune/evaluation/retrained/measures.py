@@ -150,14 +150,18 @@ class LossMeasure(Measure):
 
     def score(self, fitted: Any) -> Score:
         """Minus the mean loss."""
-        with advised(*UNKNOWN_CATEGORIES):
-            parts = -np.asarray(self.losses(fitted), dtype=np.float64)
+        parts = -self.row_losses(fitted)
         if self.constant_losses is not None:
             constant, self.constant_losses = self.constant_losses(fitted), None
             if constant is not None:
                 self.constant = Score(-float(self.weights @ constant), -constant)
         outputs = None if self.seen is None else self.seen.outputs(fitted, self.X)
         return Score(float(self.weights @ parts), parts, outputs)
+
+    def row_losses(self, fitted: Any) -> Floats:
+        """The loss of every row."""
+        with advised(*UNKNOWN_CATEGORIES):
+            return np.asarray(self.losses(fitted), dtype=np.float64)
 
     def correction(self, full: Score, pruned: Score) -> float:
         """By how much the kept rows make a linear model larger, times its overfit."""
@@ -281,7 +285,7 @@ def _row_losses(estimator: Any, held_out: Data, train: Data) -> Losses:
         return _squared_errors(held_out, y, train, y_train)
     if _may_give_probabilities(estimator):
         return _entropies(held_out, y)
-    if isinstance(_last_step(estimator), RidgeClassifier):
+    if isinstance(last_step(estimator), RidgeClassifier):
         # It fits codes of the classes by least squares, and that is its loss.
         codes = LabelBinarizer(neg_label=-1).fit(y_train).transform
         return _squared_errors(held_out, codes(y), train, codes(y_train))
@@ -290,13 +294,13 @@ def _row_losses(estimator: Any, held_out: Data, train: Data) -> Losses:
 
 def _gives_labels_only(estimator: Any) -> bool:
     """Whether a classifier's loss can but be its error rate."""
-    told = is_regressor(estimator) or isinstance(_last_step(estimator), RidgeClassifier)
+    told = is_regressor(estimator) or isinstance(last_step(estimator), RidgeClassifier)
     return not told and not _may_give_probabilities(estimator)
 
 
 def _may_give_probabilities(estimator: Any) -> bool:
     """Whether it has ``predict_proba``, or may have once the estimators in it are fitted."""
-    last = _last_step(estimator)
+    last = last_step(estimator)
     made_of_others = any(hasattr(value, "fit") for value in last.get_params().values())
     later = made_of_others and hasattr(type(last), "predict_proba")
     return later or hasattr(estimator, "predict_proba")
@@ -348,7 +352,7 @@ def _constant_score(measure: Measure, estimator: Any, train: Data) -> Score | No
     dummy = DummyRegressor() if is_regressor(estimator) else DummyClassifier(strategy="prior")
     weights = row_weights(train, len(y))
     dummy.fit(np.zeros((len(y), 1)), y, sample_weight=weights)
-    if isinstance(_last_step(estimator), RidgeClassifier):
+    if isinstance(last_step(estimator), RidgeClassifier):
         codes = LabelBinarizer(neg_label=-1).fit_transform(y)
         mean = np.average(codes, axis=0, weights=weights)
         dummy.decision_function = lambda X: np.tile(mean, (n_rows(X), 1))
@@ -358,7 +362,8 @@ def _constant_score(measure: Measure, estimator: Any, train: Data) -> Score | No
     return None if score is None or math.isnan(score.value) else score
 
 
-def _last_step(estimator: Any) -> Any:
+def last_step(estimator: Any) -> Any:
+    """The last estimator of a Pipeline, or the estimator itself."""
     while isinstance(estimator, Pipeline):
         estimator = estimator.steps[-1][1]
     return estimator
@@ -369,7 +374,7 @@ def _class_weighted(data: Data, estimator: Any, train: Data) -> Data:
 
     Without them a constant would seem better than any model with ``class_weight="balanced"``.
     """
-    given = getattr(_last_step(estimator), "class_weight", None)
+    given = getattr(last_step(estimator), "class_weight", None)
     if not isinstance(given, (str, dict)):
         return data
     y, labels = np.asarray(plain(train.y)), np.asarray(plain(data.y))

@@ -14,6 +14,7 @@ from torch import nn
 
 from skprune.data.containers import take_rows
 from skprune.data.sources import RowSource, as_source, is_dataset
+from skprune.data.teaching import Teaching
 from skprune.heads.linear_spec import advised_of_sampler, sampler_in, weight_name
 from skprune.network.encoding import SourceRows
 from skprune.network.torch_model import call_trainer, fit_skorch, is_skorch
@@ -58,7 +59,13 @@ class Data:
 class Trainer(ABC):
     """Trains a fresh model on some rows of its data."""
 
-    def fit(self, rows: Rows, seed: int, weights: Floats | None = None) -> Any:
+    def fit(
+        self,
+        rows: Rows,
+        seed: int,
+        weights: Floats | None = None,
+        targets: Teaching | None = None,
+    ) -> Any:
         """Train on the rows at these positions.
 
         Parameters
@@ -69,6 +76,8 @@ class Trainer(ABC):
             The global random states of Python, numpy and torch are left as they were.
         weights : ndarray of shape (m,), optional
             What every one of these rows counts for, beside its own weight.
+        targets : Teaching, optional
+            What these rows are trained on in place of their labels.
 
         Returns
         -------
@@ -76,6 +85,8 @@ class Trainer(ABC):
             The fitted estimator, skorch net or module.
         """
         with seeded(seed):
+            if targets is not None:
+                return self._fit_taught(rows, seed, weights, targets)
             if weights is not None:
                 return self._fit_weighted(rows, seed, weights)
             return self._fit(rows, seed)
@@ -89,6 +100,9 @@ class Trainer(ABC):
 
     def _fit_weighted(self, rows: Rows, seed: int, weights: Floats) -> Any:
         raise TypeError(f"{type(self).__name__} trains on rows that count alike.")
+
+    def _fit_taught(self, rows: Rows, seed: int, weights: Floats | None, targets: Teaching) -> Any:
+        raise TypeError(f"{type(self).__name__} trains on the rows' own labels.")
 
 
 class EstimatorTrainer(Trainer):
@@ -135,24 +149,34 @@ class EstimatorTrainer(Trainer):
         return len(self.data.y)
 
     def _fit(self, rows: Rows, seed: int) -> Any:
-        own = self.data.weights
-        return self._fit_with(rows, seed, None if own is None else take_rows(own, rows))
+        return self._fit_with(rows, seed, self._total(rows))
 
     def _fit_weighted(self, rows: Rows, seed: int, weights: Floats) -> Any:
         if self.weight_name is None:
             raise TypeError(f"{type(self.estimator).__name__}.fit takes no sample_weight.")
-        own = self.data.weights
-        if own is not None:
-            weights = weights * np.asarray(take_rows(own, rows), dtype=np.float64)
-        return self._fit_with(rows, seed, weights)
+        return self._fit_with(rows, seed, self._total(rows, weights))
 
-    def _fit_with(self, rows: Rows, seed: int, weights: Any) -> Any:
+    def _fit_taught(self, rows: Rows, seed: int, weights: Floats | None, targets: Teaching) -> Any:
+        if self.weight_name is None and targets.classes is not None:
+            raise TypeError(f"{type(self.estimator).__name__}.fit takes no sample_weight.")
+        again, y, shares = targets.unfolded(self._total(rows, weights))
+        return self._fit_with(rows[again], seed, shares, y)
+
+    def _total(self, rows: Rows, weights: Floats | None = None) -> Any:
+        """The rows' own weights times others; None if there are neither."""
+        own = self.data.weights
+        if own is None:
+            return weights
+        own = take_rows(own, rows)
+        return own if weights is None else weights * np.asarray(own, dtype=np.float64)
+
+    def _fit_with(self, rows: Rows, seed: int, weights: Any, y: Any = None) -> Any:
         estimator = clone(self.estimator)
         set_random_states(estimator, seed)
         named = {}
         if self.weight_name is not None and weights is not None:
             named[self.weight_name] = weights
-        X, y = take_rows(self.data.X, rows), take_rows(self.data.y, rows)
+        X, y = take_rows(self.data.X, rows), take_rows(self.data.y, rows) if y is None else y
         with advised_of_sampler(estimator):
             return estimator.fit(X, y, **named)
 

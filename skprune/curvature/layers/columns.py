@@ -1,0 +1,63 @@
+"""Passes through a network whose per-row gradients make up its Gauss-Newton matrix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from skprune.network.factors import Factor
+from skprune.network.layers import RowGradients
+from skprune.network.problem import Batch, NetworkProblem
+
+#: All columns of the root of the output Hessian up to this many outputs, and this many columns of
+#: all rows together; beyond, random ones, as many as that over all rows but at most so many a row.
+#: On digits (1,437 rows, 10 outputs, 9,610 parameters) one a row leaves the rank correlations of
+#: predicted with retrained losses by K-FAC, EK-FAC and the diagonal within 0.006 of all columns'.
+EXACT_OUTPUTS = 64
+COLUMNS = 1 << 15
+SAMPLES = 16
+
+
+def random_columns(n: int, n_outputs: int) -> int:
+    """Random columns a row that stand for those of the output Hessian's root; 0: all are taken."""
+    samples = min(SAMPLES, math.ceil(COLUMNS / n))
+    exact = n_outputs <= EXACT_OUTPUTS and n * n_outputs <= COLUMNS
+    return 0 if exact or n_outputs <= samples else samples
+
+
+def root_columns(
+    gradients: RowGradients, *, exact: bool = False
+) -> Iterator[tuple[Batch, Iterator[list[Factor]]]]:
+    """For each batch the per-row gradients of columns of the root of w_i h_i, one by one.
+
+    sum over columns of g g' is the Gauss-Newton matrix of the row times its weight, or has it
+    as its mean where columns are random. Those of a batch are to be used before the next batch.
+    """
+    problem, generator = gradients.problem, torch.Generator().manual_seed(0)
+    samples = 0 if exact else random_columns(len(problem), problem.n_outputs)
+    for batch in problem.batches():
+
+        def cotangents(outputs: Tensor, batch: Batch = batch) -> Tensor:
+            hessian = problem.hessian_of(batch, outputs)
+            columns = hessian.sample(samples, generator) if samples else hessian.columns()
+            return columns * batch.weights.sqrt()[:, None]
+
+        yield batch, gradients.pull(batch, cotangents)
+
+
+def largest_eigenvalue(problem: NetworkProblem, iterations: int = 20) -> float:
+    """The largest eigenvalue of the Gauss-Newton matrix by power iteration, from below."""
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(1, problem.dim, generator=generator).to(problem.theta)
+    largest = 0.0
+    for _ in range(iterations):
+        v = v / v.norm()
+        moved = problem.gauss_newton(v) / problem.total
+        largest = float(moved.norm())
+        if largest == 0.0:
+            break
+        v = moved
+    return largest

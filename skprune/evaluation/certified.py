@@ -1,0 +1,356 @@
+"""The gap of two trained models with a bound that is sure, on rows that took part in nothing."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+from sklearn.base import is_regressor
+from sklearn.linear_model import RidgeClassifier
+
+from skprune.data.containers import plain
+from skprune.data.copies import numbered
+from skprune.evaluation.base import Evaluator
+from skprune.evaluation.certificate import (
+    bootstrap,
+    by_unit,
+    fewest_rows,
+    rows_needed,
+    upper_bound,
+)
+from skprune.evaluation.retrained import Data, EstimatorTrainer, Retraining, make_retraining
+from skprune.evaluation.retrained.measures import (
+    ERROR_RATE,
+    Floats,
+    LossMeasure,
+    ScorerMeasure,
+    last_step,
+)
+from skprune.results.gap import Gap
+from skprune.subset import Rows, Selection
+
+#: A cross-entropy counts at most as much as if the chance of the right class were this part of the
+#: share of the rarest class.
+LEAST_CHANCE = 0.1
+#: A squared error counts at most as much as one of so many standard deviations of the target.
+DEVIATIONS = 2.0
+#: Losses of single rows, of targets and predictions, whose mean is minus scikit-learn's scorer.
+ROW_LOSSES: dict[str, Callable[[Any, Any], Any]] = {
+    "accuracy": lambda y, predicted: np.asarray(y != predicted, dtype=np.float64),
+    "neg_mean_absolute_error": lambda y, predicted: np.abs(y - predicted),
+    "neg_mean_squared_error": lambda y, predicted: np.square(y - predicted),
+}
+
+
+class CertifiedGap(Gap):
+    """A gap with an upper bound.
+
+    Attributes
+    ----------
+    upper_bound : float
+        Of level "certified": with a chance of at least ``confidence`` the true gap of these trained
+        models is no larger. Of level "interval": the upper end of a bootstrap interval, of which
+        that is true only about, and with many rows.
+    confidence : float
+    """
+
+    upper_bound: float
+    confidence: float
+
+    def __new__(
+        cls,
+        value: float,
+        standard_error: float,
+        level: str,
+        scoring: str,
+        n_rows: int,
+        upper_bound: float,
+        confidence: float,
+    ) -> CertifiedGap:
+        """Create a gap of ``value``; the other arguments are the attributes."""
+        gap = super().__new__(cls, value, standard_error, level, scoring, n_rows)
+        self = cast(CertifiedGap, gap)
+        self.upper_bound, self.confidence = upper_bound, confidence
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        args = (float(self), self.standard_error, self.level, self.scoring, self.n_rows)
+        return (CertifiedGap, (*args, self.upper_bound, self.confidence))
+
+    def __repr__(self) -> str:
+        sure = f"at most {self.upper_bound:+.4g} with {self.confidence:.0%} confidence"
+        return f"{super().__repr__()[:-1]}, {sure})"
+
+    def interval(self, confidence: float | None = None) -> tuple[float, float]:
+        """From minus infinity to the bound, of its own confidence."""
+        if confidence not in (None, self.confidence):
+            raise ValueError(
+                f"The bound was found for a confidence of {self.confidence:g}, not {confidence:g}."
+            )
+        return -math.inf, self.upper_bound
+
+    def within(self, max_gap: float) -> bool:
+        """Whether the upper bound is allowed (False for a NaN)."""
+        return self.upper_bound <= max_gap
+
+
+class Certifier(Evaluator):
+    """Trains a model on all rows and on kept ones, and bounds the gap between the two.
+
+    Parameters
+    ----------
+    retraining : Retraining
+        On all rows that may be kept; measured on rows that took part in nothing.
+    name : str
+        What is trained, for the report.
+    confidence : float
+    seed : int
+        Of the order of the rows.
+
+    Attributes
+    ----------
+    tested : list of (int, CertifiedGap)
+        Rows kept and the gap of these, in the order of the tests.
+    """
+
+    #: What is said of an upper bound that is allowed.
+    says: str
+
+    def __init__(self, retraining: Retraining, name: str, confidence: float, seed: int) -> None:
+        self.retraining, self.name, self.confidence = retraining, name, confidence
+        self.trainings_a_set = retraining.n_seeds
+        self.seed = seed
+        self.tested: list[tuple[int, CertifiedGap]] = []
+        self._full: list[Any] = []
+
+    def gap(self, kept: Selection, limit: float | None = None) -> CertifiedGap:
+        retraining = self.retraining
+        if not self._full:
+            self._full = retraining.read(np.arange(len(retraining.trainer)), self._read)
+        try:
+            pruned = retraining.read(kept.indices, self._read, kept.weights, kept.targets)
+            gap = self._compare(pruned)
+        except (ValueError, np.linalg.LinAlgError) as error:  # for want of rows: all were enough
+            gap = self._gap(math.inf, 0.0, self.retraining.measure.n_rows, math.inf)
+            gap.failure = str(error).splitlines()[0]
+        self.tested.append((len(kept.indices), gap))
+        return gap
+
+    def of_all_rows(self, scoring: str, n_rows: int) -> CertifiedGap:
+        return self._gap(0.0, 0.0, n_rows, 0.0)
+
+    @abstractmethod
+    def needed(self, max_gap: float) -> str:
+        """What the gap that was measured last would have taken to be within the budget."""
+
+    def notes(self) -> tuple[tuple[str, str], ...]:
+        """Of what the bound is, of which models, on which rows, and what was tested."""
+        if not self.tested:
+            return ()
+        models = "these two trained models"
+        if self.trainings_a_set > 1:
+            models = f"the means over these {self.trainings_a_set} pairs of trained models"
+        rows = len(self.retraining.trainer)
+        tests = ", ".join(f"{n:,} ({gap.upper_bound:+.2g})" for n, gap in self.tested)
+        return (
+            (
+                self.level,
+                f"{self.says}; {self._loss()}, of {self.name} trained on the kept rows and on all "
+                f"{rows:,}; on {self.tested[-1][1].n_rows:,} distinct rows that took part in "
+                f"nothing; of {models}, and of no other training",
+            ),
+            ("tested", f"from mild to severe, with {self.confidence:.0%} bounds: {tests}"),
+        )
+
+    @abstractmethod
+    def _read(self, fitted: Any) -> Any:
+        """What is needed of one trained model."""
+
+    @abstractmethod
+    def _compare(self, pruned: list[Any]) -> CertifiedGap:
+        """The gap between ``_full`` and others that were read."""
+
+    @abstractmethod
+    def _loss(self) -> str:
+        """What is compared, in words."""
+
+    def _gap(self, value: float, error: float, n_rows: int, bound: float) -> CertifiedGap:
+        scoring = self.retraining.measure.scoring
+        return CertifiedGap(value, error, self.level, scoring, n_rows, bound, self.confidence)
+
+
+class Certified(Certifier):
+    """By betting on the losses of single rows, which are cut off where that is needed.
+
+    Parameters
+    ----------
+    retraining, name, confidence, seed
+        As of ``Certifier``.
+    losses : callable
+        ``losses(fitted)`` is the loss of every row, shape (n,).
+    largest : float
+        Where these are cut off.
+    weights : ndarray of shape (n,)
+    units : ndarray of shape (n,), int64
+        0, 1, 2 ..., equal for copies, which count as one row.
+    """
+
+    level = "certified"
+    says = "a certificate"
+
+    def __init__(
+        self,
+        retraining: Retraining,
+        name: str,
+        confidence: float,
+        seed: int,
+        losses: Callable[[Any], Floats],
+        largest: float,
+        weights: Floats,
+        units: Rows,
+    ) -> None:
+        super().__init__(retraining, name, confidence, seed)
+        self.losses, self.largest = losses, largest
+        self.rows = np.flatnonzero(weights > 0)
+        self.weights = weights[self.rows] / weights.max()
+        self.units = numbered(units[self.rows])
+        self._differences = np.zeros(0)
+
+    def needed(self, max_gap: float) -> str:
+        about: dict[str, Any] = {"largest": self.largest, "confidence": self.confidence}
+        needed = rows_needed(self._differences, max_gap, **about)
+        if math.isfinite(needed):
+            return f"about {needed:,.0f} such rows would have been needed for even odds"
+        fewest = fewest_rows(max_gap, **about)
+        return (
+            "no number of rows like these would have been enough (and none fewer than "
+            f"{fewest:,.0f} ever are)"
+        )
+
+    def _read(self, fitted: Any) -> Floats:
+        return np.minimum(self.losses(fitted), self.largest)
+
+    def _compare(self, pruned: list[Floats]) -> CertifiedGap:
+        d = np.mean(pruned, axis=0) - np.mean(self._full, axis=0)
+        d, w = by_unit(d[self.rows], self.weights, self.units)
+        self._differences = d
+        # An order that says nothing of the rows.
+        order = np.random.default_rng([self.seed, 3]).permutation(len(d))
+        bound = upper_bound(
+            d[order], largest=self.largest, confidence=self.confidence, weights=w[order]
+        )
+        mean = float(np.average(d, weights=w))
+        error = float(np.sqrt(np.sum((w * (d - mean)) ** 2))) / float(w.sum())
+        return self._gap(mean, error, len(d), bound)
+
+    def _loss(self) -> str:
+        scoring = self.retraining.measure.scoring
+        cut = f", where no row counts for more than {self.largest:.3g}"
+        return f"of the mean {scoring}{cut if self.largest != 1.0 else ''}"
+
+
+class Interval(Certifier):
+    """By resampling the rows: of scores that are no means over rows, for which nothing is sure."""
+
+    level = "interval"
+    says = "a bootstrap interval, true about and with many rows, and no certificate"
+
+    def needed(self, max_gap: float) -> str:
+        gap = self.tested[-1][1]
+        half, room = gap.upper_bound - float(gap), max_gap - float(gap)
+        if room <= 0 or not math.isfinite(half):
+            return "no number of rows like these would have been enough"
+        return f"about {gap.n_rows * (half / room) ** 2:,.0f} such rows would have been needed"
+
+    def _read(self, fitted: Any) -> Callable[[Rows], float]:
+        return cast(ScorerMeasure, self.retraining.measure).scorer(fitted)
+
+    def _compare(self, pruned: list[Callable[[Rows], float]]) -> CertifiedGap:
+        measure = cast(ScorerMeasure, self.retraining.measure)
+
+        def difference(rows: Rows) -> float:
+            pairs = zip(self._full, pruned, strict=True)
+            return float(np.mean([full(rows) - kept(rows) for full, kept in pairs]))
+
+        value = difference(np.arange(measure.n_rows))
+        draws = bootstrap(difference, measure.units, self.seed)
+        error, bound = math.inf, math.inf
+        if len(draws) > 1:
+            error, bound = float(draws.std(ddof=1)), float(np.quantile(draws, self.confidence))
+        return self._gap(value, error, int(measure.units.max()) + 1, bound)
+
+    def _loss(self) -> str:
+        return f"of {self.retraining.measure.scoring}, which is no mean over rows"
+
+
+class _Recorder:
+    """A scorer that remembers the losses of the rows that it was asked about last."""
+
+    def __init__(self, by_row: Callable[[Any, Any], Any]) -> None:
+        self.by_row = by_row
+        self.values = np.zeros(0)
+
+    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
+        self.values = self.by_row(np.asarray(plain(y)), np.asarray(estimator.predict(X)))
+        return -float(self.values.mean())
+
+
+def _targets(data: Data) -> Any:
+    """The targets of the rows, as an array."""
+    if data.y is not None:
+        return np.asarray(plain(data.y))
+    source, positions = data.source()
+    return source.targets()[positions]
+
+
+def make_certifier(
+    model: Any, train: Data, held_out: Data, scoring: Any, confidence: float, **options: Any
+) -> Certifier:
+    """What certifies that ``model`` loses little on rows of ``train``, measured on ``held_out``.
+
+    Parameters
+    ----------
+    model : scikit-learn estimator, skorch net, or callable ``train(dataset, seed) -> nn.Module``
+    train, held_out : Data
+        The latter took part in nothing.
+    scoring : str or callable
+        "loss", or a scorer. Those of ``ROW_LOSSES`` are means over rows; of others there is an
+        interval.
+    confidence : float
+    **options
+        Of ``make_retraining``.
+    """
+    name, seed = type(model).__name__, options["seed"]
+    by_row = ROW_LOSSES.get(scoring) if isinstance(scoring, str) else None
+    recorder = None if by_row is None else _Recorder(by_row)
+    asked = scoring if recorder is None else recorder
+    retraining = make_retraining(model, train, held_out, scoring=asked, **options)
+    measure, y = retraining.measure, _targets(train)
+    if isinstance(measure, LossMeasure):
+        squared = isinstance(retraining.trainer, EstimatorTrainer) and (
+            is_regressor(model) or isinstance(last_step(model), RidgeClassifier)
+        )
+        largest = DEVIATIONS**2
+        if measure.scoring == ERROR_RATE:
+            largest = 1.0
+        elif not squared and y.ndim == 1 and y.dtype.kind != "f":
+            rarest = np.unique(y, return_counts=True)[1].min() / len(y)
+            largest = -math.log(LEAST_CHANCE * rarest)
+        weights, units = measure.weights, measure.units
+        return Certified(
+            retraining, name, confidence, seed, measure.row_losses, largest, weights, units
+        )
+    if by_row is None or recorder is None or not isinstance(measure, ScorerMeasure):
+        return Interval(retraining, name, confidence, seed)
+    measure.scoring = scoring
+    scorer, n = measure.scorer, measure.n_rows
+
+    def losses(fitted: Any) -> Floats:
+        scorer(fitted)(np.arange(n))
+        return recorder.values
+
+    largest = 1.0 if scoring == "accuracy" else by_row(DEVIATIONS * y.std(), 0.0)
+    return Certified(retraining, name, confidence, seed, losses, largest, np.ones(n), measure.units)

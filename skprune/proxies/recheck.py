@@ -1,0 +1,119 @@
+"""Whether the kept rows still do as well as all of them, on rows that came later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from skprune.data.table import Table
+from skprune.evaluation.certified import CertifiedGap, Certifier
+from skprune.network.torch_model import as_members
+from skprune.proxies.driver import data_of, new_rows, seed_of
+from skprune.proxies.shorthands import as_proxy, as_verify
+from skprune.proxies.verify import Certify, Retrain, Task, Verify
+from skprune.results.gap import Gap
+from skprune.results.recheck import Recheck
+from skprune.subset import Selection
+from skprune.utils.progress import Progress
+
+
+def recheck(
+    pruner: Any, given: tuple[Any, Any, Any], X_new: Any, y_new: Any, certify: bool
+) -> Recheck:
+    """Measure the gap of what a fitted pruner kept on new rows.
+
+    Parameters
+    ----------
+    pruner : InfluencePruner
+    given : tuple
+        X, y and sample_weight of its ``fit``.
+    X_new, y_new
+        The new rows.
+    certify : bool
+        Whether a certificate is wanted.
+    """
+    X, y, sample_weight = given
+    proxy = as_proxy(pruner.model)
+    verify = _trained(pruner, proxy.given, certify)
+    reading = proxy.read(pruner, X, y, sample_weight, X_new, y_new)
+    whole = reading.table
+    table = whole.take(np.flatnonzero(whole.weights > 0))
+    if reading.validation is None:
+        raise ValueError("recheck measures on new rows; pass X_new and y_new.")
+    new = new_rows(X, table, X_new, reading.validation)
+    if verify is None:
+        fitted = pruner._proxy
+        return _told(pruner, fitted.on_new(new).gap(_kept(pruner, fitted.table)))
+    with Progress(pruner.verbose) as progress:
+        task = Task(
+            proxy,
+            data_of(X, y, table, whole, verify, proxy),
+            data_of(X_new, y_new, new, reading.validation, verify, proxy),
+            pruner.scoring,
+            seed_of(pruner.random_state, table),
+            progress,
+        )
+        certifier = verify.certifier(task) if isinstance(verify, Certify) else None
+        evaluator = verify.evaluator(task) if certifier is None else certifier
+        return _told(pruner, evaluator.gap(_kept(pruner, table)), certifier)
+
+
+def _trained(pruner: Any, model: Any, certify: bool) -> Verify | None:
+    """What trains a model for the comparison; None if only a head can be fitted."""
+    verify = as_verify(pruner.verify)
+    if verify is not None and not isinstance(verify, Retrain):  # a level of somebody else
+        if not certify:
+            return verify
+        verify = None
+    trained = None if verify is None else verify.trained
+    judged = as_members(model)[0] if trained is None else trained
+    if judged is None or isinstance(judged, (str, nn.Module)):
+        if certify:
+            raise ValueError(
+                f"certify=True compares trained models, and model={model!r} is none that can be "
+                "trained; give the pruner an estimator as model=, or as verify=."
+            )
+        return None
+    estimator = None if verify is None else verify.estimator
+    n_seeds = 1 if verify is None else verify.n_seeds
+    if not certify:
+        return Retrain(estimator, n_seeds=n_seeds)
+    confidence = verify.confidence if isinstance(verify, Certify) else 0.95
+    return Certify(estimator, confidence=confidence, n_seeds=n_seeds)
+
+
+def _kept(pruner: Any, table: Table) -> Selection:
+    """What was kept, by position in a table that may lack rows without weight."""
+    places = table.places(pruner.sample_indices_)
+    known = places >= 0
+    places, weights = places[known], pruner.sample_weight_
+    if weights is None:
+        return Selection(places)
+    own = table.given_weights(places)
+    weights = weights[known] / (1.0 if own is None else own)
+    return Selection(places, weights=None if np.allclose(weights, 1.0) else weights)
+
+
+def _told(pruner: Any, gap: Gap, certifier: Certifier | None = None) -> Recheck:
+    """The answer, and what follows from it."""
+    allowed = pruner.max_gap
+    if pruner.keep is not None:
+        allowed = float(pruner.gap_) + 2 * pruner.gap_.standard_error
+    low, high = gap.interval()
+    holds = True if high <= allowed else False if low > allowed else None
+    on = f"on {gap.n_rows:,} new rows"
+    if gap.failure:
+        said = f"the model cannot be trained on the kept rows: {gap.failure}"
+    elif certifier is not None and isinstance(gap, CertifiedGap):
+        sure = f"the {gap.level} gap is {float(gap):+.2g}, at most {high:+.2g} with "
+        said = f"{sure}{gap.confidence:.0%} confidence, {on}"
+        if not holds:
+            said += f"; {certifier.needed(allowed)}"
+    else:
+        said = f"the {gap.level} gap is {float(gap):+.2g}, from {low:+.2g} to {high:+.2g}, {on}"
+    word = {True: "holds", False: "does not hold", None: "is not settled"}[holds]
+    advice = {True: "", False: "; fit again with these rows", None: "; bring more rows"}[holds]
+    status = f"the allowed gap of {allowed:.2g} {word}: {said}{advice}"
+    return Recheck(gap, (low, high), allowed, holds, status)
