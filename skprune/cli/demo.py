@@ -202,7 +202,10 @@ def _search(rows: Any, test: Any, seed: int) -> None:
             difference = f"{paired.mean():+.2%} +- {error:.2%}"
         found = search.best_params_
         chosen = f"C={found['svc__C']:.3g}, gamma={found['svc__gamma']:.2g}"
-        print(f"  {name:<48} {seconds:>8.1f} {right.mean():>9.2%} {difference:>18}  {chosen}")
+        print(
+            f"  {name:<48} {seconds:>8.1f} {right.mean():>9.2%} {difference:>18}  {chosen}",
+            flush=True,
+        )
 
 
 def draw_path(pruner: InfluencePruner) -> str:

@@ -68,9 +68,9 @@ class PruningCurveDisplay:
     Examples
     --------
     >>> from sklearn.datasets import load_breast_cancer
-    >>> from skprune import InfluencePruner, PruningCurveDisplay
+    >>> from skprune import InfluencePruner, LinearProxy, PruningCurveDisplay
     >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> pruner = InfluencePruner(max_gap=0.05, random_state=0).fit(X, y)
+    >>> pruner = InfluencePruner(max_gap=0.05, model=LinearProxy(), random_state=0).fit(X, y)
     >>> display = PruningCurveDisplay.from_estimator(pruner)
     >>> display.ax_.get_ylabel()
     'Refit gap on held-out rows (nats)'
