@@ -531,7 +531,7 @@ HEAD = "x,y\n"
         (
             HEAD + "1,.5\n2,.7\n3,.9\n" * 20,
             ["--scoring", "roc_auc"],
-            "cannot score this regression",
+            "cannot score HistGradientBoostingRegressor",
         ),
         (HEAD + "1,a,7\n2,b\n" * 20, [], "line 2: 3 fields, but the header has 2"),
         (HEAD + '1,a\n2,"b\n' + "3,a\n" * 20, [], "unexpected end of data"),

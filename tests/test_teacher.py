@@ -188,7 +188,8 @@ class TestPrunedEstimators:
         p = pruned.pruner_
         assert p.teacher_targets_.shape == (120, 2)
         assert_allclose(p.teacher_targets_.sum(axis=1), 1.0)
-        i, k, w = unfolded_by_hand(p.teacher_targets_, p.sample_weight_)
+        stands_for = own[p.sample_indices_] if p.sample_weight_ is None else p.sample_weight_
+        i, k, w = unfolded_by_hand(p.teacher_targets_, stands_for)
         expected = clone(TREE).fit(X[p.sample_indices_][i], LABELS[k], w)
         assert_array_equal(pruned.predict_proba(X), expected.predict_proba(X))
 

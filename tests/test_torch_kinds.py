@@ -29,7 +29,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
 ]
 X, Y = blobs(n=60)
-IDS = np.random.default_rng(0).integers(0, 7, (60, 4))
+#: No two rows are the same bag of words: which of such two is kept, rounding would decide.
+BAGS = np.unique(np.sort(np.random.default_rng(0).integers(0, 7, (900, 4))), axis=0)
+IDS = np.random.default_rng(0).permutation(BAGS)[:60]
 
 
 def prune(net, X, layers, y=Y, **options):

@@ -53,6 +53,7 @@ def swap(
     target: float | None = None,
     monitor: Monitor | None = None,
     rng: np.random.Generator | None = None,
+    polish: bool = True,
 ) -> Selection:
     """Exchange rows until no pair of candidates lowers |r|; see the module's text.
 
@@ -71,6 +72,8 @@ def swap(
         Ends the search early.
     rng : numpy.random.Generator, optional
         Asks for a thorough search: the source of random candidates.
+    polish : bool, default=True
+        Whether single exchanges follow where batches of them gain nothing any more.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def swap(
         leave, enter = single_gains(state.kept, scores, squared_norms)
         if batch > 1:
             batch = _exchange_batch(state, leave, enter, weights, batch)
-        elif not _polish(state, _candidates(state, leave, enter), enough, monitor):
+        elif not polish or not _polish(state, _candidates(state, leave, enter), enough, monitor):
             break
     if rng is not None:
         _draw(state, enough, monitor, rng)
