@@ -20,6 +20,7 @@ from skprune.data.table import Split, Table, hold_out, number_groups, split_rows
 from skprune.evaluation.base import Evaluator, OnTrain
 from skprune.evaluation.certified import Certifier
 from skprune.evaluation.retrained import Data, Seen
+from skprune.heads.weighting import wants_weights
 from skprune.network.encoding import SourceRows
 from skprune.network.torch_model import Network, is_network
 from skprune.proxies.base import FittedProxy, Reading
@@ -131,10 +132,12 @@ def _prune(
         for kind in kinds:
             stack.enter_context(torch.autocast(kind, enabled=False))
         stack.enter_context(threads(pruner.n_jobs, _numbers(pruner, reading)))
+        trained = None if verify is None else verify.trained
         wanted = Wanted(
             pruner.verify is not None,
             isinstance(verify, DefaultBoosting),
             weights_wanted(pruner, proxy, verify),
+            wants_weights(proxy.given if trained is None else trained),
             targets_wanted(pruner, proxy, verify, table),
         )
         search = partial(_search, budget, choice, split, judge, certifier, wanted, progress)
@@ -162,6 +165,8 @@ class Wanted:
         Whether the proxy's dearest level holds the budget as well as the judge.
     weights : "auto" or bool
         Whether rows may get weights, or must.
+    favours_weights : bool
+        Whether models of the kind that is trained are better for weights.
     targets : "auto", "teacher" or None
         Whether rows may carry a teacher's targets, or must.
     """
@@ -169,6 +174,7 @@ class Wanted:
     refit: bool
     both_hold: bool
     weights: str | bool
+    favours_weights: bool
     targets: str | None
 
 
@@ -226,8 +232,9 @@ def _search(
     weighted = proxy.weighted() if wanted.weights and choice.is_default else None
     if weighted is not None:
         tried = Scheme(candidates(weighted, judged))
+        likely, other = (tried, scheme) if wanted.favours_weights else (scheme, tried)
         both = wanted.weights == "auto" and judge is not None
-        scheme = better_scheme(scheme, tried, progress) if both else tried
+        scheme = better_scheme(likely, other, progress) if both else tried
     taught = scheme.candidates.proxy.taught() if wanted.targets else None
     must, n, found = wanted.targets == "teacher", len(split.table), None
     notes: tuple[tuple[str, str], ...] = ()

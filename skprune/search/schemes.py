@@ -39,19 +39,21 @@ class Scheme:
         return self.candidates.dearest.gap(self.candidates.choose(self.size))
 
 
-def better_scheme(plain: Scheme, other: Scheme, progress: Progress) -> Scheme:
-    """The scheme on which the judge loses less at one small size.
+def better_scheme(likely: Scheme, other: Scheme, progress: Progress) -> Scheme:
+    """The scheme that is likely to be better, unless the judge loses clearly less with the other.
 
-    Forests want no weights, boosting does, and neither on every table.
+    Forests want no weights, boosting does, and neither on every table. What one small size shows
+    is no more than its standard error allows.
 
     Parameters
     ----------
-    plain, other : Scheme
+    likely, other : Scheme
         Of the same rows, with the same judge.
     progress : Progress
     """
-    begin_phase(progress, plain.candidates, "comparing ways to hand rows out", 3)
-    return other if other.gap < plain.gap else plain
+    begin_phase(progress, likely.candidates, "comparing ways to hand rows out", 3)
+    gap = other.gap
+    return other if float(gap) + gap.standard_error < likely.gap else likely
 
 
 def find_taught(
@@ -83,7 +85,8 @@ def find_taught(
     if budget.size is not None:
         plain = Scheme(plain.candidates, min(budget.size / n, MOST_TAUGHT))
     tried = Scheme(taught, plain.size / len(taught))
-    better, found = better_scheme(plain, tried, progress), None
+    begin_phase(progress, plain.candidates, "comparing ways to hand rows out", 3)
+    better, found = tried if tried.gap < plain.gap else plain, None
     done = "not taken"
     if must:
         found, done = find(budget, taught, n, progress), "taken, as asked"
