@@ -415,6 +415,7 @@ def test_rows_are_rechecked_with_what_they_carry(options):
     told = pruner.recheck(X[800:], y[800:])
     kept, chances = pruner.sample_indices_, pruner.teacher_targets_
     again, labels, weights = np.arange(len(kept)), y[kept], pruner.sample_weight_
+    weights = own[kept] if weights is None else weights  # random rows may do as well
     if chances is not None:
         again, labels, weights = Teaching(chances, pruner.classes_).unfolded(own[kept])
     full = clone(model).fit(X[:800], y[:800], sample_weight=own)

@@ -64,7 +64,7 @@ def levels(values):
 
 
 SECONDS = (DAYS - pd.Timestamp(0)).total_seconds()
-HALVES = [Decimal(n) / 2 for n in range(N)]
+HALVES = [(Decimal(n) / 2).quantize(Decimal("0.1")) for n in range(N)]
 CODES = RNG.integers(0, 3, N)
 CLOCKS = [time(i % 24, i % 7) for i in range(N)]
 MINUTES = [60 * clock.hour + clock.minute for clock in CLOCKS]
