@@ -78,7 +78,8 @@ def read_column(series: Any) -> Column:
     if of_pandas and str(dtype).startswith("period"):
         series = series.dt.to_timestamp()
     kind = getattr(series.dtype, "kind", "O")
-    if of_pandas and kind in "mM":
+    # Of arrow's times older versions of pandas make no array of numpy's.
+    if of_pandas and kind in "mM" and not hasattr(dtype, "pyarrow_dtype"):
         unit = "datetime64[us]" if kind == "M" else "timedelta64[us]"
         return Column("times", _seconds(series.to_numpy(dtype=unit)), str(dtype))
     if not of_pandas and dtype.is_temporal() and str(dtype) != "Time":
