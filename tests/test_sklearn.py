@@ -422,7 +422,8 @@ class TestTags:
         tags = get_tags(estimator)
         assert tags.target_tags.required
         # Not all of scikit-learn 1.6's own estimators say that they take sparse rows.
-        wrapped = getattr(estimator, "estimator", head_pruner())
+        wrapped = getattr(estimator, "search", estimator)
+        wrapped = getattr(wrapped, "estimator", head_pruner())
         assert tags.input_tags.sparse == get_tags(wrapped).input_tags.sparse
 
     def test_determinism_is_the_pruners(self):
