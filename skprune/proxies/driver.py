@@ -27,7 +27,7 @@ from skprune.proxies.base import FittedProxy, Reading
 from skprune.proxies.known import search_once
 from skprune.proxies.rules import check_rows, how_verified, targets_wanted, weights_wanted
 from skprune.proxies.sampling import Sampling
-from skprune.proxies.shorthands import as_proxy
+from skprune.proxies.shorthands import as_proxy, trained_model
 from skprune.proxies.verify import Certify, DefaultBoosting, Task, Verify
 from skprune.search.all_rows import choose_among_all
 from skprune.search.candidates import Candidates
@@ -132,12 +132,11 @@ def _prune(
         for kind in kinds:
             stack.enter_context(torch.autocast(kind, enabled=False))
         stack.enter_context(threads(pruner.n_jobs, _numbers(pruner, reading)))
-        trained = None if verify is None else verify.trained
         wanted = Wanted(
             pruner.verify is not None,
             isinstance(verify, DefaultBoosting),
             weights_wanted(pruner, proxy, verify),
-            wants_weights(proxy.given if trained is None else trained),
+            wants_weights(trained_model(proxy, verify)),
             targets_wanted(pruner, proxy, verify, table),
         )
         search = partial(_search, budget, choice, split, judge, certifier, wanted, progress)
@@ -309,7 +308,7 @@ def _numbers(pruner: Any, reading: Reading) -> int:
 
 def data_of(X: Any, y: Any, table: Table, whole: Table, verify: Verify, proxy: Any) -> Data:
     """The rows of ``table``, of X and y whose rows are ``whole``, as what is trained takes them."""
-    trained = proxy.given if verify.trained is None else verify.trained
+    trained = trained_model(proxy, verify)
     estimator = hasattr(trained, "fit") and not is_network(trained)
     every = np.arange(len(table))
     units = None if table.copies is None else numbered(table.copies.units)

@@ -105,6 +105,8 @@ class FittedHead(FittedProxy):
         The rows of ``table``.
     fitted : FittedCurvature
         The optimum on them, and a curvature, which may be that of the training rows.
+    influence : HeadInfluence
+        The rows in that curvature's metric.
     measured_on : HeldOut
         The rows to measure on.
     split : Split
@@ -119,6 +121,7 @@ class FittedHead(FittedProxy):
         table: Table,
         problem: HeadProblem,
         fitted: FittedCurvature,
+        influence: HeadInfluence,
         measured_on: HeldOut,
         split: Split,
         scoring: Any,
@@ -128,7 +131,7 @@ class FittedHead(FittedProxy):
         self.fitted, self.measured_on = fitted, measured_on
         self.split, self.scoring = split, scoring
         self.train = self if train is None else train
-        self.influence: HeadInfluence = fitted.influence(problem)
+        self.influence: HeadInfluence = influence
         self.stratify = encoder.stratify
         self.least_rows = problem.theta_shape[0] if problem.penalty.strength == 0.0 else 1
         self.gradient_norm = fitted.fit.gradient_norm
@@ -139,14 +142,14 @@ class FittedHead(FittedProxy):
         fit = fit_head(problem, curvature.solve, start=fit.theta)
         fitted = FittedCurvature(fit, curvature, self.fitted.seconds)
         unit, units = self.encoder.loss_unit(problem), table.units()
-        squares = fitted.influence(problem).squared_norms()
+        influence = fitted.influence(problem)  # which remembers the norms
+        squares = influence.squared_norms()
         if units is not None:  # copies pull together
             squares = squares * torch.from_numpy(np.bincount(units)[units]).to(squares)
         overfit = unit * float(squares.sum()) / problem.total
         seen = _held_out(self.scoring, self.encoder, table, problem, unit, overfit)
-        return FittedHead(
-            self.encoder, table, problem, fitted, seen, self.split, self.scoring, self
-        )
+        about = (seen, self.split, self.scoring, self)
+        return FittedHead(self.encoder, table, problem, fitted, influence, *about)
 
     def evaluators(self) -> Sequence[Evaluator]:
         predicted = Predicted(
@@ -243,7 +246,8 @@ def fit_head_proxy(
     measured_on = _held_out(scoring, encoder, validation, held_out, unit)
     progress.phase("fitting the proxy")
     fitted = _fit_once(curvature, problem)
-    return FittedHead(encoder, train, problem, fitted, measured_on, split, scoring)
+    about = (fitted, fitted.influence(problem), measured_on, split, scoring)
+    return FittedHead(encoder, train, problem, *about)
 
 
 def _held_out(

@@ -8,6 +8,7 @@ from skprune.proxies.base import FittedProxy, Proxy, Reading
 
 if TYPE_CHECKING:
     from skprune.data.table import Split
+    from skprune.proxies.head import FittedHead
     from skprune.utils.progress import Progress
 
 
@@ -67,6 +68,11 @@ class LinearProxy(Proxy):
     def fit(
         self, reading: Reading, split: Split, scoring: Any, seed: int, progress: Progress
     ) -> FittedProxy:
+        return self._fit_head(reading, split, scoring, seed, progress)
+
+    def _fit_head(
+        self, reading: Reading, split: Split, scoring: Any, seed: int, progress: Progress
+    ) -> FittedHead:
         from skprune.heads.encoding import HeadEncoder
         from skprune.proxies.head import fit_head_proxy
 
@@ -93,10 +99,7 @@ class BalancedProxy(LinearProxy):
     def fit(
         self, reading: Reading, split: Split, scoring: Any, seed: int, progress: Progress
     ) -> FittedProxy:
-        from skprune.heads.encoding import HeadEncoder
         from skprune.proxies.balanced import FittedBalanced
-        from skprune.proxies.head import fit_head_proxy
 
-        encoder = HeadEncoder(reading.subject, split.table.classes, seed)
-        about = (scoring, self.curvature, self.device, progress)
-        return FittedBalanced(fit_head_proxy(encoder, split, *about), seed, split.units)
+        head = self._fit_head(reading, split, scoring, seed, progress)
+        return FittedBalanced(head, seed, split.units)

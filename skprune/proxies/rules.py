@@ -16,7 +16,7 @@ from skprune.network.torch_model import is_network
 from skprune.proxies.balanced import MOST_NUMBERS
 from skprune.proxies.base import Proxy
 from skprune.proxies.linear import BalancedProxy
-from skprune.proxies.shorthands import as_verify, unwrapped
+from skprune.proxies.shorthands import as_verify, trained_model, unwrapped
 from skprune.proxies.verify import DefaultBoosting, Retrain, Verify
 
 
@@ -153,7 +153,7 @@ def targets_wanted(pruner: Any, proxy: Proxy, verify: Verify | None, table: Tabl
 def _no_teaching(pruner: Any, proxy: Proxy, verify: Verify | None, table: Table) -> str | None:
     """Why rows can carry no teacher's targets, and what to do; None if they can."""
     classes = table.classes is not None
-    trained = proxy.given if unwrapped(verify) is None else unwrapped(verify)
+    trained = trained_model(proxy, verify)
     if not isinstance(proxy, BalancedProxy):
         return (
             f"is for models of columns that are not linear, and model={proxy.given!r} is none: "

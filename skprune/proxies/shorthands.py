@@ -33,6 +33,12 @@ def as_verify(verify: Any) -> Verify | None:
     return Retrain(verify)
 
 
+def trained_model(proxy: Proxy, verify: Verify | None) -> Any:
+    """What is trained on the kept rows: the model of ``verify`` if it has one, else the proxy's."""
+    own = None if verify is None else verify.trained
+    return proxy.given if own is None else own
+
+
 def unwrapped(model: Any) -> Any:
     """The estimator, network or name in a proxy, or in what is retrained."""
     if isinstance(model, Verify):
