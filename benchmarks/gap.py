@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.harness import markdown, save
+from benchmarks.harness import save, summary_table
 from benchmarks.promise import chance
 from skprune import InfluencePruner, PruningWarning
 from skprune.evaluation.certificate import certifies, discordant_bound
@@ -134,15 +134,11 @@ def main() -> None:
         print(fits[-1], flush=True)
     summary = summarise(pairs)
     keys = ["scoring", "rows", "budget - true gap", "differ", "certified", "most", "counted"]
-    print(markdown(keys, [[_cell(row.get(key, "")) for key in keys] for row in summary]))
+    print(summary_table(keys, summary, digits=3))
     pruned = [fit for fit in fits if "true" in fit]
     false = sum(fit["true"] > args.budget for fit in pruned)
     print(f"{len(pruned)} of {len(fits)} fits certified fewer rows, {false} of them falsely")
     print(save("gap", [*pairs, *fits], summary, args.out))
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

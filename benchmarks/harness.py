@@ -142,3 +142,24 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def summary_table(keys: Sequence[str], summary: Iterable[dict[str, Any]], digits: int = 4) -> str:
+    """A Markdown table of these keys, empty where a row lacks one."""
+
+    def cell(value: Any) -> str:
+        return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+    return markdown(keys, [[cell(row.get(key, "")) for key in keys] for row in summary])
+
+
+def kept_promises(pruned: Sequence[dict[str, Any]], budget: float) -> dict[str, float]:
+    """How rows that were handed out, whose true gap is known, hold a budget."""
+    true = np.array([r["true"] for r in pruned])
+    error = np.array([r["standard_error"] for r in pruned])
+    return {
+        "kept": float(np.median([r["kept"] / r["n"] for r in pruned])),
+        "within": float(np.mean(true <= budget + 2 * error)),
+        "true": float(true.mean()),
+        "largest": float(true.max()),
+    }

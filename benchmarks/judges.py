@@ -23,7 +23,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from benchmarks.harness import markdown, save
+from benchmarks.harness import kept_promises, save, summary_table
 from skprune import InfluencePruner, PrunedClassifier, PruningWarning
 
 BOOSTING = HistGradientBoostingClassifier(random_state=0)
@@ -96,17 +96,10 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         pruned = [r for r in every if "true" in r]
         row = {"model": name, "n": n, "draws": len(every), "pruned": len(pruned)}
         if pruned:
-            true, reported, error, random = (
-                np.array([r[key] for r in pruned])
-                for key in ("true", "reported", "standard_error", "random")
-            )
-            row |= {
-                "kept": float(np.median([r["kept"] / n for r in pruned])),
-                "within": float(np.mean(true <= BUDGET + 2 * error)),
-                "true": float(true.mean()),
-                "largest": float(true.max()),
-                "bias_se": float(np.mean((reported - true) / error)),
-                "random": float(random.mean()),
+            bias = [(r["reported"] - r["true"]) / r["standard_error"] for r in pruned]
+            row |= kept_promises(pruned, BUDGET) | {
+                "bias_se": float(np.mean(bias)),
+                "random": float(np.mean([r["random"] for r in pruned])),
                 "weighted": float(np.mean([r["weighted"] for r in pruned])),
                 "random_is_kept": float(np.mean([r["random_is_kept"] for r in pruned])),
             }
@@ -128,12 +121,8 @@ def main() -> None:
     summary = summarise(records)
     keys = ["model", "n", "draws", "pruned", "kept", "within", "true", "largest", "bias_se"]
     keys += ["random", "weighted", "random_is_kept"]
-    print(markdown(keys, [[_cell(row.get(key, "")) for key in keys] for row in summary]))
+    print(summary_table(keys, summary))
     print(save("judges", records, summary, args.out))
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

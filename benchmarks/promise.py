@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 
-from benchmarks.harness import markdown, save
+from benchmarks.harness import kept_promises, save, summary_table
 from skprune import InfluencePruner, PruningWarning
 
 MODELS = {
@@ -86,11 +86,7 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 np.array([r[key] for r in pruned])
                 for key in ("true", "reported", "standard_error", "in_the_search")
             )
-            row |= {
-                "kept": float(np.median([r["kept"] / n for r in pruned])),
-                "within": float(np.mean(true <= BUDGET + 2 * error)),
-                "true": float(true.mean()),
-                "largest": float(true.max()),
+            row |= kept_promises(pruned, BUDGET) | {
                 "bias": float((reported - true).mean()),
                 "bias_se": float((reported - true).mean() / error.mean()),
                 "noise_se": float((reported - true).std(ddof=1) / len(true) ** 0.5 / error.mean()),
@@ -117,13 +113,8 @@ def main() -> None:
     summary = summarise(records)
     keys = ["model", "n", "draws", "pruned", "kept", "within", "true", "largest", "bias"]
     keys += ["bias_se", "noise_se", "rmse", "search_bias", "search_rmse"]
-    table = [[_cell(row.get(key, "")) for key in keys] for row in summary]
-    print(markdown(keys, table))
+    print(summary_table(keys, summary))
     print(save("promise", records, summary, args.out))
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":
