@@ -27,8 +27,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from skprune.evaluation.held_out import JACKKNIFE_GROUPS, HeldOut
+from skprune.evaluation.held_out import HeldOut
 from skprune.evaluation.scorers import make_scorer as make_head_scorer
+from skprune.evaluation.statistics import JACKKNIFE_GROUPS
 from skprune.evaluation.tails import tail_index
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skprune.evaluation.scorers import Scorer
+from skprune.evaluation.statistics import (
+    jackknife_variance,
+    variance_of_mean,
+    without_each_group,
+)
 from skprune.heads.problem import HeadProblem
 from skprune.losses.base import HeadLoss
 from skprune.results.gap import Gap, Learned
-
-#: Groups of the delete-a-group jackknife for scores that are no means over rows.
-JACKKNIFE_GROUPS = 20
-
 
 Answer = TypeVar("Answer")
 
@@ -148,15 +149,8 @@ class HeldOut:
         total = float(weights.sum())
         difference = self.losses(Z_pruned) - self.losses(Z_full)
         mean = float(weights @ difference) / total
-        parts = weights * (difference - mean)
-        if self.units is not None:
-            units = torch.from_numpy(self.units).to(weights.device)
-            weights, parts = (v.new_zeros(len(v)).index_add_(0, units, v) for v in (weights, parts))
-        largest = float(weights.square().sum()) / total**2  # 1 / n for equal weights
-        if largest > 1 - 1e-6:
-            return mean, math.inf
-        error = float(parts.norm()) / total
-        return mean, error / math.sqrt(1 - largest)
+        values, counts = (v.double().cpu().numpy() for v in (difference, weights))
+        return mean, math.sqrt(variance_of_mean(values, counts, self.units)[0])
 
     def _jackknife(self, scorer: Scorer, Z_full: Tensor, Z_pruned: Tensor) -> tuple[float, float]:
         def difference(rows: NDArray[np.int64]) -> float:
@@ -165,18 +159,5 @@ class HeldOut:
 
         rows = np.arange(len(Z_full))
         value = difference(rows)
-        units = rows if self.units is None else self.units
-        groups = min(JACKKNIFE_GROUPS, int(units.max()) + 1)
-        replicates = []
-        for g in range(groups):
-            rest = rows[units % groups != g]
-            try:
-                replicate = difference(rest) if len(rest) else math.nan
-            except ValueError:  # such as a class that has no row left
-                continue
-            if math.isfinite(replicate):
-                replicates.append(replicate)
-        if len(replicates) < 2:
-            return value, math.inf
-        spread = np.sum((np.array(replicates) - np.mean(replicates)) ** 2)
-        return value, math.sqrt((len(replicates) - 1) / len(replicates) * spread)
+        parts = without_each_group(difference, rows if self.units is None else self.units)
+        return value, math.sqrt(jackknife_variance(parts)[0])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
 from skprune.evaluation.base import Evaluator
+from skprune.evaluation.statistics import variance_of_mean
 from skprune.influence.ensemble import FAR, TOO_FAR, CurvatureEnsemble
 from skprune.results.gap import Gap
 from skprune.subset import Selection
@@ -40,11 +43,9 @@ class LayersPredicted(Evaluator):
         prediction = self.ensemble.predict_removal(torch.from_numpy(removed).to(weights.device))
         self._far |= float(prediction.lengths) > FAR
         changes = prediction.losses[0].double()
-        weights = weights / weights.sum()
-        mean = float(weights @ changes)
-        largest = float(weights.square().sum())  # 1 / h for equal weights
-        error = float((weights * (changes - mean)).norm())
-        error = error / (1.0 - largest) ** 0.5 if largest < 1 - 1e-6 else float("inf")
+        mean = float(weights @ changes / weights.sum())
+        variance, _ = variance_of_mean(changes.cpu().numpy(), weights.cpu().numpy())
+        error = math.sqrt(variance)
         return Gap(self.unit * mean, self.unit * error, self.level, "loss", len(weights))
 
     def diagnostics(self) -> tuple[str, ...]:

@@ -23,8 +23,13 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 from skprune.data.containers import n_rows, plain, take_rows
-from skprune.evaluation.held_out import JACKKNIFE_GROUPS, growth, of_a_constant
+from skprune.evaluation.held_out import growth, of_a_constant
 from skprune.evaluation.retrained.trainers import Data
+from skprune.evaluation.statistics import (
+    jackknife_variance,
+    variance_of_mean,
+    without_each_group,
+)
 from skprune.heads.encoding import UNKNOWN_CATEGORIES
 from skprune.losses.base import HeadLoss
 from skprune.losses.squared import SquaredError
@@ -172,14 +177,8 @@ class LossMeasure(Measure):
         return self.seen.overfit * growth(self.seen.loss, before, after, weights)
 
     def row_variance(self, parts: Floats) -> tuple[float, int]:
-        """Linearised variance of a weighted mean: s^2 / n for equal weights."""
-        w = np.bincount(self.units, self.weights)
-        largest = float(w @ w)
-        if largest > 1 - 1e-6:
-            return math.inf, 0
-        deviations = self.weights * (parts - self.weights @ parts)
-        spread = float(np.sum(np.bincount(self.units, deviations) ** 2))
-        return spread / (1 - largest), max(1, round(1 / largest) - 1)
+        """Linearised variance of a weighted mean."""
+        return variance_of_mean(parts, self.weights, self.units)
 
 
 class ScorerMeasure(Measure):
@@ -210,25 +209,11 @@ class ScorerMeasure(Measure):
     def score(self, fitted: Any) -> Score:
         """The score on all held-out rows, and without each group of them."""
         on = self.scorer(fitted)
-        rows = np.arange(self.n_rows)
-        value = on(rows)
-        groups = min(JACKKNIFE_GROUPS, int(self.units.max()) + 1)
-        parts = np.full(groups, math.nan)
-        for g in range(groups):
-            rest = rows[self.units % groups != g]
-            try:
-                parts[g] = on(rest) if len(rest) else math.nan
-            except ValueError:  # such as a class that has no row left
-                continue
-        return Score(value, parts)
+        return Score(on(np.arange(self.n_rows)), without_each_group(on, self.units))
 
     def row_variance(self, parts: Floats) -> tuple[float, int]:
         """Jackknife variance."""
-        parts = parts[np.isfinite(parts)]
-        k = len(parts)
-        if k < 2:
-            return math.inf, 0
-        return float(np.sum((parts - parts.mean()) ** 2)) * (k - 1) / k, k - 1
+        return jackknife_variance(parts)
 
 
 def estimator_measure(
