@@ -59,7 +59,7 @@ def new_net(seed: int = 0) -> nn.Module:
 def train(dataset: Dataset[Any], seed: int) -> nn.Module:
     """Full batches of Adam."""
     net = new_net(seed)
-    X, y = (torch.stack(column) for column in zip(*dataset, strict=True))  # type: ignore[call-overload]
+    X, y = (torch.stack(column) for column in zip(*dataset, strict=True))
     optimizer = torch.optim.Adam(net.parameters(), 0.02, weight_decay=1e-3)
     for _ in range(80):
         optimizer.zero_grad()
