@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import skorch
 import torch
+from cases.pruners import head_pruner
 from imblearn.over_sampling import SMOTE, RandomOverSampler
-from proxycases import head_pruner
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.cluster import KMeans

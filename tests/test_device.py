@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from pretended_device import DEVICE, PretendedDevice
-from proxycases import make_pruner
+from cases.device import DEVICE, PretendedDevice
+from cases.pruners import make_pruner
 
 from skprune import InfluencePruner, LinearProxy
 from skprune.curvature import CURVATURES, HeadGradients, build_curvature

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 import torch
-from proxycases import head_pruner
+from cases.pruners import head_pruner
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError

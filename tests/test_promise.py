@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from proxycases import head_pruner
+from cases.pruners import head_pruner
 from scipy.stats import spearmanr
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, make_classification

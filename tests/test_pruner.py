@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from proxycases import head_pruner
+from cases.pruners import head_pruner
 from sklearn.base import clone
 from sklearn.datasets import (
     load_breast_cancer,

@@ -1,0 +1,1 @@
+"""Problems, networks, rows and pruners that several tests look at."""
