@@ -22,7 +22,7 @@ Answer = TypeVar("Answer")
 #: Chance that the seeds which are not spent would have changed the answer.
 UNCLEAR = 0.05
 #: Sizes within this factor tell of the variance between trainings.
-NEAR = 3.0
+NEAR = 2.0
 #: Before any do, it is guessed to be this part of the variance by held-out rows, as it is for
 #: boosting and forests on 3,000 to 10,000 rows, and that counts as much as so many sizes.
 GUESS, GUESSED = 0.25, 3.0
@@ -243,10 +243,10 @@ class Retraining:
     def training_variance(self, size: int, by_rows: float) -> float:
         """By how much the score of a model varies between trainings on other rows, as many.
 
-        A boosting that is grown on other rows is another boosting. Gaps g of neighbouring sizes lie
-        on a line in the logarithm of the size, but for that and for what the held-out rows, which
-        they have in common, explain. With M the projection beside such lines and Sigma the
-        covariance that the rows explain, the variance s^2 that is looked for has
+        A boosting that is grown on other rows is another boosting. But for that, and for what the
+        held-out rows explain, gaps g of neighbouring sizes m lie on a line in 1 / m. With M the
+        projection beside such lines and Sigma the covariance that the rows, which all of them have
+        in common, explain, the variance s^2 that is looked for has
 
             E g'Mg = tr(M Sigma) + s^2 tr(M).
 
@@ -267,7 +267,7 @@ class Retraining:
         near = [of for of in self._searched if size / NEAR <= of[0] <= size * NEAR]
         if len(near) > 2:
             sizes, gaps, parts = (np.array(values) for values in zip(*near, strict=True))
-            line = np.column_stack([np.ones(len(near)), np.log(sizes)])
+            line = np.column_stack([np.ones(len(near)), 1 / sizes])
             M = np.eye(len(near)) - line @ np.linalg.pinv(line)
             explained = sum(self.measure.row_variance(beside)[0] for beside in M @ parts)
             found, freedom = float(gaps @ M @ gaps) - explained, float(M.trace())
