@@ -46,7 +46,7 @@ def recheck(
     new = new_rows(X, table, X_new, reading.validation)
     if verify is None:
         fitted = pruner._proxy
-        return _told(pruner, fitted.on_new(new).gap(_kept(pruner, fitted.table)))
+        return _told(pruner, fitted.on_new(new).gap(kept_rows(pruner, fitted.table)))
     with Progress(pruner.verbose) as progress:
         task = Task(
             proxy,
@@ -58,7 +58,7 @@ def recheck(
         )
         certifier = verify.certifier(task) if isinstance(verify, Certify) else None
         evaluator = verify.evaluator(task) if certifier is None else certifier
-        return _told(pruner, evaluator.gap(_kept(pruner, table)), certifier)
+        return _told(pruner, evaluator.gap(kept_rows(pruner, table)), certifier)
 
 
 def _trained(pruner: Any, model: Any, certify: bool) -> Verify | None:
@@ -85,7 +85,7 @@ def _trained(pruner: Any, model: Any, certify: bool) -> Verify | None:
     return Certify(estimator, confidence=confidence, n_seeds=n_seeds)
 
 
-def _kept(pruner: Any, table: Table) -> Selection:
+def kept_rows(pruner: Any, table: Table) -> Selection:
     """What was kept, by position in a table that may lack rows without weight."""
     places = table.places(pruner.sample_indices_)
     known = places >= 0
