@@ -108,9 +108,7 @@ class _Outputs(BaseEstimator):
 
     def _of(self, X: Any) -> Tensor:
         if n_rows(X) != len(self.Z):
-            raise ValueError(
-                "the model is known on the rows that the scorer is given, all together"
-            )
+            raise ValueError("it answers for all rows that the scorer is given, and no others")
         return self.Z
 
 
