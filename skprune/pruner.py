@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skprune.base import BasePruner
@@ -17,6 +16,7 @@ from skprune.proxies.shorthands import unwrapped
 from skprune.proxies.verify import Verify
 from skprune.utils.exceptions import warn_user
 from skprune.utils.size import KEEP_CONSTRAINTS
+from skprune.utils.sklearn_private import HasMethods, Interval, StrOptions
 
 if TYPE_CHECKING:
     from skprune.cost.model import CostEstimate

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval
 
 from skprune.proxies.base import Proxy
 from skprune.proxies.linear import BalancedProxy
+from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
     from skprune.evaluation.base import Evaluator
