@@ -409,8 +409,7 @@ class InfluencePruner(BasePruner):
             Rows that took part in nothing, as ``X_val`` and ``y_val`` of ``fit``. Copies of fitted
             rows among them are left out.
         certify : bool, default=False
-            Whether the gap is to be certified, see ``Certify``. It takes a model that can be
-            trained.
+            Whether the gap is to be certified, see ``Certify``.
 
         Returns
         -------

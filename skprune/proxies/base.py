@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # torch comes with the first fit
     from skprune.data.table import Split, Table
     from skprune.data.teaching import Teaching
     from skprune.evaluation.base import Evaluator
+    from skprune.evaluation.head_levels import Refit
     from skprune.evaluation.retrained import Seen
     from skprune.influence.leave_out import GroupInfluence
     from skprune.influence.operator import InfluenceOperator
@@ -182,8 +183,16 @@ class FittedProxy(ABC):
         """Predicted effect of removing the rows where the mask is True."""
         raise ValueError(f"{self.describe()} does not predict what removing rows does.")
 
-    def on_new(self, table: Table) -> Evaluator:
-        """What measures gaps of the rows on those of ``table``, which came later."""
+    def on_new(self, table: Table, scoring: Any = None) -> Refit:
+        """What fits the proxy's head to some of the rows, and measures it on those of ``table``.
+
+        Parameters
+        ----------
+        table : Table
+            Rows that took part in nothing.
+        scoring : str or callable, optional
+            Another one than the pruner's.
+        """
         raise ValueError(f"{self.describe()} measures no gap itself; give the pruner a verify=.")
 
     def bounds(self, kept: Selection, rows: Table, *, labelled: bool) -> PredictionBounds:

@@ -157,8 +157,8 @@ class FittedHead(FittedProxy):
         predicted = self._predicted(self.measured_on)
         return predicted, Refit(predicted)
 
-    def on_new(self, table: Table) -> Evaluator:
-        return Refit(self._predicted(self._rows_to_measure(table)))
+    def on_new(self, table: Table, scoring: Any = None) -> Refit:
+        return Refit(self._predicted(self._rows_to_measure(table, scoring)))
 
     def bounds(self, kept: Selection, rows: Table, *, labelled: bool) -> PredictionBounds:
         return head_bounds(
