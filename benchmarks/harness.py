@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,44 @@ def save(name: str, records: Sequence[dict[str, Any]], summary: Any, path: str |
     content = {"environment": environment(), "summary": summary, "records": list(records)}
     target.write_text(json.dumps(content, indent=1, default=float) + "\n")
     return target
+
+
+def run_cells(
+    name: str,
+    cells: Iterable[dict[str, Any]],
+    run: Callable[[dict[str, Any]], list[dict[str, Any]]],
+    *,
+    minutes: float | None = None,
+    path: str | None = None,
+) -> list[dict[str, Any]]:
+    """The records of all cells, stored whenever one is finished; those that are there are kept.
+
+    Parameters
+    ----------
+    name, path
+        Of the file, as in ``save``.
+    cells : iterable of dict
+        What a cell is, which its records say as well.
+    run : callable
+        From a cell to its records.
+    minutes : float, optional
+        No cell is begun after that.
+    """
+    target, begin = Path(path) if path else RESULTS / f"{name}.json", time.monotonic()
+    records = json.loads(target.read_text())["records"] if target.exists() else []
+    done = {r["cell"] for r in records}
+    for cell in cells:
+        key = json.dumps(cell, sort_keys=True)
+        if key in done:
+            continue
+        if minutes is not None and time.monotonic() - begin > 60 * minutes:
+            print("out of time; run again to go on")
+            break
+        found = [{"cell": key, **cell, **record} for record in run(cell)]
+        print(found[0], flush=True)
+        records += found
+        save(name, records, None, str(target))
+    return records
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
