@@ -69,17 +69,6 @@ class Ball:
     decrement: float
     step: Tensor
 
-    def gram(self, features: Features) -> Tensor:
-        """<phi e_k, phi e_l> in the metric of H^-1 for every row, shape (n, K, K)."""
-        D, K = self.centre.shape
-        inverse = self.inverse.reshape(D, K * D * K)
-        grams = self.inverse.new_empty(len(features), K, K)
-        for part in features.chunks(D * K * K):
-            rows = features.rows(part)
-            half = (rows @ inverse).reshape(len(rows), K, D, K)
-            grams[part] = torch.einsum("bkdl,bd->bkl", half, rows)
-        return grams
-
 
 def around(problem: HeadProblem, theta: Tensor) -> Ball | None:
     """Where the optimum of ``problem`` is, as told at ``theta``; None if its Hessian is singular.
@@ -105,16 +94,26 @@ def around(problem: HeadProblem, theta: Tensor) -> Ball | None:
     gradient = problem.gradient(theta, Z).reshape(-1)
     step = -inverse @ gradient
     decrement = math.sqrt(max(0.0, -float(step @ gradient)))
-    ball = Ball(theta, inverse, math.inf, math.inf, decrement, step.reshape(theta.shape))
     r = 0.0
     if not loss.quadratic:
         counted = problem.features.take(torch.nonzero(problem.weights)[:, 0])
-        r = math.sqrt(float(parting(ball.gram(counted), loss.exclusive).max()))
-    condition = r * decrement
-    radius = math.inf
+        r = math.sqrt(float(parting(output_gram(counted, inverse), loss.exclusive).max()))
+    condition, radius = r * decrement, math.inf
     if condition < 1:
         radius = -math.log1p(-condition) / r if condition > 0 else decrement
-    return Ball(theta, inverse, radius, condition, decrement, ball.step)
+    return Ball(theta, inverse, radius, condition, decrement, step.reshape(theta.shape))
+
+
+def output_gram(features: Features, inverse: Tensor) -> Tensor:
+    """<phi e_k, phi e_l> in the metric of H^-1 for every row, shape (n, K, K)."""
+    D = features.shape[1]
+    K = len(inverse) // D
+    grams, flat = inverse.new_empty(len(features), K, K), inverse.reshape(D, K * D * K)
+    for part in features.chunks(D * K * K):
+        rows = features.rows(part)
+        half = (rows @ flat).reshape(len(rows), K, D, K)
+        grams[part] = torch.einsum("bkdl,bd->bkl", half, rows)
+    return grams
 
 
 def parting(gram: Tensor, exclusive: bool) -> Tensor:
@@ -163,7 +162,7 @@ class Movement:
     def outputs(self, features: Features) -> tuple[Tensor, Tensor]:
         """Bounds of the outputs of any rows, (n, K) each; of classes less their mean."""
         exclusive = self.kept.loss.exclusive
-        Z, gram = features.forward(self.ball.centre), self.ball.gram(features)
+        Z, gram = features.forward(self.ball.centre), output_gram(features, self.ball.inverse)
         Z = centred(Z, exclusive)
         if exclusive:
             means = gram.mean(2)
@@ -190,7 +189,7 @@ class Movement:
         E = loss.residual(Z, rows.targets) * weights[:, None]
         G = rows.features.adjoint(E).reshape(-1)
         slope = ball.radius * math.sqrt(max(0.0, float(G @ ball.inverse @ G)))
-        gram, P = ball.gram(rows.features), loss.mean(Z)
+        gram, P = output_gram(rows.features, ball.inverse), loss.mean(Z)
         d = loss.variance(P)
         trace = (d * gram.diagonal(dim1=1, dim2=2)).sum(1)
         rho = 0.0
