@@ -99,7 +99,8 @@ class InfluencePruner(BasePruner):
         "retrain" trains ``model`` anew on the kept rows; an estimator, a skorch net or a callable
         ``train(dataset, seed)`` is trained instead of it, and ``Retrain(estimator, n_seeds=)`` says
         how often. "certify", or ``Certify(estimator, confidence=)``, does the same and certifies
-        what it hands out on rows that took part in nothing: ``X_val``, or a third part of the rows.
+        what it hands out on rows that took part in nothing: ``X_val``, or a third part of the rows
+        (the head itself, where ``model`` is none that can be trained).
         "auto" is the first where the head is all of the model, one retraining where it
         is not (Pipelines, and, for a budget, models that are not linear), and None for whole
         networks.

@@ -94,33 +94,29 @@ def _prune(
     seed, size = seed_of(pruner.random_state, table), None
     groups = None if groups is None else np.asarray(groups)[counted]
     verify = how_verified(pruner, proxy, reading.subject, table)
-    certificate = None
-    of_head = certificate_of_head(as_verify(pruner.verify), proxy)
-    if isinstance(verify, Certify) or of_head is not None:
+    certificate, asked = None, as_verify(pruner.verify)
+    if isinstance(asked, Certify):
         units = None
         if reading.validation is None:
             names = None if groups is None else number_groups(groups, len(table))
             rest, out = hold_out(table, pruner.validation_fraction, names, seed)
-            aside, as_given = table.take(out), (X, y, table.take(out), whole)
+            aside = table.take(out)
+            as_given = partial(data_of, X, y, aside, whole)
             if names is not None:  # whole groups are independent draws, their rows are not
                 units, groups = numbered(names[out]), names[rest]
             table = table.take(rest)
         else:
             aside = new_rows(X, table, X_val, reading.validation)
-            as_given = (X_val, y_val, aside, reading.validation)
+            as_given = partial(data_of, X_val, y_val, aside, reading.validation)
             reading = replace(reading, validation=None)
-        training = verify if isinstance(verify, Certify) else None
-        if of_head is not None and isinstance(verify, Retrain):
-            training = of_head.beside(verify)
         trained = None
-        if training is not None and verify is not None:
-            held_out = data_of(*as_given, verify, proxy)
-            if units is not None:
-                held_out = replace(held_out, units=units)
+        if isinstance(verify, Retrain):
+            held_out = as_given(verify, proxy)
+            held_out = held_out if units is None else replace(held_out, units=units)
             train = data_of(X, y, table, whole, verify, proxy)
-            trained = training.certifier(
-                Task(proxy, train, held_out, pruner.scoring, seed, progress)
-            )
+            task = Task(proxy, train, held_out, pruner.scoring, seed, progress)
+            trained = asked.training(verify).certifier(task)
+        of_head = certificate_of_head(asked, proxy)
         certificate = Certificate(of_head, trained, aside, units, pruner.scoring, seed)
     if pruner.keep is not None:
         minima = table.minima(pruner.min_per_class)

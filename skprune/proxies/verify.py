@@ -202,9 +202,9 @@ class Certify(Retrain):
         super().__init__(estimator, n_seeds=n_seeds)
         self.confidence = confidence
 
-    def beside(self, judge: Retrain) -> Certify:
-        """The same certificate of what a judge trains."""
-        return Certify(judge.estimator, confidence=self.confidence)
+    def training(self, judge: Retrain) -> Certify:
+        """The same certificate, of what ``judge`` trains."""
+        return Certify(judge.estimator, confidence=self.confidence, n_seeds=judge.n_seeds)
 
     def of_head(
         self, fitted: FittedProxy, rows: Table, scoring: Any, seed: int, units: Rows | None = None
