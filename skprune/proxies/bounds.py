@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from skprune.data.containers import n_rows, plain
+from skprune.data.sources import is_dataset
 from skprune.proxies.recheck import kept_rows
 from skprune.proxies.shorthands import as_proxy
 from skprune.results.bounds import PredictionBounds
@@ -22,9 +23,9 @@ def prediction_bounds(pruner: Any, given: tuple[Any, Any, Any], X: Any, y: Any) 
     given : tuple
         X, y and sample_weight of its ``fit``.
     X, y
-        The rows in question; y may be None.
+        The rows in question; y may be None, and a dataset has its own.
     """
-    labelled = y is not None
+    labelled = y is not None or is_dataset(X)
     if not labelled and given[1] is not None:  # any target will do to read the rows
         y = np.repeat(np.asarray(plain(given[1]))[:1], n_rows(X), axis=0)
     rows = as_proxy(pruner.model).read(pruner, *given, X, y).validation

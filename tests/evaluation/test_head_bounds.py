@@ -12,6 +12,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from skprune import InfluencePruner
 from skprune.evaluation.head_bounds import centred, movement
@@ -159,6 +160,7 @@ def test_the_last_layer_of_a_network_has_bounds():
     assert bounds.holds
     assert bounds.low.shape == (50, 3)
     np.testing.assert_array_equal(pruner.prediction_bounds(X[:50]).high, bounds.high)
+    assert pruner.prediction_bounds(TensorDataset(X[:50], y[:50])).loss_gap == bounds.loss_gap
 
 
 @ignore
