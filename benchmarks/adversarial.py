@@ -82,7 +82,7 @@ def losses(model: Any, rows: Rows, scoring: str, largest: float) -> np.ndarray:
     return np.minimum(-np.log(np.maximum(P, 1e-300)), largest)
 
 
-def run(case: str, verify: str, scoring: str, seed: int) -> dict[str, Any]:
+def run(case: str, verify: str, scoring: str, seed: int) -> list[dict[str, Any]]:
     """What a pruner makes of a case: a status in words, and how much is lost in truth."""
     (X, y), (X_val, y_val), new = problem(case, seed)
     budget, model = BUDGETS[scoring], LogisticRegression(max_iter=1000)
@@ -92,18 +92,18 @@ def run(case: str, verify: str, scoring: str, seed: int) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             pruner.fit(X, y, X_val=X_val, y_val=y_val)
     except Exception as error:
-        return {"crash": f"{type(error).__name__}: {error}"}
+        return [{"crash": f"{type(error).__name__}: {error}"}]
     kept, status = pruner.sample_indices_, pruner.report_.status
     record = {"kept": len(kept), "status": status, "certified": status.startswith("certified")}
     if len(kept) == N:
-        return record
+        return [record]
     largest = -np.log(0.1 * np.bincount(y).min() / N)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         full, pruned = (clone(model).fit(X[rows], y[rows]) for rows in (np.arange(N), kept))
     d = losses(pruned, new, scoring, largest) - losses(full, new, scoring, largest)
     true, error = float(d.mean()), float(d.std() / len(d) ** 0.5)
-    return record | {"true": true, "over": true > budget + 2 * error}
+    return [record | {"true": true, "over": true > budget + 2 * error}]
 
 
 def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ Every cell is stored when it is finished; another run takes up what is there.
 from __future__ import annotations
 
 import argparse
+import math
 import warnings
 from collections.abc import Iterator
 from itertools import product
@@ -33,7 +34,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks import adversarial
-from benchmarks.harness import forget, run_cells, save, summary_table
+from benchmarks.harness import collect, forget, summary_table
 from benchmarks.promise import chance
 from skprune import InfluencePruner, PruningWarning
 from skprune.evaluation.certificate import certifies, discordant_bound
@@ -151,7 +152,7 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def pairs(model: str, noise: float, seed: int, repeats: int) -> list[dict[str, Any]]:
+def pairs(model: str, noise: float, seed: int, repeats: int = 200) -> list[dict[str, Any]]:
     """Certificates of two models, over draws of the rows that took part in nothing."""
     rng = np.random.default_rng([seed, int(100 * noise), len(model)])
     X, y, _ = draw(ROWS, 10, noise, rng)
@@ -220,34 +221,41 @@ def picture(records: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def cells(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def cells(args: argparse.Namespace) -> Iterator[tuple[Any, ...]]:
     """All that is to be done, so that a run that ends early has done a little of everything."""
     for seed in range(max(args.draws, args.pairs, args.adversarial)):
         if seed < args.pairs:
-            for model, noise in product(MODELS, (0.0, 0.2)):
-                yield {"kind": "pairs", "model": model, "noise": noise, "seed": seed}
+            yield from product(["pairs"], MODELS, (0.0, 0.2), [seed])
         if seed < args.adversarial:
-            for case, verify, scoring in product(
-                adversarial.POPULATIONS, ("auto", "certify"), adversarial.BUDGETS
-            ):
-                about = {"case": case, "verify": verify, "scoring": scoring, "seed": seed}
-                yield {"kind": "adversarial", **about}
+            ways = (("auto", "certify"), adversarial.BUDGETS)
+            yield from product(["adversarial"], adversarial.POPULATIONS, *ways, [seed])
         for model, n, setting in product(MODELS, args.sizes, SETTINGS):
-            if seed < (args.draws if model == "head" else args.boosting_draws):
-                if model == "boosting" and setting == "retrained":
-                    continue
-                about = {"model": model, "setting": setting, "n": n, "seed": seed}
-                yield {"kind": "calibration", **about}
+            draws = args.draws if model == "head" else args.boosting_draws
+            if seed < draws and (model, setting) != ("boosting", "retrained"):
+                yield "calibration", model, setting, n, seed
 
 
-def run(cell: dict[str, Any]) -> list[dict[str, Any]]:
-    """The records of a cell."""
-    about = {key: value for key, value in cell.items() if key != "kind"}
-    if cell["kind"] == "calibration":
-        return calibration(**about)
-    if cell["kind"] == "pairs":
-        return pairs(**about, repeats=200)
-    return [adversarial.run(**about)]
+def run(kind: str, *about: Any) -> Iterator[dict[str, Any]]:
+    """The records of a cell, which say what it is."""
+    names, found = {
+        "calibration": (("model", "setting", "n", "seed"), calibration),
+        "pairs": (("model", "noise", "seed"), pairs),
+        "adversarial": (("case", "verify", "scoring", "seed"), adversarial.run),
+    }[kind]
+    for record in found(*about):
+        yield {"kind": kind, **dict(zip(names, about, strict=True)), **record}
+
+
+def summarise_all(records: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The tables, by kind."""
+    return {
+        kind: summary([r for r in records if r["kind"] == kind])
+        for kind, summary in (
+            ("calibration", summarise),
+            ("pairs", summarise_pairs),
+            ("adversarial", adversarial.summarise),
+        )
+    }
 
 
 def main() -> None:
@@ -257,30 +265,23 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), choices=SIZES)
     parser.add_argument("--pairs", type=int, default=4, help="pairs of fixed models")
     parser.add_argument("--adversarial", type=int, default=10, help="draws of every case")
-    parser.add_argument("--minutes", type=float, help="stop after so long; run again to go on")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="stop after so long; run again to go on"
+    )
     parser.add_argument("--picture", type=Path, help="draw true against reported gaps there")
     parser.add_argument("--out")
     args = parser.parse_args()
-    records = run_cells("gap", cells(args), run, minutes=args.minutes, path=args.out)
-    of = {
-        kind: [r for r in records if r["kind"] == kind]
-        for kind in ("calibration", "pairs", "adversarial")
-    }
+    records = collect("gap", cells(args), run, summarise_all, args.out, args.minutes)
+    summary = summarise_all(records)
     keys = ["model", "setting", "n", "level", "fits", "pruned", "kept", "bias / se", "+-"]
     keys += ["held 68", "held 95", "slope", "over budget"]
-    summary = {
-        "calibration": summarise(of["calibration"]),
-        "pairs": summarise_pairs(of["pairs"]),
-        "adversarial": adversarial.summarise(of["adversarial"]),
-    }
     print(summary_table(keys, summary["calibration"], digits=2), end="\n\n")
     keys = ["scoring", "rows", "budget - true gap", "differ", "certified", "most", "counted"]
     print(summary_table(keys, summary["pairs"], digits=3), end="\n\n")
     keys = ["case", "verify", "fits", "pruned", "crashes", "over budget", "certified", "falsely"]
     print(summary_table([*keys, "said"], summary["adversarial"]))
-    print(save("gap", records, summary, args.out))
     if args.picture:
-        picture(of["calibration"], args.picture)
+        picture([r for r in records if r["kind"] == "calibration"], args.picture)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -137,41 +138,30 @@ def save(name: str, records: Sequence[dict[str, Any]], summary: Any, path: str |
     return target
 
 
-def run_cells(
+def collect(
     name: str,
-    cells: Iterable[dict[str, Any]],
-    run: Callable[[dict[str, Any]], list[dict[str, Any]]],
-    *,
-    minutes: float | None = None,
-    path: str | None = None,
+    cells: Iterable[tuple[Any, ...]],
+    run: Callable[..., Iterable[dict[str, Any]]],
+    summarise: Callable[[list[dict[str, Any]]], Any],
+    path: str | None,
+    minutes: float = math.inf,
 ) -> list[dict[str, Any]]:
-    """The records of all cells, stored whenever one is finished; those that are there are kept.
+    """Records of all cells; those of a run that was cut off are read, and it goes on where it was.
 
-    Parameters
-    ----------
-    name, path
-        Of the file, as in ``save``.
-    cells : iterable of dict
-        What a cell is, which its records say as well.
-    run : callable
-        From a cell to its records.
-    minutes : float, optional
-        No cell is begun after that.
+    Every cell is written as it is done. After ``minutes`` no further cell is begun.
     """
-    target, begin = Path(path) if path else RESULTS / f"{name}.json", time.monotonic()
+    target = Path(path) if path else RESULTS / f"{name}.json"
     records = json.loads(target.read_text())["records"] if target.exists() else []
-    done = {r["cell"] for r in records}
+    done = {json.dumps(record["cell"]) for record in records}
+    end = time.monotonic() + 60 * minutes
     for cell in cells:
-        key = json.dumps(cell, sort_keys=True)
-        if key in done:
+        if json.dumps(cell) in done:
             continue
-        if minutes is not None and time.monotonic() - begin > 60 * minutes:
-            print("out of time; run again to go on")
+        if time.monotonic() > end:
+            print("out of time; the same command goes on from here")
             break
-        found = [{"cell": key, **cell, **record} for record in run(cell)]
-        print(found[0], flush=True)
-        records += found
-        save(name, records, None, str(target))
+        records += [record | {"cell": list(cell)} for record in run(*cell)]
+        print(save(name, records, summarise(records), path), *cell, flush=True)
     return records
 
 

@@ -22,6 +22,8 @@ class Evaluator(ABC):
     """
 
     level: str
+    #: By which the size was chosen, if this one measures on rows that had no part in that.
+    searched: Evaluator | None = None
     #: Trainings that measuring one set of rows takes; 0 where nothing is trained.
     trainings_a_set: int = 0
 

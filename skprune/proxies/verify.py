@@ -38,6 +38,8 @@ class Task:
     scoring : str or callable
     seed : int
     progress : Progress
+    searched : Evaluator or None
+        By which the size was chosen, if what is asked for is to measure on other rows.
     """
 
     proxy: Proxy
@@ -46,6 +48,7 @@ class Task:
     scoring: Any
     seed: int
     progress: Progress
+    searched: Evaluator | None = None
 
 
 class Verify(BaseEstimator, ABC):
@@ -126,7 +129,7 @@ class Retrain(Verify):
         )
         # A head tells where to look; without it the search has to be kept short.
         most = MOST if isinstance(task.proxy, BalancedProxy) else math.inf
-        return Retrained(retraining, type(model).__name__, most)
+        return Retrained(retraining, type(model).__name__, most, task.searched)
 
     def _training(self, task: Task) -> tuple[Any, dict[str, Any]]:
         """What is trained, and how it is trained and scored."""
