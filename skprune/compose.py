@@ -25,8 +25,6 @@ from sklearn.base import (
 )
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
-from sklearn.utils._metadata_requests import RequestMethod
-from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
@@ -40,6 +38,7 @@ from skprune.heads.linear_spec import advised_of_sampler, sampler_in, takes_miss
 from skprune.heads.weighting import takes_teaching
 from skprune.pruner import InfluencePruner
 from skprune.results.recheck import Recheck
+from skprune.utils.sklearn_private import HasMethods, RequestMethod
 
 DELEGATED = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
 

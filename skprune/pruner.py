@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skprune.base import BasePruner
@@ -17,10 +16,12 @@ from skprune.proxies.shorthands import unwrapped
 from skprune.proxies.verify import Verify
 from skprune.utils.exceptions import warn_user
 from skprune.utils.size import KEEP_CONSTRAINTS
+from skprune.utils.sklearn_private import HasMethods, Interval, StrOptions
 
 if TYPE_CHECKING:
     from skprune.cost.model import CostEstimate
     from skprune.influence.leave_out import GroupInfluence
+    from skprune.results.bounds import PredictionBounds
     from skprune.results.gap import Gap
     from skprune.results.recheck import Recheck
     from skprune.results.report import PruningReport
@@ -98,7 +99,8 @@ class InfluencePruner(BasePruner):
         "retrain" trains ``model`` anew on the kept rows; an estimator, a skorch net or a callable
         ``train(dataset, seed)`` is trained instead of it, and ``Retrain(estimator, n_seeds=)`` says
         how often. "certify", or ``Certify(estimator, confidence=)``, does the same and certifies
-        what it hands out on rows that took part in nothing: ``X_val``, or a third part of the rows.
+        what it hands out on rows that took part in nothing: ``X_val``, or a third part of the rows
+        (the head itself, where ``model`` is none that can be trained).
         "auto" is the first where the head is all of the model, one retraining where it
         is not (Pipelines, and, for a budget, models that are not linear), and None for whole
         networks.
@@ -387,11 +389,7 @@ class InfluencePruner(BasePruner):
             If the rows are not rows of the fitted table, or are all of them.
         """
         check_is_fitted(self)
-        if self._proxy is None:
-            raise ValueError(
-                "group_influence needs the training rows, which are not pickled with the pruner; "
-                "fit it again in this process."
-            )
+        self._needs_rows("group_influence")
         from skprune.data.table import read_removed
 
         removed = read_removed(rows, len(self.keep_mask_))[self._proxy.table.positions]
@@ -412,8 +410,7 @@ class InfluencePruner(BasePruner):
             Rows that took part in nothing, as ``X_val`` and ``y_val`` of ``fit``. Copies of fitted
             rows among them are left out.
         certify : bool, default=False
-            Whether the gap is to be certified, see ``Certify``. It takes a model that can be
-            trained.
+            Whether the gap is to be certified, see ``Certify``.
 
         Returns
         -------
@@ -432,14 +429,59 @@ class InfluencePruner(BasePruner):
         True
         """
         check_is_fitted(self)
-        if self._given is None:
-            raise ValueError(
-                "recheck needs the training rows, which are not pickled with the pruner; fit it "
-                "again in this process."
-            )
+        self._needs_rows("recheck")
         from skprune.proxies.recheck import recheck
 
         return recheck(self, self._given, X_new, y_new, certify)
+
+    def prediction_bounds(self, X: Any, y: Any = None) -> PredictionBounds:
+        """Bounds of what the head of the kept rows says of any rows.
+
+        For linear models, ``LinearProxy()`` and the last layer of a network: the objective on the
+        kept rows is convex and its curvature changes no faster than is known, so that its optimum
+        surely lies in a ball around where a Newton step or a few end (exactly there, for squared
+        errors). No row has to be held out for that. If the condition for it fails, nothing is
+        sure, and the status says what to do.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, sparse matrix, tensor or dataset
+            Rows of the kind that was fitted, from anywhere.
+        y : array-like of shape (n,), optional
+            Their targets, for bounds of the loss gap.
+
+        Returns
+        -------
+        PredictionBounds
+
+        Raises
+        ------
+        ValueError
+            If the rows were chosen for a model that is no head.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_breast_cancer
+        >>> from skprune import InfluencePruner, LinearProxy
+        >>> X, y = load_breast_cancer(return_X_y=True)
+        >>> pruner = InfluencePruner(keep=0.8, model=LinearProxy(), random_state=0).fit(X, y)
+        >>> bounds = pruner.prediction_bounds(X, y)
+        >>> bounds.holds, bool((bounds.low < bounds.high).all())
+        (True, True)
+        """
+        check_is_fitted(self)
+        self._needs_rows("prediction_bounds")
+        from skprune.proxies.bounds import prediction_bounds
+
+        return prediction_bounds(self, self._given, X, y)
+
+    def _needs_rows(self, what: str) -> None:
+        """Refuse what takes the training rows, if they are gone."""
+        if self._given is None:
+            raise ValueError(
+                f"{what} needs the training rows, which are not pickled with the pruner; fit it "
+                "again in this process."
+            )
 
     def _check_features(self, X: Any) -> None:
         from skprune.heads.reading import check_features

@@ -23,14 +23,13 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier, is_regressor
 from sklearn.model_selection import GridSearchCV, check_cv
 from sklearn.utils import get_tags, indexable
-from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
     get_routing_for_object,
     process_routing,
 )
-from sklearn.utils.metaestimators import _safe_split, available_if
+from sklearn.utils.metaestimators import available_if
 
 from skprune.base import FittedAttributes
 from skprune.compose import PrunedClassifier, PrunedRegressor, _share_out
@@ -41,6 +40,7 @@ from skprune.results import cv_results
 from skprune.results.cv_results import Positions, Results
 from skprune.results.search_report import SearchReport
 from skprune.utils.exceptions import PruningWarning
+from skprune.utils.sklearn_private import HasMethods, Interval, safe_split
 
 Folds = list[tuple[Positions, Positions]]
 
@@ -297,7 +297,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         pruner._hands_weights_on = weight_name(estimator) is not None
         if isinstance(pruner, InfluencePruner):  # candidates are trained on the rows' own labels
             pruner.set_params(targets=None)
-        return pruner.fit(*_safe_split(estimator, X, y, train), **_cut(params, train, n))
+        return pruner.fit(*safe_split(estimator, X, y, train), **_cut(params, train, n))
 
     def _kept(self, table: _Table, weighted: bool) -> _Table:
         """The table with the kept rows of every fold, and their weights if they have some.
@@ -404,7 +404,7 @@ def _with_weights(table: _Table, weights: list[Any], estimator: Any, weighted: b
         total[:n] = own[:n]
         total[n:] *= 1.0 if weighted else own[n:]
     params[name] = total
-    X, y = _safe_split(estimator, table.X, table.y, rows)
+    X, y = safe_split(estimator, table.X, table.y, rows)
     return _Table(X, y, params, folds)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +51,10 @@ def test_every_public_name_is_found():
     assert callable(skprune.subset.solve_subset)
     with pytest.raises(AttributeError, match="has no attribute 'Pruner'"):
         skprune.Pruner  # noqa: B018
+
+
+def test_private_parts_of_scikit_learn_are_imported_in_one_file():
+    private = re.compile(r"\bsklearn[\w.]*\._|\bsklearn[\w.]* import (\([^)]*|.*)\b_")
+    files = Path(skprune.__file__).parent.rglob("*.py")
+    found = {path.name for path in files if private.search(path.read_text(encoding="utf-8"))}
+    assert found == {"sklearn_private.py"}

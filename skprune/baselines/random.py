@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 
 from skprune.base import BasePruner
 from skprune.data.containers import n_rows
 from skprune.utils.size import KEEP_CONSTRAINTS, resolve_size
+from skprune.utils.sklearn_private import Interval
 
 
 class RandomPruner(BasePruner):

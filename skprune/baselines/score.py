@@ -8,12 +8,11 @@ from __future__ import annotations
 import numbers
 from typing import Any, ClassVar
 
-from sklearn.utils._param_validation import Interval, StrOptions
-
 from skprune.base import BasePruner
 from skprune.proxies.memory import says_what_fits
 from skprune.proxies.shorthands import unwrapped
 from skprune.utils.size import KEEP_CONSTRAINTS, resolve_size
+from skprune.utils.sklearn_private import Interval, StrOptions
 
 
 class ScorePruner(BasePruner):

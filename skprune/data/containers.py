@@ -17,10 +17,9 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples
 
 from skprune.utils.exceptions import PrunedPairError
+from skprune.utils.sklearn_private import num_samples, safe_indexing
 
 ENCODE_HINT = """\
 Encode them inside the model, and the raw table is what comes back pruned:
@@ -69,7 +68,7 @@ class PrunedData(NamedTuple):
 def n_rows(data: Any) -> int:
     """Number of rows of an array, frame, sparse matrix, tensor or sequence."""
     refuse_lazy(data)
-    return int(_num_samples(data))
+    return int(num_samples(data))
 
 
 def take_rows(data: Any, indices: NDArray[np.int64]) -> Any:
@@ -86,7 +85,7 @@ def take_rows(data: Any, indices: NDArray[np.int64]) -> Any:
         return tuple(data[i] for i in indices)
     if not hasattr(data, "__getitem__"):  # all it offers is __array__
         data = np.asarray(data)
-    return _safe_indexing(data, indices)
+    return safe_indexing(data, indices)
 
 
 def is_tensor(data: Any) -> bool:

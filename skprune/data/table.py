@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import GroupShuffleSplit
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
-from sklearn.utils.validation import _check_sample_weight
 
 from skprune.data.containers import (
     is_missing,
@@ -21,6 +20,7 @@ from skprune.data.containers import (
 )
 from skprune.data.copies import Copies, numbered
 from skprune.data.strata import group_minima, stratified_quotas
+from skprune.utils.sklearn_private import check_sample_weight
 
 if TYPE_CHECKING:
     from skprune.data.encode.rows import RowEncoder
@@ -215,7 +215,7 @@ def read_weights(sample_weight: Any, X: Any) -> tuple[NDArray[np.float64], float
 
     Rows that weigh nothing beside the heaviest one, to the last digit of a float, have no weight.
     """
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weights = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if sample_weight is None:
         return weights, None
     if not weights.any():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import is_regressor
 from sklearn.linear_model import RidgeClassifier
 
@@ -21,7 +22,9 @@ from skprune.evaluation.certificate import (
     rows_needed,
     upper_bound,
 )
+from skprune.evaluation.head_levels import Refit
 from skprune.evaluation.retrained import Data, EstimatorTrainer, Retraining, make_retraining
+from skprune.evaluation.retrained.head import head_retraining
 from skprune.evaluation.retrained.measures import (
     ERROR_RATE,
     Floats,
@@ -29,20 +32,14 @@ from skprune.evaluation.retrained.measures import (
     ScorerMeasure,
     last_step,
 )
+from skprune.evaluation.row_losses import (
+    DEVIATIONS,
+    RowScorer,
+    largest_entropy,
+    row_scorer,
+)
 from skprune.results.gap import Gap
 from skprune.subset import Rows, Selection
-
-#: A cross-entropy counts at most as much as if the chance of the right class were this part of the
-#: share of the rarest class.
-LEAST_CHANCE = 0.1
-#: A squared error counts at most as much as one of so many standard deviations of the target.
-DEVIATIONS = 2.0
-#: Losses of single rows, of targets and predictions, whose mean is minus scikit-learn's scorer.
-ROW_LOSSES: dict[str, Callable[[Any, Any], Any]] = {
-    "accuracy": lambda y, predicted: np.asarray(y != predicted, dtype=np.float64),
-    "neg_mean_absolute_error": lambda y, predicted: np.abs(y - predicted),
-    "neg_mean_squared_error": lambda y, predicted: np.square(y - predicted),
-}
 
 
 class CertifiedGap(Gap):
@@ -98,6 +95,25 @@ class CertifiedGap(Gap):
 
 
 class Certifier(Evaluator):
+    """Bounds the gap of kept rows, on rows that took part in nothing.
+
+    Attributes
+    ----------
+    tested : list of (int, CertifiedGap)
+        Rows kept and the gap of these, in the order of the tests.
+    """
+
+    tested: list[tuple[int, CertifiedGap]]
+
+    @abstractmethod
+    def gap(self, kept: Selection, limit: float | None = None) -> CertifiedGap: ...
+
+    @abstractmethod
+    def needed(self, max_gap: float) -> str:
+        """What the gap that was measured last would have taken to be within the budget."""
+
+
+class PairCertifier(Certifier):
     """Trains a model on all rows and on kept ones, and bounds the gap between the two.
 
     Parameters
@@ -109,11 +125,6 @@ class Certifier(Evaluator):
     confidence : float
     seed : int
         Of the order of the rows.
-
-    Attributes
-    ----------
-    tested : list of (int, CertifiedGap)
-        Rows kept and the gap of these, in the order of the tests.
     """
 
     #: What is said of an upper bound that is allowed.
@@ -123,7 +134,7 @@ class Certifier(Evaluator):
         self.retraining, self.name, self.confidence = retraining, name, confidence
         self.trainings_a_set = retraining.n_seeds
         self.seed = seed
-        self.tested: list[tuple[int, CertifiedGap]] = []
+        self.tested = []
         self._full: list[Any] = []
 
     def gap(self, kept: Selection, limit: float | None = None) -> CertifiedGap:
@@ -141,10 +152,6 @@ class Certifier(Evaluator):
 
     def of_all_rows(self, scoring: str, n_rows: int) -> CertifiedGap:
         return self._gap(0.0, 0.0, n_rows, 0.0)
-
-    @abstractmethod
-    def needed(self, max_gap: float) -> str:
-        """What the gap that was measured last would have taken to be within the budget."""
 
     def notes(self) -> tuple[tuple[str, str], ...]:
         """Of what the bound is, of which models, on which rows, and what was tested."""
@@ -183,13 +190,13 @@ class Certifier(Evaluator):
         return CertifiedGap(value, error, self.level, scoring, n_rows, bound, self.confidence)
 
 
-class Certified(Certifier):
+class Certified(PairCertifier):
     """By betting on the losses of single rows, which are cut off where that is needed.
 
     Parameters
     ----------
     retraining, name, confidence, seed
-        As of ``Certifier``.
+        As of ``PairCertifier``.
     losses : callable
         ``losses(fitted)`` is the loss of every row, shape (n,).
     largest : float
@@ -253,7 +260,7 @@ class Certified(Certifier):
         return f"of the mean {scoring}{cut if self.largest != 1.0 else ''}"
 
 
-class Interval(Certifier):
+class Interval(PairCertifier):
     """By resampling the rows: of scores that are no means over rows, for which nothing is sure."""
 
     level = "interval"
@@ -287,16 +294,41 @@ class Interval(Certifier):
         return f"of {self.retraining.measure.scoring}, which is no mean over rows"
 
 
-class _Recorder:
-    """A scorer that remembers the losses of the rows that it was asked about last."""
+class Strictest(Certifier):
+    """Several models, each of which has to be within the budget: the worst of them counts.
 
-    def __init__(self, by_row: Callable[[Any, Any], Any]) -> None:
-        self.by_row = by_row
-        self.values = np.zeros(0)
+    That all are is false only if one of them is not, and of that one a false certificate is as rare
+    as it would be alone. So each is tested with the full error.
 
-    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
-        self.values = self.by_row(np.asarray(plain(y)), np.asarray(estimator.predict(X)))
-        return -float(self.values.mean())
+    Parameters
+    ----------
+    certifiers : sequence of Certifier
+    """
+
+    def __init__(self, certifiers: Sequence[Certifier]) -> None:
+        self.certifiers = certifiers
+        self.trainings_a_set = sum(c.trainings_a_set for c in certifiers)
+        levels = {c.level for c in certifiers}
+        self.level = Interval.level if Interval.level in levels else Certified.level
+        self.tested = []
+        self._worst = certifiers[0]
+
+    def gap(self, kept: Selection, limit: float | None = None) -> CertifiedGap:
+        gaps = [c.gap(kept, limit) for c in self.certifiers]
+        bounds = [gap.upper_bound for gap in gaps]
+        place = int(np.argmax(bounds))
+        self._worst = self.certifiers[place]
+        self.tested.append((len(kept.indices), gaps[place]))
+        return gaps[place]
+
+    def of_all_rows(self, scoring: str, n_rows: int) -> Gap:
+        return self.certifiers[0].of_all_rows(scoring, n_rows)
+
+    def needed(self, max_gap: float) -> str:
+        return self._worst.needed(max_gap)
+
+    def notes(self) -> tuple[tuple[str, str], ...]:
+        return tuple(note for c in self.certifiers for note in c.notes())
 
 
 def _targets(data: Data) -> Any:
@@ -324,34 +356,78 @@ def make_certifier(
     **options
         Of ``make_retraining``.
     """
-    name, seed = type(model).__name__, options["seed"]
-    by_row = ROW_LOSSES.get(scoring) if isinstance(scoring, str) else None
-    recorder = None if by_row is None else _Recorder(by_row)
-    asked = scoring if recorder is None else recorder
-    retraining = make_retraining(model, train, held_out, scoring=asked, **options)
-    measure, y = retraining.measure, _targets(train)
+    y = _targets(train)
+    rows = row_scorer(scoring, y)
+    retraining = make_retraining(model, train, held_out, scoring=rows or scoring, **options)
+    squared = isinstance(retraining.trainer, EstimatorTrainer) and (
+        is_regressor(model) or isinstance(last_step(model), RidgeClassifier)
+    )
+    about = (type(model).__name__, confidence, options["seed"])
+    return _certifier(retraining, *about, rows, _largest_loss(retraining, y, squared))
+
+
+def make_head_certifier(
+    refit: Callable[[Any], Refit],
+    y: NDArray[Any],
+    scoring: Any,
+    confidence: float,
+    seed: int,
+    units: Rows | None = None,
+) -> Certifier:
+    """What certifies that a head loses little once it is fitted to fewer rows.
+
+    Parameters
+    ----------
+    refit : callable
+        ``refit(scoring)`` fits it to some rows, and measures on rows that took part in nothing.
+    y : ndarray of shape (n,)
+        Targets of the rows that may be kept.
+    scoring, confidence
+        As in ``make_certifier``.
+    seed : int
+        Of the order of the rows.
+    units : ndarray, optional
+        As of ``head_retraining``.
+    """
+    rows = row_scorer(scoring, y)
+    fits = refit(rows or scoring)
+    retraining = head_retraining(fits, seed, units)
+    largest = _largest_loss(retraining, y, fits.predicted.problem.loss.quadratic)
+    return _certifier(retraining, "the head", confidence, seed, rows, largest)
+
+
+def _largest_loss(retraining: Retraining, y: NDArray[Any], squared: bool) -> float:
+    """Where ``scoring="loss"`` is cut off."""
+    if retraining.measure.scoring == ERROR_RATE:
+        return 1.0
+    if squared or y.ndim > 1 or y.dtype.kind == "f":
+        return DEVIATIONS**2
+    return largest_entropy(y)
+
+
+def _certifier(
+    retraining: Retraining,
+    name: str,
+    confidence: float,
+    seed: int,
+    rows: RowScorer | None,
+    largest: float,
+) -> Certifier:
+    """The certifier of a pair of models that are scored by their loss or by ``rows``."""
+    measure = retraining.measure
     if isinstance(measure, LossMeasure):
-        squared = isinstance(retraining.trainer, EstimatorTrainer) and (
-            is_regressor(model) or isinstance(last_step(model), RidgeClassifier)
-        )
-        largest = DEVIATIONS**2
-        if measure.scoring == ERROR_RATE:
-            largest = 1.0
-        elif not squared and y.ndim == 1 and y.dtype.kind != "f":
-            rarest = np.unique(y, return_counts=True)[1].min() / len(y)
-            largest = -math.log(LEAST_CHANCE * rarest)
         weights, units = measure.weights, measure.units
         return Certified(
             retraining, name, confidence, seed, measure.row_losses, largest, weights, units
         )
-    if by_row is None or recorder is None or not isinstance(measure, ScorerMeasure):
+    if rows is None or not isinstance(measure, ScorerMeasure):
         return Interval(retraining, name, confidence, seed)
-    measure.scoring = scoring
+    measure.scoring = rows.scoring
     scorer, n = measure.scorer, measure.n_rows
 
     def losses(fitted: Any) -> Floats:
         scorer(fitted)(np.arange(n))
-        return recorder.values
+        return rows.values
 
-    largest = 1.0 if scoring == "accuracy" else by_row(DEVIATIONS * y.std(), 0.0)
-    return Certified(retraining, name, confidence, seed, losses, largest, np.ones(n), measure.units)
+    about = (losses, rows.largest, np.ones(n), measure.units)
+    return Certified(retraining, name, confidence, seed, *about)

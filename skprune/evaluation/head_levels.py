@@ -87,18 +87,18 @@ class Refit(Evaluator):
 
     def gap(self, kept: Selection, limit: float | None = None) -> Gap:
         theta = self.predicted.theta
-        problem = self.predicted.kept(kept)
-        pruned = self._fit(problem, self.predicted.start(kept), theta)
-        return self.predicted.held_out.gap(theta, pruned, self.level)
+        return self.predicted.held_out.gap(theta, self.theta(kept), self.level)
 
-    def _fit(self, kept: HeadProblem, start: Tensor, theta: Tensor) -> Tensor:
+    def theta(self, kept: Selection) -> Tensor:
         """The optimum on kept rows.
 
         A head without penalty starts from nothing: what its rows leave open would stay as it was.
         """
-        solve = self.predicted.solve
-        if kept.penalty.strength == 0.0:
-            return fit_head(kept, solve, tol=REFIT_TOLERANCE).theta
-        here, there = (kept.value(t, kept.features.forward(t)) for t in (start, theta))
-        best = start if here < there else theta
-        return fit_head(kept, solve, start=best, tol=REFIT_TOLERANCE).theta
+        theta, solve = self.predicted.theta, self.predicted.solve
+        problem = self.predicted.kept(kept)
+        if problem.penalty.strength == 0.0:
+            return fit_head(problem, solve, tol=REFIT_TOLERANCE).theta
+        starts = (self.predicted.start(kept), theta)
+        here, there = (problem.value(t, problem.features.forward(t)) for t in starts)
+        best = starts[0] if here < there else theta
+        return fit_head(problem, solve, start=best, tol=REFIT_TOLERANCE).theta

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -123,7 +122,7 @@ class HeldOut:
             weights = self.problem.weights
             score = -float(weights @ self.losses(Z)) / float(weights.sum())
             return Learned(score, self._gap(Z, constant, "refit"))
-        score = self.scorer(Z, np.arange(len(Z)))
+        score = self.scorer(Z)(np.arange(len(Z)))
         gap = of_a_constant(lambda: self._gap(Z, constant, "refit"))
         return None if gap is None or math.isnan(gap) else Learned(score, gap)
 
@@ -153,9 +152,10 @@ class HeldOut:
         return mean, math.sqrt(variance_of_mean(values, counts, self.units)[0])
 
     def _jackknife(self, scorer: Scorer, Z_full: Tensor, Z_pruned: Tensor) -> tuple[float, float]:
+        full, pruned = scorer(Z_full), scorer(Z_pruned)
+
         def difference(rows: NDArray[np.int64]) -> float:
-            index = torch.from_numpy(rows).to(Z_full.device)
-            return scorer(Z_full[index], rows) - scorer(Z_pruned[index], rows)
+            return full(rows) - pruned(rows)
 
         rows = np.arange(len(Z_full))
         value = difference(rows)

@@ -1,8 +1,10 @@
-"""Scoring a head with scikit-learn's scorers, without predicting twice."""
+"""scikit-learn's scorers of held-out rows, asked about many parts of them: models predict once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,15 +13,20 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
 from torch import Tensor
 
-from skprune.data.containers import take_rows
+from skprune.data.containers import n_rows, take_rows
 from skprune.data.matrix import MatrixRows
+from skprune.heads.encoding import UNKNOWN_CATEGORIES
+from skprune.subset import Rows
+from skprune.utils.exceptions import advised
 
-#: Score of the head's outputs on some of the held-out rows: (Z, rows) -> float, more is better.
-Scorer = Callable[[Tensor, NDArray[np.int64]], float]
+#: From a model to its score on some of the held-out rows, by position; more is better.
+Scorer = Callable[[Any], Callable[[Rows], float]]
+#: Names of what a scorer may ask an estimator for.
+METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 
 
-class _Reader(Protocol):
-    """Who says what outputs (n, K) mean; ``classes`` is None for numbers."""
+class Reader(Protocol):
+    """Says what outputs (n, K) mean; ``classes`` is None for numbers."""
 
     classes: NDArray[Any] | None
 
@@ -28,10 +35,68 @@ class _Reader(Protocol):
     def predict_proba(self, Z: Tensor) -> NDArray[np.float64]: ...
 
 
-class _Answers(BaseEstimator):
-    """An estimator whose outputs on the rows it will be asked about are known already."""
+def fitted_scorer(
+    scoring: str | Callable[..., float], take: Callable[[Rows], Any], y: Any
+) -> Scorer:
+    """A scikit-learn scorer of fitted estimators, each of which predicts the rows once.
 
-    def __init__(self, reader: _Reader, Z: Tensor) -> None:
+    Parameters
+    ----------
+    scoring : str or callable
+    take : callable
+        Held-out rows by position, as the estimators take them.
+    y : array-like of shape (n,)
+        Their targets.
+
+    Raises
+    ------
+    ValueError
+        If the name is not one of scikit-learn's; the scorer raises it for an estimator or targets
+        that it is not made for.
+    """
+    score = scoring if callable(scoring) else get_scorer(scoring)
+    n = n_rows(y)
+    all_rows = take(np.arange(n))
+
+    def scorer(fitted: Any) -> Callable[[Rows], float]:
+        answers = _Answers(fitted, all_rows)
+
+        def on(rows: Rows) -> float:
+            X = all_rows if len(rows) == n else take(rows)
+            try:
+                with answers.about(X, rows), advised(*UNKNOWN_CATEGORIES):
+                    return float(score(fitted, X, take_rows(y, rows)))
+            except (AttributeError, TypeError, ValueError) as error:
+                scored = fitted.task if isinstance(fitted, _Outputs) else type(fitted).__name__
+                raise ValueError(
+                    f"scoring={scoring!r} cannot score {scored} ({error}). Name a scorer that fits "
+                    'these targets ("f1_macro" for labels other than 0 and 1), or pass a callable '
+                    "scorer(estimator, X, y)."
+                ) from error
+
+        return on
+
+    return scorer
+
+
+def make_scorer(scoring: str | Callable[..., float], reader: Reader, X: Any, y: Any) -> Scorer:
+    """The same of a model's outputs (n, K) on the held-out rows X, y, which ``reader`` reads."""
+    kind = _RegressionOutputs if reader.classes is None else _ClassificationOutputs
+
+    def take(rows: Rows) -> Any:
+        taken = take_rows(X, rows)
+        return np.asarray(taken) if isinstance(taken, MatrixRows) else taken
+
+    scorer = fitted_scorer(scoring, take, y)
+    return lambda Z: scorer(kind(reader, Z))
+
+
+class _Outputs(BaseEstimator):
+    """A fitted estimator that is known by its outputs on the held-out rows alone."""
+
+    task: str
+
+    def __init__(self, reader: Reader, Z: Tensor) -> None:
         self.reader, self.Z = reader, Z
         self.n_features_in_ = Z.shape[1]
 
@@ -39,49 +104,73 @@ class _Answers(BaseEstimator):
         return True
 
     def predict(self, X: Any) -> NDArray[Any]:
-        return self.reader.predict(self.Z)
+        return self.reader.predict(self._of(X))
+
+    def _of(self, X: Any) -> Tensor:
+        if n_rows(X) != len(self.Z):
+            raise ValueError("it answers for all rows that the scorer is given, and no others")
+        return self.Z
 
 
-class _RegressionAnswers(RegressorMixin, _Answers):
-    pass
+class _RegressionOutputs(RegressorMixin, _Outputs):
+    task = "this regression"
 
 
-class _ClassificationAnswers(ClassifierMixin, _Answers):
-    def __init__(self, reader: _Reader, Z: Tensor) -> None:
+class _ClassificationOutputs(ClassifierMixin, _Outputs):
+    task = "this classification"
+
+    def __init__(self, reader: Reader, Z: Tensor) -> None:
         super().__init__(reader, Z)
         self.classes_ = reader.classes
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        outputs: NDArray[np.float64] = self.Z.cpu().numpy()
+        outputs: NDArray[np.float64] = self._of(X).cpu().numpy()
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        return self.reader.predict_proba(self.Z)
+        return self.reader.predict_proba(self._of(X))
 
 
-def make_scorer(scoring: str | Callable[..., float], reader: _Reader, X: Any, y: Any) -> Scorer:
-    """The scorer ``scoring`` on held-out rows X, y as a function of a model's outputs.
+class _Answers:
+    """Lets a fitted object answer once for all rows, however many parts of them are scored.
 
-    Raises
-    ------
-    ValueError
-        If the name is not one of scikit-learn's; the scorer raises it for a model or targets that
-        it is not made for.
+    The object was made here and is not used again: its methods are replaced by ones that know
+    the rows in question, and compute as before for any others.
     """
-    score = scoring if callable(scoring) else get_scorer(scoring)
-    kind = _RegressionAnswers if reader.classes is None else _ClassificationAnswers
 
-    def scorer(Z: Tensor, rows: NDArray[np.int64]) -> float:
-        taken = take_rows(X, rows)
-        inputs = np.asarray(taken) if isinstance(taken, MatrixRows) else taken
+    def __init__(self, fitted: Any, all_rows: Any) -> None:
+        self.fitted, self.all_rows = fitted, all_rows
+        self.X: Any = None
+        self.rows: Rows | None = None
+        for name in METHODS:
+            if hasattr(fitted, name):
+                setattr(fitted, name, self._remember(getattr(fitted, name)))
+
+    @contextmanager
+    def about(self, X: Any, rows: Rows) -> Iterator[None]:
+        """The rows that are asked about, as an object and by position."""
+        self.X, self.rows = X, rows
         try:
-            return float(score(kind(reader, Z), inputs, y[rows]))
-        except (AttributeError, TypeError, ValueError) as error:
-            task = "regression" if reader.classes is None else "classification"
-            raise ValueError(
-                f"scoring={scoring!r} cannot score this {task} ({error}). Name a scorer that fits "
-                'these targets ("f1_macro" for labels other than 0 and 1), or pass a callable '
-                "scorer(estimator, X, y)."
-            ) from error
+            yield
+        finally:
+            self.X = None
 
-    return scorer
+    def _asks_about_them(self, X: Any) -> bool:
+        # A callable scorer may hand its rows on in another container, which outputs do not mind.
+        in_another = isinstance(self.fitted, _Outputs) and self.X is not None
+        return X is self.X or (in_another and n_rows(X) == n_rows(self.X))
+
+    def _remember(self, ask: Callable[..., Any]) -> Callable[..., Any]:
+        known: list[Any] = []
+
+        @wraps(ask)  # scikit-learn goes by the names of methods
+        def answer(X: Any, *args: Any, **params: Any) -> Any:
+            if args or params or not self._asks_about_them(X):
+                return ask(X, *args, **params)
+            if not known:
+                known.append(ask(self.all_rows))
+            if not isinstance(known[0], np.ndarray):
+                return ask(X)
+            return known[0][self.rows]
+
+        return answer

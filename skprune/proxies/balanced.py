@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from skprune.data.strata import Rows
 from skprune.data.table import Table
 from skprune.data.teaching import LEAST, Teaching
 from skprune.evaluation.base import Evaluator
+from skprune.evaluation.head_levels import Refit
 from skprune.influence.leave_out import GroupInfluence
 from skprune.influence.leaves import HEAD_SHARE, leaf_influence
 from skprune.influence.operator import InfluenceOperator
@@ -96,8 +98,8 @@ class FittedBalanced(FittedProxy):
     def evaluators(self) -> Sequence[Evaluator]:
         return self.head.evaluators()
 
-    def on_new(self, table: Table) -> Evaluator:
-        return self.head.on_new(table)
+    def on_new(self, table: Table, scoring: Any = None) -> Refit:
+        return self.head.on_new(table, scoring)
 
     def difficulty(self, name: str) -> NDArray[np.float64]:
         return self.head.difficulty(name)

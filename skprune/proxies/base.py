@@ -20,9 +20,11 @@ if TYPE_CHECKING:  # torch comes with the first fit
     from skprune.data.table import Split, Table
     from skprune.data.teaching import Teaching
     from skprune.evaluation.base import Evaluator
+    from skprune.evaluation.head_levels import Refit
     from skprune.evaluation.retrained import Seen
     from skprune.influence.leave_out import GroupInfluence
     from skprune.influence.operator import InfluenceOperator
+    from skprune.results.bounds import PredictionBounds
     from skprune.search.request import Outcome
     from skprune.subset import Selection
     from skprune.subset.balanced import Balance
@@ -181,9 +183,25 @@ class FittedProxy(ABC):
         """Predicted effect of removing the rows where the mask is True."""
         raise ValueError(f"{self.describe()} does not predict what removing rows does.")
 
-    def on_new(self, table: Table) -> Evaluator:
-        """What measures gaps of the rows on those of ``table``, which came later."""
+    def on_new(self, table: Table, scoring: Any = None) -> Refit:
+        """What fits the proxy's head to some of the rows, and measures it on those of ``table``.
+
+        Parameters
+        ----------
+        table : Table
+            Rows that took part in nothing.
+        scoring : str or callable, optional
+            Another one than the pruner's.
+        """
         raise ValueError(f"{self.describe()} measures no gap itself; give the pruner a verify=.")
+
+    def bounds(self, kept: Selection, rows: Table, *, labelled: bool) -> PredictionBounds:
+        """What is sure of what the proxy says of ``rows`` once it is fitted to the kept ones."""
+        raise ValueError(
+            f"Bounds are of convex heads that are the model, and the rows were chosen by "
+            f"{self.describe()}. Fit the pruner with a linear model or LinearProxy() as model=; of "
+            "other models verify='certify' tells what is sure on new rows."
+        )
 
     def fit_seconds(self, kept: Selection | None = None) -> float | None:
         """Seconds of a cold fit on all rows, or on kept ones, if that is known."""

@@ -18,7 +18,7 @@ from skprune.data.copies import is_new, numbered
 from skprune.data.sources import is_dataset
 from skprune.data.table import Apart, Split, Table, hold_out, number_groups, set_apart, split_rows
 from skprune.evaluation.base import Evaluator, OnTrain
-from skprune.evaluation.certified import Certifier
+from skprune.evaluation.certified import Certifier, Strictest
 from skprune.evaluation.retrained import Data, Seen
 from skprune.heads.weighting import wants_weights
 from skprune.network.encoding import SourceRows
@@ -27,8 +27,13 @@ from skprune.proxies.base import FittedProxy, Reading
 from skprune.proxies.known import search_once
 from skprune.proxies.rules import check_rows, how_verified, targets_wanted, weights_wanted
 from skprune.proxies.sampling import Sampling
-from skprune.proxies.shorthands import as_proxy, trained_model
-from skprune.proxies.verify import Certify, DefaultBoosting, Task, Verify
+from skprune.proxies.shorthands import (
+    as_proxy,
+    as_verify,
+    certificate_of_head,
+    trained_model,
+)
+from skprune.proxies.verify import Certify, DefaultBoosting, Retrain, Task, Verify
 from skprune.search.all_rows import choose_among_all
 from skprune.search.apart import measure_apart
 from skprune.search.candidates import Candidates
@@ -37,6 +42,7 @@ from skprune.search.outcome import class_counts, tell
 from skprune.search.request import Budget, Choice, Outcome
 from skprune.search.schemes import Scheme, beside_random, better_scheme, find_taught
 from skprune.search.sizes import find
+from skprune.subset import Rows
 from skprune.utils.cache import check_folder, digest
 from skprune.utils.devices import choose_device
 from skprune.utils.progress import Progress
@@ -89,21 +95,31 @@ def _prune(
     seed, size = seed_of(pruner.random_state, table), None
     groups = None if groups is None else np.asarray(groups)[counted]
     verify = how_verified(pruner, proxy, reading.subject, table)
-    certifier = None
-    if isinstance(verify, Certify):
+    certificate, asked = None, as_verify(pruner.verify)
+    if isinstance(asked, Certify):
+        units = None
         if reading.validation is None:
             names = None if groups is None else number_groups(groups, len(table))
             rest, out = hold_out(table, pruner.validation_fraction, names, seed)
-            aside = data_of(X, y, table.take(out), whole, verify, proxy)
+            aside = table.take(out)
+            as_given = partial(data_of, X, y, aside, whole)
             if names is not None:  # whole groups are independent draws, their rows are not
-                aside, groups = replace(aside, units=numbered(names[out])), names[rest]
+                units, groups = numbered(names[out]), names[rest]
             table = table.take(rest)
         else:
-            new = new_rows(X, table, X_val, reading.validation)
-            aside = data_of(X_val, y_val, new, reading.validation, verify, proxy)
+            aside = new_rows(X, table, X_val, reading.validation)
+            as_given = partial(data_of, X_val, y_val, aside, reading.validation)
             reading = replace(reading, validation=None)
-        train = data_of(X, y, table, whole, verify, proxy)
-        certifier = verify.certifier(Task(proxy, train, aside, pruner.scoring, seed, progress))
+        trained = None
+        if isinstance(verify, Retrain):
+            held_out = as_given(verify, proxy)
+            held_out = held_out if units is None else replace(held_out, units=units)
+            train = data_of(X, y, table, whole, verify, proxy)
+            trained = asked.training(verify).certifier(
+                Task(proxy, train, held_out, pruner.scoring, seed, progress)
+            )
+        of_head = certificate_of_head(asked, proxy)
+        certificate = Certificate(of_head, trained, aside, units, pruner.scoring, seed)
     if pruner.keep is not None:
         minima = table.minima(pruner.min_per_class)
         size = min(len(table), resolve_size(pruner.keep, len(whole), minima))
@@ -121,7 +137,7 @@ def _prune(
         every = None
         if _tells_all(reading, verify):
             every = data_of(X, y, table, whole, verify, proxy)
-        if pruner.keep is None and certifier is None and (every is None or split.is_brought):
+        if pruner.keep is None and certificate is None and (every is None or split.is_brought):
             apart = set_apart(split, groups, seed)
         choosing = split.validation if apart is None else apart.chooses
         others = None if apart is None else task(apart.train, apart.held_out)
@@ -143,10 +159,11 @@ def _prune(
             wants_weights(trained_model(proxy, verify)),
             targets_wanted(pruner, proxy, verify, table),
         )
-        search = partial(_search, budget, choice, split, apart, judge, certifier, wanted, progress)
+        parts = (split, apart, judge, certificate)
+        search = partial(_search, budget, choice, *parts, wanted, progress)
         found = search_once(
             lambda: proxy.search(reading, split, pruner.scoring, seed, progress, search),
-            (budget, choice, split, judge, certifier, wanted, pruner.scoring),
+            (budget, choice, split, judge, certificate, wanted, pruner.scoring),
             proxy,
             reading,
             table,
@@ -179,6 +196,40 @@ class Wanted:
     weights: str | bool
     favours_weights: bool
     targets: str | None
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What certifies in the end.
+
+    Attributes
+    ----------
+    of_head : Certify or None
+        If the proxy's own head is certified.
+    trained : Certifier or None
+        Of a model that is trained.
+    aside : Table
+        Rows that took part in nothing.
+    units : ndarray or None
+        Equal for those of them that count as one, if not only copies do.
+    scoring : str or callable
+    seed : int
+    """
+
+    of_head: Certify | None
+    trained: Certifier | None
+    aside: Table
+    units: Rows | None
+    scoring: Any
+    seed: int
+
+    def of(self, proxy: FittedProxy) -> Certifier:
+        """The certifier, for a proxy that is fitted to the rows that may be kept."""
+        every = [] if self.trained is None else [self.trained]
+        if self.of_head is not None:
+            about = (self.aside, self.scoring, self.seed, self.units)
+            every.insert(0, self.of_head.of_head(proxy, *about))
+        return every[0] if len(every) == 1 else Strictest(every)
 
 
 class Judge:
@@ -224,7 +275,7 @@ def _search(
     split: Split,
     apart: Apart | None,
     judge: Judge | None,
-    certifier: Certifier | None,
+    certificate: Certificate | None,
     wanted: Wanted,
     progress: Progress,
     proxy: FittedProxy,
@@ -278,7 +329,8 @@ def _search(
             judged = None if judge is None else judge.on_all(split, proxy.seen())
             found = choose_among_all(budget, found, candidates(proxy, judged), progress)
         found = beside_random(budget, found, progress)
-    if certifier is not None:
+    if certificate is not None:
+        certifier = certificate.of(found.final_candidates.proxy)
         found = certify(budget, found, certifier, progress)
     diagnostics = train.proxy.diagnostics()
     for evaluator in [*train.evaluators, *found.final_candidates.evaluators]:

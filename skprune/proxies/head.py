@@ -20,6 +20,7 @@ from skprune.curvature import (
 )
 from skprune.data.table import Split, Table
 from skprune.evaluation.base import Evaluator
+from skprune.evaluation.head_bounds import head_bounds
 from skprune.evaluation.head_levels import Predicted, Refit
 from skprune.evaluation.held_out import HeldOut
 from skprune.evaluation.retrained import Seen
@@ -29,6 +30,7 @@ from skprune.heads.problem import HeadFit, HeadProblem, fit_head
 from skprune.influence.gradients import HeadInfluence
 from skprune.influence.leave_out import GroupInfluence, group_influence, leave_one_out
 from skprune.proxies.base import FittedProxy
+from skprune.results.bounds import PredictionBounds
 from skprune.subset import Selection
 from skprune.utils.cache import ContentCache, digest, memory
 from skprune.utils.devices import choose_device
@@ -152,18 +154,28 @@ class FittedHead(FittedProxy):
         return FittedHead(self.encoder, table, problem, fitted, influence, *about)
 
     def evaluators(self) -> Sequence[Evaluator]:
-        predicted = Predicted(
-            self.problem, self.fitted.fit.theta, self.fitted.curvature, self.measured_on
-        )
+        predicted = self._predicted(self.measured_on)
         return predicted, Refit(predicted)
 
-    def on_new(self, table: Table) -> Evaluator:
+    def on_new(self, table: Table, scoring: Any = None) -> Refit:
+        return Refit(self._predicted(self._rows_to_measure(table, scoring)))
+
+    def bounds(self, kept: Selection, rows: Table, *, labelled: bool) -> PredictionBounds:
+        return head_bounds(
+            self._predicted(self._rows_to_measure(rows)),
+            kept,
+            self.encoder.target_scale,
+            labelled=labelled,
+        )
+
+    def _predicted(self, rows: HeldOut) -> Predicted:
+        return Predicted(self.problem, self.fitted.fit.theta, self.fitted.curvature, rows)
+
+    def _rows_to_measure(self, table: Table, scoring: Any = None) -> HeldOut:
         device = self.problem.weights.device
         problem = self.encoder.problem(table.X, table.y, table.weights, device)
         unit = self.encoder.loss_unit(self.problem)
-        held_out = _held_out(self.scoring, self.encoder, table, problem, unit)
-        fitted = self.fitted
-        return Refit(Predicted(self.problem, fitted.fit.theta, fitted.curvature, held_out))
+        return _held_out(scoring or self.scoring, self.encoder, table, problem, unit)
 
     def seen(self) -> Seen | None:
         overfit = self.measured_on.overfit

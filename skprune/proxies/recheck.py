@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from skprune.data.table import Table
 from skprune.data.teaching import Teaching
 from skprune.evaluation.certified import CertifiedGap, Certifier
-from skprune.network.torch_model import as_members
 from skprune.proxies.driver import data_of, new_rows, seed_of
-from skprune.proxies.shorthands import as_proxy, as_verify
+from skprune.proxies.shorthands import (
+    as_proxy,
+    as_verify,
+    certificate_of_head,
+    is_trainable,
+)
 from skprune.proxies.verify import Certify, Retrain, Task, Verify
 from skprune.results.gap import Gap
 from skprune.results.recheck import Recheck
@@ -37,55 +40,53 @@ def recheck(
     """
     X, y, sample_weight = given
     proxy = as_proxy(pruner.model)
-    verify = _trained(pruner, proxy.given, certify)
+    verify = _verified(pruner, proxy.given, certify)
     reading = proxy.read(pruner, X, y, sample_weight, X_new, y_new)
     whole = reading.table
     table = whole.take(np.flatnonzero(whole.weights > 0))
     if reading.validation is None:
         raise ValueError("recheck measures on new rows; pass X_new and y_new.")
     new = new_rows(X, table, X_new, reading.validation)
-    if verify is None:
-        fitted = pruner._proxy
-        return _told(pruner, fitted.on_new(new).gap(_kept(pruner, fitted.table)))
+    seed = seed_of(pruner.random_state, table)
+    of_head = certificate_of_head(verify, proxy)
+    if verify is None or of_head is not None:
+        fitted, certifier = pruner._proxy, None
+        if of_head is not None:
+            certifier = of_head.of_head(fitted, new, pruner.scoring, seed)
+        evaluator = fitted.on_new(new) if certifier is None else certifier
+        return _told(pruner, evaluator.gap(kept_rows(pruner, fitted.table)), certifier)
     with Progress(pruner.verbose) as progress:
         task = Task(
             proxy,
             data_of(X, y, table, whole, verify, proxy),
             data_of(X_new, y_new, new, reading.validation, verify, proxy),
             pruner.scoring,
-            seed_of(pruner.random_state, table),
+            seed,
             progress,
         )
         certifier = verify.certifier(task) if isinstance(verify, Certify) else None
         evaluator = verify.evaluator(task) if certifier is None else certifier
-        return _told(pruner, evaluator.gap(_kept(pruner, table)), certifier)
+        return _told(pruner, evaluator.gap(kept_rows(pruner, table)), certifier)
 
 
-def _trained(pruner: Any, model: Any, certify: bool) -> Verify | None:
-    """What trains a model for the comparison; None if only a head can be fitted."""
+def _verified(pruner: Any, model: Any, certify: bool) -> Verify | None:
+    """What measures the gap; None if a head is fitted, without a certificate."""
     verify = as_verify(pruner.verify)
     if verify is not None and not isinstance(verify, Retrain):  # a level of somebody else
         if not certify:
             return verify
         verify = None
-    trained = None if verify is None else verify.trained
-    judged = as_members(model)[0] if trained is None else trained
-    if judged is None or isinstance(judged, (str, nn.Module)):
-        if certify:
-            raise ValueError(
-                f"certify=True compares trained models, and model={model!r} is none that can be "
-                "trained; give the pruner an estimator as model=, or as verify=."
-            )
-        return None
     estimator = None if verify is None else verify.estimator
     n_seeds = 1 if verify is None else verify.n_seeds
-    if not certify:
-        return Retrain(estimator, n_seeds=n_seeds)
-    confidence = verify.confidence if isinstance(verify, Certify) else 0.95
-    return Certify(estimator, confidence=confidence, n_seeds=n_seeds)
+    if certify:
+        confidence = verify.confidence if isinstance(verify, Certify) else 0.95
+        return Certify(estimator, confidence=confidence, n_seeds=n_seeds)
+    trained = None if verify is None else verify.trained
+    trainable = is_trainable(model if trained is None else trained)
+    return Retrain(estimator, n_seeds=n_seeds) if trainable else None
 
 
-def _kept(pruner: Any, table: Table) -> Selection:
+def kept_rows(pruner: Any, table: Table) -> Selection:
     """What was kept, by position in a table that may lack rows without weight."""
     places = table.places(pruner.sample_indices_)
     known = places >= 0

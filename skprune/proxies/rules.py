@@ -16,7 +16,12 @@ from skprune.network.torch_model import is_network
 from skprune.proxies.balanced import MOST_NUMBERS
 from skprune.proxies.base import Proxy
 from skprune.proxies.linear import BalancedProxy
-from skprune.proxies.shorthands import as_verify, trained_model, unwrapped
+from skprune.proxies.shorthands import (
+    as_verify,
+    certificate_of_head,
+    trained_model,
+    unwrapped,
+)
 from skprune.proxies.verify import DefaultBoosting, Retrain, Verify
 
 
@@ -36,7 +41,8 @@ def how_verified(
 
     A model whose head alone does not say what its ``fit`` makes of fewer rows is retrained unless
     the user says otherwise; where it is not linear, and its trainings may be dear, only for a
-    budget. It is trained once on every set of rows: more seeds have to be asked for.
+    budget. It is trained once on every set of rows: more seeds have to be asked for. A certificate
+    of a head comes after the search, which goes on as if it were not asked for.
 
     Parameters
     ----------
@@ -48,7 +54,9 @@ def how_verified(
     table : Table, optional
         The rows.
     """
-    auto = isinstance(pruner.verify, str) and pruner.verify == "auto"
+    verify, model = as_verify(pruner.verify), proxy.given
+    of_head = certificate_of_head(verify, proxy) is not None
+    auto = of_head or (isinstance(pruner.verify, str) and pruner.verify == "auto")
     if auto and is_for_every_model(proxy) and table is not None:
         # Nobody knows what comes next: beside the head a boosting holds the budget.
         if pruner.keep is not None or np.size(table.X) > MOST_NUMBERS:
@@ -60,13 +68,14 @@ def how_verified(
     if auto and isinstance(subject, HeadSpec):
         wanted = not subject.exact and (subject.own or pruner.keep is None)
         return Retrain(n_seeds=1) if wanted else None
-    verify, model = as_verify(pruner.verify), proxy.given
+    if of_head:
+        return None
     own = isinstance(verify, Retrain) and verify.trained is None
     if own and (model is None or isinstance(model, str)):
         raise ValueError(
             f"verify={pruner.verify!r} trains the model anew, and model={model!r} is a head that "
             "verify='refit' trains anew already; pass the estimator to train, as model or in "
-            f"verify={type(verify).__name__}(estimator)."
+            "verify=Retrain(estimator)."
         )
     return verify
 

@@ -33,6 +33,23 @@ def as_verify(verify: Any) -> Verify | None:
     return Retrain(verify)
 
 
+def is_trainable(model: Any) -> bool:
+    """Whether ``model`` says how it is trained, as None, names and trained modules do not."""
+    from torch import nn
+
+    from skprune.network.torch_model import as_members
+
+    return not (model is None or isinstance(as_members(model)[0], (str, nn.Module)))
+
+
+def certificate_of_head(verify: Verify | None, proxy: Proxy) -> Certify | None:
+    """The certificate that is wanted where nothing but the proxy's head can be fitted anew."""
+    if not isinstance(verify, Certify) or verify.trained is not None:
+        return None
+    is_head = not isinstance(proxy, TorchProxy) or proxy.is_head
+    return verify if is_head and not is_trainable(proxy.given) else None
+
+
 def trained_model(proxy: Proxy, verify: Verify | None) -> Any:
     """What is trained on the kept rows: the model of ``verify`` if it has one, else the proxy's."""
     own = None if verify is None else verify.trained

@@ -7,9 +7,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sklearn.utils._param_validation import Interval, StrOptions
-
 from skprune.proxies.base import FittedProxy, Proxy, Reading
+from skprune.utils.sklearn_private import Interval, StrOptions
 
 if TYPE_CHECKING:
     from skprune.data.table import Split

@@ -6,18 +6,22 @@ import math
 import numbers
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval
 
 from skprune.proxies.base import Proxy
 from skprune.proxies.linear import BalancedProxy
+from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
+    from skprune.data.table import Table
     from skprune.evaluation.base import Evaluator
     from skprune.evaluation.certified import Certifier
     from skprune.evaluation.retrained import Data, Seen
+    from skprune.proxies.base import FittedProxy
+    from skprune.subset import Rows
     from skprune.utils.progress import Progress
 
 
@@ -156,7 +160,7 @@ class Certify(Retrain):
     Parameters
     ----------
     estimator : estimator, skorch net, callable or TorchProxy, default=None
-        As of ``Retrain``.
+        What is trained; None is the pruner's ``model``, or the head that chooses the rows.
     confidence : float in (0, 1), default=0.95
         Chance that nothing is certified that is not so, over draws of the rows that took part in
         nothing.
@@ -166,11 +170,15 @@ class Certify(Retrain):
     Notes
     -----
     The statement is about the trained models in hand: a network that is trained again, with another
-    seed or on other rows, is another model. For ``scoring="loss"`` the loss of a row is cut off
-    where the report says, because without a bound nothing is sure of a mean. "accuracy",
-    "neg_mean_absolute_error" and "neg_mean_squared_error" are certified as well; of other
-    scores, which are no means over rows, there is a bootstrap interval instead, whose
-    ``gap_.level`` is "interval".
+    seed or on other rows, is another model. Where the pruner's ``model`` is none that can be
+    trained, the head that chooses the rows is refitted (of a trained network, its last layer), and
+    with ``model=None`` and a budget the head and a gradient boosting are both certified.
+
+    For ``scoring="loss"`` the loss of a row is cut off where the report says, because without a
+    bound nothing is sure of a mean. So it is for the scorers of scikit-learn that are means over
+    rows: "accuracy", "neg_log_loss", "neg_brier_score", and of numbers the absolute, squared,
+    logarithmic and percentage errors and the Poisson and gamma deviances. Of others there is a
+    bootstrap interval instead, whose ``gap_.level`` is "interval".
 
     Examples
     --------
@@ -196,6 +204,31 @@ class Certify(Retrain):
     ) -> None:
         super().__init__(estimator, n_seeds=n_seeds)
         self.confidence = confidence
+
+    def training(self, judge: Retrain) -> Certify:
+        """The same certificate, of what ``judge`` trains."""
+        return Certify(judge.estimator, confidence=self.confidence, n_seeds=judge.n_seeds)
+
+    def of_head(
+        self, fitted: FittedProxy, rows: Table, scoring: Any, seed: int, units: Rows | None = None
+    ) -> Certifier:
+        """What certifies the gap of the proxy's own head.
+
+        Parameters
+        ----------
+        fitted : FittedProxy
+            Of the rows that may be kept.
+        rows : Table
+            Took part in nothing.
+        scoring : str or callable
+        seed : int
+        units : ndarray, optional
+            0, 1, 2 ..., equal for ``rows`` that count as one, if not only copies do.
+        """
+        from skprune.evaluation.certified import make_head_certifier
+
+        refit = partial(fitted.on_new, rows)
+        return make_head_certifier(refit, fitted.table.y, scoring, self.confidence, seed, units)
 
     def certifier(self, task: Task) -> Certifier:
         """What certifies the gap of some of ``task.train`` on ``task.held_out``."""

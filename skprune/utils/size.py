@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval
 
 from skprune.utils.exceptions import warn_user
+from skprune.utils.sklearn_private import Interval
 
 #: What ``keep`` may be: a share of the rows or their number.
 KEEP_CONSTRAINTS: list[Any] = [

@@ -251,6 +251,21 @@ def test_a_callable_sees_the_held_out_rows_and_a_fitted_estimator(rng):
     assert math.isfinite(gap)
 
 
+def test_a_callable_may_hand_its_rows_on_in_another_container_but_no_others(rng):
+    X, y, encoder, problem = encoded(2, rng)
+    heads = list(two_heads(problem, rng))
+
+    def on(change):
+        def scorer(estimator, rows, target):
+            return accuracy_score(target, estimator.predict(change(rows)))
+
+        return scored_gap(scorer, X, y, encoder, problem, heads)
+
+    assert float(on(np.ndarray.tolist)) == scored_gap("accuracy", X, y, encoder, problem, heads)
+    with pytest.raises(ValueError, match="answers for all rows that the scorer is given"):
+        on(lambda rows: rows[:7])
+
+
 def test_labels_of_a_ridge_classifier(rng):
     X, y, encoder, problem = encoded(3, rng, RidgeClassifier(alpha=2.0))
     model = RidgeClassifier(alpha=2.0).fit(X, y)

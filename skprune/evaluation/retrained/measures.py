@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,6 @@ from numpy.typing import NDArray
 from sklearn.base import is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import RidgeClassifier
-from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.class_weight import compute_class_weight
@@ -25,6 +22,7 @@ from torch import Tensor
 from skprune.data.containers import n_rows, plain, take_rows
 from skprune.evaluation.held_out import growth, of_a_constant
 from skprune.evaluation.retrained.trainers import Data
+from skprune.evaluation.scorers import Scorer, fitted_scorer
 from skprune.evaluation.statistics import (
     jackknife_variance,
     variance_of_mean,
@@ -39,8 +37,6 @@ from skprune.utils.exceptions import advised
 Floats = NDArray[np.float64]
 #: What the loss of every row is in, from a fitted object.
 Losses = Callable[[Any], Floats]
-#: Names of what a scorer may ask an estimator for.
-METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 #: The loss of a classifier that has no probabilities.
 ERROR_RATE = "error rate"
 NO_PROBABILITIES = (
@@ -197,7 +193,7 @@ class ScorerMeasure(Measure):
 
     def __init__(
         self,
-        scorer: Callable[[Any], Callable[[Rows], float]],
+        scorer: Scorer,
         n: int,
         scoring: str | Callable[..., float],
         units: Rows | None = None,
@@ -253,9 +249,8 @@ def estimator_measure(
         if _gives_labels_only(estimator):
             measure.scoring = ERROR_RATE
     else:
-        measure = scorer_measure(
-            scoring, lambda rows: take_rows(held_out.X, rows), held_out.y, held_out.units
-        )
+        scorer = fitted_scorer(scoring, lambda rows: take_rows(held_out.X, rows), held_out.y)
+        measure = ScorerMeasure(scorer, n_rows(held_out.y), scoring, held_out.units)
     measure.held_out = is_held_out
     measure.constant = _constant_score(measure, estimator, train)
     if isinstance(measure, LossMeasure):
@@ -377,84 +372,3 @@ def row_weights(data: Data, n: int) -> Floats:
         return np.ones(n)
     given = np.asarray(data.weights, dtype=np.float64)
     return given / given.max()
-
-
-def scorer_measure(
-    scoring: str | Callable[..., float],
-    take: Callable[[Rows], Any],
-    y: Any,
-    units: Rows | None = None,
-) -> ScorerMeasure:
-    """A scikit-learn scorer of fitted objects that predict.
-
-    Parameters
-    ----------
-    scoring : str or callable
-    take : callable
-        Held-out rows by position, as the fitted object takes them.
-    y : array-like of shape (n,)
-        Their targets.
-    units : ndarray of shape (n,), optional
-        As in ``ScorerMeasure``.
-    """
-    score = scoring if callable(scoring) else get_scorer(scoring)
-    n = n_rows(y)
-    everything = take(np.arange(n))
-
-    def scorer(fitted: Any) -> Callable[[Rows], float]:
-        answers = _Answers(fitted, everything)
-
-        def on(rows: Rows) -> float:
-            X = everything if len(rows) == n else take(rows)
-            try:
-                with answers.about(X, rows), advised(*UNKNOWN_CATEGORIES):
-                    return float(score(fitted, X, take_rows(y, rows)))
-            except (AttributeError, TypeError, ValueError) as error:
-                raise ValueError(
-                    f"scoring={scoring!r} cannot score {type(fitted).__name__} ({error}). Name a "
-                    "scorer that fits these targets, or pass a callable scorer(estimator, X, y)."
-                ) from error
-
-        return on
-
-    return ScorerMeasure(scorer, n, scoring, units)
-
-
-class _Answers:
-    """Lets a fitted object answer once for all rows, however many parts of them are scored.
-
-    The object was trained here and is not used again: its methods are replaced by ones that know
-    the rows in question, and compute as before for any others.
-    """
-
-    def __init__(self, fitted: Any, everything: Any) -> None:
-        self.everything = everything
-        self.X: Any = None
-        self.rows: Rows | None = None
-        for name in METHODS:
-            if hasattr(fitted, name):
-                setattr(fitted, name, self._remember(getattr(fitted, name)))
-
-    @contextmanager
-    def about(self, X: Any, rows: Rows) -> Iterator[None]:
-        """The rows that are asked about, as an object and by position."""
-        self.X, self.rows = X, rows
-        try:
-            yield
-        finally:
-            self.X = None
-
-    def _remember(self, ask: Callable[..., Any]) -> Callable[..., Any]:
-        known: list[Any] = []
-
-        @wraps(ask)  # scikit-learn goes by the names of methods
-        def answer(X: Any, *args: Any, **params: Any) -> Any:
-            if X is not self.X or args or params:
-                return ask(X, *args, **params)
-            if not known:
-                known.append(ask(self.everything))
-            if not isinstance(known[0], np.ndarray):
-                return ask(X)
-            return known[0][self.rows]
-
-        return answer

@@ -16,10 +16,9 @@ from skprune.evaluation.retrained.measures import (
     Measure,
     ScorerMeasure,
     row_weights,
-    scorer_measure,
 )
 from skprune.evaluation.retrained.trainers import Data
-from skprune.evaluation.scorers import make_scorer
+from skprune.evaluation.scorers import fitted_scorer, make_scorer
 from skprune.losses.base import HeadLoss, Loss
 from skprune.losses.cross_entropy import CrossEntropy
 from skprune.losses.read import read_loss
@@ -109,8 +108,8 @@ class Outputs:
         if not loss.predicts_classes and Z.shape[1] > 1 and self.y_train.dtype.kind in "iub":
             loss = CrossEntropy()  # several outputs for whole numbers are read as logits
         logits = Z.to("cpu", torch.float64)
-        score = make_scorer(scoring, _Read(loss, Z.shape[1]), np.arange(len(Z)), self.y)
-        return lambda rows: score(logits[torch.from_numpy(rows)], rows)
+        scorer = make_scorer(scoring, _Read(loss, Z.shape[1]), np.arange(len(Z)), self.y)
+        return scorer(logits)
 
 
 class _Read:
@@ -162,6 +161,5 @@ def skorch_measure(scoring: str | Callable[..., float], outputs: Outputs) -> Mea
     if scoring == "loss":
         return network_measure(outputs, scoring, lambda fitted: fitted.module_)
     source, positions = outputs.source, outputs.positions
-    return scorer_measure(
-        scoring, lambda rows: source.take(positions[rows]), outputs.y, outputs.units
-    )
+    scorer = fitted_scorer(scoring, lambda rows: source.take(positions[rows]), outputs.y)
+    return ScorerMeasure(scorer, len(outputs.y), scoring, outputs.units)
