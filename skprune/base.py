@@ -147,10 +147,9 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
 
     def _source(self, data: Any) -> RowSource | None:
         """The rows of what ``len`` does not count and an index does not take, else None."""
-        from skprune.data.arrays import is_columns
-        from skprune.data.sources import as_source, is_dataset
+        from skprune.data.sources import as_source, is_array
 
-        return as_source(data) if is_dataset(data) or is_columns(data, self.keep_mask_) else None
+        return None if is_array(data, self.keep_mask_) else as_source(data)
 
     def _take(self, data: Any) -> Any:
         source = self._source(data)

@@ -86,9 +86,14 @@ class Rows:
 class ArraySource(RowSource):
     """Rows of one array of any kind."""
 
-    def __init__(self, data: Any, y: Any = None) -> None:
+    def __init__(self, data: Any, y: Any = None, takes: Signature = UNKNOWN) -> None:
         self._rows = Rows(data)
         super().__init__(data, self._rows.n, y)
+
+    @classmethod
+    def reads(cls, X: Any, y: Any) -> bool:
+        """Anything that no other kind reads: rows that ``len`` counts and an index takes."""
+        return True
 
     def fingerprint(self) -> str:
         """A digest of the array, without y."""
@@ -135,6 +140,11 @@ class ColumnsSource(RowSource):
         self._columns = {k: Rows(columns[k]) for k in inputs}
         self._named = named
         super().__init__(data, next(iter(lengths.values())), labels if y is None else y)
+
+    @classmethod
+    def reads(cls, X: Any, y: Any) -> bool:
+        """Whether X holds columns side by side rather than rows."""
+        return is_columns(X, y)
 
     def fingerprint(self) -> str:
         """A digest of all the arrays that are inputs."""

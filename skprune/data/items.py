@@ -12,10 +12,7 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from skprune.data.containers import is_row_wise
 from skprune.data.hub import is_hub, label_column, stored_labels
-from skprune.data.source import as_numpy
-
-#: The entries of a dict, and the columns of a Hugging Face dataset, that are the target.
-LABEL_KEYS = ("labels", "label", "target", "targets", "y")
+from skprune.data.source import LABEL_KEYS, as_numpy
 
 
 def label_key(entries: Any) -> Any:
@@ -62,7 +59,7 @@ def tensor_targets(dataset: Any, place: Any) -> NDArray[Any] | None:
 
 def _attribute(dataset: Any) -> NDArray[Any] | None:
     if is_hub(dataset):
-        return stored_labels(dataset, label_column(dataset, LABEL_KEYS))
+        return stored_labels(dataset, label_column(dataset))
     if getattr(dataset, "target_transform", None) is not None:
         return None  # what is stored is not what the items carry
     for name in ("targets", "labels"):

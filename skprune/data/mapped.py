@@ -13,6 +13,7 @@ from torch.utils.data import (
     BatchSampler,
     ConcatDataset,
     DataLoader,
+    Dataset,
     IterableDataset,
     RandomSampler,
     Sampler,
@@ -51,6 +52,8 @@ class DatasetSource(RowSource):
         The inputs that are wanted.
     """
 
+    is_dataset = True
+
     def __init__(self, data: Any, y: Any = None, takes: Signature = UNKNOWN) -> None:
         self._dataset, self._collate, self._options = data, None, {}
         if isinstance(data, DataLoader):
@@ -61,6 +64,11 @@ class DatasetSource(RowSource):
         _check_map_style(self._dataset)
         super().__init__(data, _length(self._dataset), y)
         self._takes, self._given = takes, self._targets
+
+    @classmethod
+    def reads(cls, X: Any, y: Any) -> bool:
+        """Whether X is torch's, or of Hugging Face's with a transform of the user's."""
+        return isinstance(X, (Dataset, DataLoader)) or is_hub(X)
 
     def fingerprint(self) -> str | None:
         """A digest of the tensors of TensorDatasets and of Hugging Face tables; else None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,12 +21,18 @@ Targets are taken from the first of these that exists:
   3. its items: (inputs, target), (inputs, ..., target), or a dict with one of the keys "labels",
      "label", "target", "targets", "y". The number of the row is never a target."""
 
+#: The entries of a dict, and the columns of a Hugging Face dataset, that are the target.
+LABEL_KEYS = ("labels", "label", "target", "targets", "y")
+
 #: Rows that are looked at, and how many it takes to tell row numbers from other numbers.
 LOOKED_AT, ENOUGH = 8, 5
 
 
 class RowSource(ABC):
     """Rows of anything, in batches on the CPU or where the user's tensors are.
+
+    A subclass is made as ``kind(X, y, takes)`` of what it ``reads``, with the ``Signature`` of the
+    network, and calls this constructor.
 
     Parameters
     ----------
@@ -42,6 +48,9 @@ class RowSource(ABC):
     ValueError
         If there are no rows, or if y has another number of them.
     """
+
+    #: Whether the rows are those of a dataset, which needs no y and is trained on as it is.
+    is_dataset: ClassVar[bool] = False
 
     def __init__(self, original: Any, n: int, y: Any) -> None:
         if n == 0:
@@ -118,6 +127,11 @@ class RowSource(ABC):
         other = copy.copy(self)
         other._targets = as_numpy(y)
         return other
+
+    @classmethod
+    @abstractmethod
+    def reads(cls, X: Any, y: Any) -> bool:
+        """Whether ``X`` with targets ``y``, which may be None, is of this kind."""
 
     @abstractmethod
     def fingerprint(self) -> str | None:
