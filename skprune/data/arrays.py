@@ -23,7 +23,7 @@ DIGEST_BYTES = 1 << 26
 _SIGNED = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64, "longdouble": np.float64}
 
 
-class Rows:
+class ArrayRows:
     """One array of any kind whose rows come out as dense tensors of their own memory.
 
     Parameters
@@ -87,7 +87,7 @@ class ArraySource(RowSource):
     """Rows of one array of any kind."""
 
     def __init__(self, data: Any, y: Any = None, takes: Signature = UNKNOWN) -> None:
-        self._rows = Rows(data)
+        self._rows = ArrayRows(data)
         super().__init__(data, self._rows.n, y)
 
     @classmethod
@@ -137,7 +137,7 @@ class ColumnsSource(RowSource):
                 "Give at least one array of inputs."
             )
         inputs = takes.choose(inputs) if named else inputs
-        self._columns = {k: Rows(columns[k]) for k in inputs}
+        self._columns = {k: ArrayRows(columns[k]) for k in inputs}
         self._named = named
         super().__init__(data, next(iter(lengths.values())), labels if y is None else y)
 

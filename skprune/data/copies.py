@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from skprune.data.containers import is_frame, plain
 from skprune.data.matrix import MatrixRows
+from skprune.data.strata import Rows
 from skprune.utils.chunks import row_chunks
-
-Numbers = NDArray[np.int64]
 
 #: Rows that equal more than this many others, or more than this share of the table (six would be
 #: all that is held out), are values that new rows will have too: each of them stands alone.
@@ -42,10 +41,10 @@ class Copies:
         Equal for rows that are held out together: of a common value every row is its own.
     """
 
-    identity: Numbers
-    units: Numbers
+    identity: Rows
+    units: Rows
 
-    def take(self, indices: Numbers) -> Copies:
+    def take(self, indices: Rows) -> Copies:
         """Of some of the rows."""
         return Copies(self.identity[indices], self.units[indices])
 
@@ -98,7 +97,7 @@ def _most(n: int) -> float:
     return min(MOST_COPIES, max(2.0, LARGEST_SHARE * n))
 
 
-def numbered(labels: NDArray[Any]) -> Numbers:
+def numbered(labels: NDArray[Any]) -> Rows:
     """Labels as numbers 0, 1, 2 ... in the order in which they come first."""
     _, first, codes = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
@@ -129,7 +128,7 @@ def _hash(bits: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _bits(numbers: NDArray[Any]) -> NDArray[Any]:
-    """Numbers in bits that are equal where the numbers are."""
+    """Rows in bits that are equal where the numbers are."""
     if numbers.dtype.kind != "f":
         return numbers
     values = numbers + numbers.dtype.type(0)  # -0 is 0

@@ -22,7 +22,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from skprune.data.arrays import Rows
+from skprune.data.arrays import ArrayRows
 from skprune.data.hub import hub_fingerprint, is_hub, refuse_hub
 from skprune.data.items import form, row_numbers, stored_targets, tensor_targets
 from skprune.data.layout import Layout, Sample, find_layout, mixed
@@ -88,7 +88,7 @@ class DatasetSource(RowSource):
         base, below = flatten(self._dataset, np.arange(len(self)) if indices is None else indices)
         if type(base) is TensorDataset and self._collate is None:
             # The same numbers as item by item, a hundred times as fast.
-            columns = [Rows(tensor) for tensor in base.tensors]
+            columns = [ArrayRows(tensor) for tensor in base.tensors]
             rows = None if indices is None and base is self._dataset else below
             keys = (key for key, _ in spans(len(self), size, rows))
             for key, (_, where) in zip(keys, spans(len(self), size, indices), strict=True):
@@ -310,5 +310,5 @@ def _content(dataset: Any) -> str | None:
         below = _content(base)
         return None if below is None else digest("subset", below, rows)
     if type(base) is TensorDataset:
-        return digest("tensors", *(Rows(tensor).fingerprint() for tensor in base.tensors))
+        return digest("tensors", *(ArrayRows(tensor).fingerprint() for tensor in base.tensors))
     return None

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from skprune.data.strata import Rows
+
 Floats = NDArray[np.float64]
-Rows = NDArray[np.int64]
 
 #: Groups of the delete-a-group jackknife for scores that are no means over rows.
 JACKKNIFE_GROUPS = 20

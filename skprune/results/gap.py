@@ -55,8 +55,7 @@ class Gap(float):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        args = (float(self), self.standard_error, self.level, self.scoring)
-        return (Gap, (*args, self.n_rows, self.held_out))
+        return _restored, (type(self), float(self), vars(self))
 
     def __repr__(self) -> str:
         return (
@@ -77,6 +76,13 @@ class Gap(float):
     def within(self, max_gap: float) -> bool:
         """Whether the gap plus one standard error is allowed (False for a NaN)."""
         return float(self) + self.standard_error <= max_gap
+
+
+def _restored(kind: type[Gap], value: float, attributes: dict[str, Any]) -> Gap:
+    """A gap of any level with all that it knows, as pickle makes it."""
+    gap = float.__new__(kind, value)
+    vars(gap).update(attributes)
+    return gap
 
 
 @dataclass(frozen=True)

@@ -53,10 +53,6 @@ class RetrainedGap(Gap):
         self.n_seeds, self.freedom = n_seeds, freedom
         return self
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        args = (self.scoring, self.n_rows, self.n_seeds, self.freedom, self.held_out)
-        return (RetrainedGap, (float(self), self.standard_error, *args))
-
     def __repr__(self) -> str:
         seeds = f"{self.n_seeds} seed" + "s" * (self.n_seeds != 1)
         return f"{super().__repr__()[:-1]}, {seeds})"
