@@ -272,8 +272,8 @@ class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
     pruner : pruner, default=None
         Cloned and fitted in ``fit``; None is ``InfluencePruner()``. To search its parameters
         (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, the estimator
-        itself is examined where a pruner can (a linear classifier, a Pipeline that ends in one,
-        or a skorch net, of which ``InfluencePruner`` trains another clone), so that the gap is
+        itself is the model where a pruner can take it (a linear classifier, a Pipeline that ends in
+        one, or a skorch net, of which ``InfluencePruner`` trains another clone), so that the gap is
         its own; else "softmax", whatever the labels look like.
 
     Attributes
@@ -334,8 +334,8 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
     pruner : pruner, default=None
         Cloned and fitted in ``fit``; None is ``InfluencePruner()``. To search its parameters
         (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, the estimator
-        itself is examined where a pruner can (a linear regressor, a Pipeline that ends in one,
-        or a skorch net, of which ``InfluencePruner`` trains another clone), so that the gap is
+        itself is the model where a pruner can take it (a linear regressor, a Pipeline that ends in
+        one, or a skorch net, of which ``InfluencePruner`` trains another clone), so that the gap is
         its own; else "ridge", so that whole numbers are not taken for classes. ``RandomPruner``
         does not stratify.
 

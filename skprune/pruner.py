@@ -104,7 +104,7 @@ class InfluencePruner(BasePruner):
         networks.
     min_per_class : int, default=1
         Rows that every class keeps at least (or all it has). For torch models classes also keep
-        their shares, unless there is a ``prior``: more than a head may be trained on the rows.
+        their shares, unless ``sampling`` is given: more than a head may be trained on the rows.
     validation_fraction : float, default=0.2
         Rows held out while the size is found, when ``fit`` is given no ``X_val``. As large a share
         of all rows is kept then. For a linear model the gap of these is measured on all rows; any
@@ -262,12 +262,12 @@ class InfluencePruner(BasePruner):
         y_val: Any = None,
         groups: Any = None,
     ) -> InfluencePruner:
-        """Examine the rows and decide which to keep.
+        """Fit the proxy to the rows and decide which to keep.
 
         Parameters
         ----------
         X : array-like, DataFrame, sparse matrix or tensor with n rows
-            Blocks of rows (images) are flattened for the examination by a head on columns. A frame
+            Blocks of rows (images) are flattened for a head on columns. A frame
             may hold words, categories, dates and gaps: for the package's own heads they are
             encoded, and whatever is trained on the rows gets them as they come. For
             torch models also a dict or tuple of arrays, a torch ``Dataset`` or ``DataLoader``

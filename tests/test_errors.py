@@ -122,7 +122,7 @@ ROWS = {
         fit(NAMED.assign(a=np.inf, e=WORDS), Y), ValueError, ["Input X contains infinity", "'a'"]),
     "a raw table that says nothing": (
         fit(pd.DataFrame({"e": ["same"] * 150}), Y), ValueError,
-        [r"no column can be examined: left out: e \(constant\)"]),
+        [r"no column can be encoded: left out: e \(constant\)"]),
     "a raw table, then an array": (
         fit(NAMED.assign(e=WORDS), Y, X_val=X, y_val=Y), ValueError,
         ["X is a frame and X_val a ndarray"]),

@@ -1,7 +1,7 @@
 """The command line: ``skprune prune`` for csv, tsv and parquet files, and ``skprune demo``.
 
 A table is read twice over: as it is, to be written again without a changed character, and as
-numbers, for the pruner to examine. Only the second reading interprets anything.
+numbers for the pruner. Only the second reading interprets anything.
 
 scikit-learn and torch take seconds to import, so what needs them is imported by the command that is
 run: ``--help`` and ``--version`` answer at once.
@@ -47,11 +47,11 @@ Write the fewest rows of a table on which a linear model and a gradient
 boosting, retrained, both lose at most GAP on held-out rows (or the best KEEP
 rows). Kept rows stay in their order with all their columns; of csv and tsv
 files not a character changes.
-For the examination only, text columns are one-hot encoded, dates become
-numbers and missing values the median; ids and columns that say nothing are
-left out. What was understood of every column is printed: look at it. With --weights
-every kept row says how many it stands for, and fewer are kept: then train with
-these weights, never without.
+To choose the rows, text columns are one-hot encoded, dates become numbers and
+missing values become the median; ids and constant columns are left out. How
+every column was understood is printed: check it. With --weights, fewer rows are
+kept and every kept row has a weight, the number of rows that it stands for: then
+always train with these weights.
 """
 PRUNE_EPILOG = """\
 example:
@@ -137,7 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="COLUMN",
-        help="columns that are not examined, ids for example; they are written all the same",
+        help="columns to ignore when choosing rows, such as ids; the output still has them",
     )
     add(
         "--sep",
@@ -244,7 +244,7 @@ def run_prune(args: argparse.Namespace) -> int:
     _check_paths(args.data, args.out, args.report, force=args.force)
     if args.sep is not None and format_of(args.data) == ".parquet":
         raise InputError(f"--sep is for csv and tsv files, and {args.data} is neither.")
-    from skprune.cli.examined import encode_table
+    from skprune.cli.encoding import encode_table
     from skprune.cli.target import find_column, read_target
     from skprune.proxies.linear import BalancedProxy
     from skprune.pruner import InfluencePruner

@@ -90,10 +90,10 @@ def head_cost(
     else:
         curvature = 3 * wide
         choice = NORMS * wide + METRICS * curvature
-    # One choice more, when the share is carried over to all rows.
+    # One choice more, when as large a share is chosen from all rows.
     choices = 1 + (FIXED_SIZES if fixed else BUDGET_SIZES)
     steps = {
-        "examine": (COLD_FIT + WARM_FIT) * both + 2 * curvature,
+        "proxy": (COLD_FIT + WARM_FIT) * both + 2 * curvature,
         "search": choices * (choice + (CHOICE + MEASURE) * both + SIZE_SECONDS),
         "report": COLD_FIT * both,
     }
@@ -139,7 +139,7 @@ def network_cost(
         fit += n * p * product
     solves = SOLVES.get(curvature, 0)
     steps = {
-        "examine": NETWORK_FITS * (fit + n * gradients),
+        "proxy": NETWORK_FITS * (fit + n * gradients),
         "search": NETWORK_FITS * (NETWORK_CHOICE * (multiply if stored else n * product)),
         "predict": n * product * (PREDICTIONS * solves + OTHER_PRODUCTS) + SIZE_SECONDS,
     }
@@ -148,7 +148,7 @@ def network_cost(
 
 
 def ensemble_cost(members: Iterable[CostEstimate]) -> CostEstimate:
-    """Cost of examining several networks: all are held at the same time."""
+    """Cost of an ensemble of networks, which are all held at the same time."""
     steps: dict[str, float] = {}
     total = 0
     for member in members:
@@ -159,7 +159,7 @@ def ensemble_cost(members: Iterable[CostEstimate]) -> CostEstimate:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """The least time that ``work`` took."""
+    """Seconds that ``work`` takes: the least of a few tries."""
     best = float("inf")
     for _ in range(PROBES):
         start = time.perf_counter()
@@ -171,5 +171,5 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def seconds_per_row(forward: Callable[[], object], rows: int) -> float:
-    """Of ``forward``, which takes that many rows through a network."""
+    """Seconds a row of ``forward``, which takes that many rows through a network."""
     return _seconds(forward) / rows

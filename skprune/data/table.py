@@ -228,12 +228,12 @@ def check_magnitude(values: NDArray[Any], name: str) -> None:
 def hold_out(
     table: Table, fraction: float, groups: Any, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split rows into (examined, held out), stratified by class, or along whole groups.
+    """Split rows into (training, held out), stratified by class, or along whole groups.
 
-    Every class keeps at least one row on the examined side. Without
-    groups, copies of a row are held out together (``skprune.data.copies`` says which are), and the
-    classes keep their shares as well as whole sets of copies allow. A row that two groups have in
-    common is one that new groups will have as well.
+    Every class keeps at least one training row. Without groups, copies of a row are held out
+    together (``skprune.data.copies`` says which are), and the classes keep their shares as well as
+    whole sets of copies allow. A row that two groups have in common is one that new groups will
+    have as well.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From what the user hands in as ``model=`` to the head that is examined.
+"""From what the user hands in as ``model=`` to the head that serves as the proxy.
 
 The penalty convention is read off the model: see ``HeadSpec``.
 """
@@ -132,7 +132,7 @@ def read_model(model: Any, task: str) -> HeadSpec:
         if sampler is not None:
             raise ValueError(
                 f"model={type(model).__name__} holds the sampler {sampler}, which trains on rows "
-                "that are not those of the table, so that no row can be examined by it. Leave the "
+                "that are not those of the table, so that it cannot choose among these. Leave the "
                 "sampler out of model, and train the whole Pipeline on the kept rows: "
                 "PrunedClassifier(pipeline, pruner), or verify=pipeline to measure with it."
             )
@@ -201,7 +201,7 @@ def advised_of_sampler(model: Any) -> Iterator[None]:
 
 
 def takes_missing(model: Any) -> bool:
-    """Whether rows with NaN can be examined for, and trained on by, a model."""
+    """Whether a model takes rows with NaN, as the proxy and in its own ``fit``."""
     if model is None or isinstance(model, str):
         return True  # the package's own heads
     if not hasattr(model, "__sklearn_tags__"):

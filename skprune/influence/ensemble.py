@@ -69,7 +69,7 @@ class Member:
 
     @property
     def problem(self) -> NetworkProblem:
-        """The network on the rows that are examined."""
+        """The network on the training rows."""
         problem: NetworkProblem = self.predictor.problem
         return problem
 

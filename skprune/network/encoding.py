@@ -215,7 +215,7 @@ class NetworkEncoder(HeadEncoder):
         return unit * self.row_loss.scale * in_mean
 
     def notes(self, problem: HeadProblem, fit: HeadFit) -> tuple[tuple[str, str], ...]:
-        """How far the layer was from the optimum at which it is examined."""
+        """How far the layer was from its optimum, at which influence is computed."""
         given = self.given.to(fit.theta)
         outputs = problem.features.forward(problem.coordinates(given))
         total, unit = float(problem.weights.sum()), self.loss_unit(problem)

@@ -29,7 +29,7 @@ class Block:
         Of its parameters in theta.
     shape : tuple (groups, outputs, inputs) or None
         Of a matrix that x is multiplied by; the last input is the bias, if ``has_bias``, and the
-        only one if the weight is not under study.
+        only one if the weight is not among the chosen parameters.
     has_bias : bool
     """
 

@@ -60,7 +60,7 @@ class RowGradients:
     Attributes
     ----------
     treatments : list of Treatment
-        One for every parameter under study.
+        One for every chosen parameter.
     blocks : list of Block
         A partition of theta: layers, then the parameters without a factored form.
 
@@ -81,7 +81,7 @@ class RowGradients:
         self._layers = read_layers(problem)
         self._by_loop = False
         with problem.explained():
-            self._examine()
+            self._find_treatments()
         self._cache: list[tuple[Tensor, list[Factor]]] | None = None
         self._too_large = False
 
@@ -94,7 +94,7 @@ class RowGradients:
 
     @property
     def treatments(self) -> list[Treatment]:
-        """One for every parameter under study, in theta's order."""
+        """How the gradient of every chosen parameter is formed, in theta's order."""
         how = {(s.start, s.stop): layer.how for layer in self._layers for s in layer.block.slices}
         rest = "by automatic differentiation, row by row" + " in a loop" * self._by_loop
         return [
@@ -102,7 +102,7 @@ class RowGradients:
             for name, s in self.problem.slices.items()
         ]
 
-    def _examine(self) -> None:
+    def _find_treatments(self) -> None:
         problem = self.problem
         rows = torch.linspace(0, len(problem) - 1, min(CHECKED_ROWS, len(problem))).long()
         batch = next(iter(problem.batches(rows)))

@@ -311,7 +311,7 @@ class TorchModel:
         raise ValueError(
             f"The outputs of {name} are not those of one linear layer (or "
             "its softmax, log-softmax or sigmoid) that sees every row once, so there is no head "
-            'to examine; use layers="all" or name the layers.'
+            'to work with; use layers="all" or name the layers.'
         )
 
 

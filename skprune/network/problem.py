@@ -54,7 +54,7 @@ class Batch:
 
 
 class NetworkProblem:
-    """Rows, targets, weights, loss, penalty and the parameters under study.
+    """Rows, targets, weights, loss, penalty and the chosen parameters of a network.
 
     Everything but the constructor must run within ``model.frozen()``, where the output of a row
     does not depend on the other rows.
@@ -71,7 +71,7 @@ class NetworkProblem:
     penalty : float, default=0.0
         lam, per row (weight decay).
     layers : "all", or list of str or nn.Module
-        Parameters under study: all that are trained, or those of the named modules (of a single
+        The chosen parameters: all that are trained, or those of the named modules (of a single
         parameter too, by its name).
     batch_size : int
         Rows that go through the network together.
@@ -146,7 +146,7 @@ class NetworkProblem:
 
     @property
     def length(self) -> float:
-        """Norm of all parameters of the modules that have one under study; never 0."""
+        """Norm of all parameters of the modules that have a chosen one; 1 if that is 0."""
         owners = {name.rpartition(".")[0] for name in self.parameters}
         named = self.model.module.named_parameters()
         parts = [
@@ -158,7 +158,7 @@ class NetworkProblem:
 
     @property
     def is_linear(self) -> bool:
-        """Whether outputs are linear in the parameters under study, judged by a few rows."""
+        """Whether outputs are linear in the chosen parameters, judged by a few rows."""
         batch = next(iter(self.batches(np.arange(min(len(self), LINEAR_ROWS)))))
         generator = torch.Generator().manual_seed(0)
         step = torch.randn(self.dim, generator=generator).to(self.theta)
@@ -317,7 +317,7 @@ class NetworkProblem:
             ) from error
 
     def _pads(self) -> bool:
-        """Whether a padded embedding is under study: only reverse mode leaves the padding out."""
+        """Whether a padded embedding is chosen: only reverse mode leaves its padding out."""
         names = {id(p) for p in self.parameters.values()}
         return any(
             getattr(m, "padding_idx", None) is not None and id(m.weight) in names

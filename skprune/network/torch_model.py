@@ -41,7 +41,7 @@ class Network:
     Attributes
     ----------
     trains : bool
-        Whether the model is trained here, on the rows that are examined.
+        Whether the model is trained here, on the training rows.
     """
 
     def __init__(self, model: Any, loss: Any = None, weight_decay: float | None = None) -> None:
@@ -83,8 +83,8 @@ class Network:
         """
         if len(self.members) > 1:
             raise ValueError(
-                f"layers='head' examines the last layer of one network, and model holds "
-                f"{len(self.members)}; give one of them, or examine whole networks with "
+                f"layers='head' is for the last layer of one network, and model holds "
+                f"{len(self.members)}; give one of them, or take whole networks with "
                 "layers='all' or the names of layers."
             )
         if isinstance(self.model, nn.Module):

@@ -206,7 +206,7 @@ KINDS: tuple[tuple[tuple[type[nn.Module], ...], type[Layer]], ...] = (
 
 
 def read_layers(problem: NetworkProblem) -> list[Layer]:
-    """The layers with a factored form that have parameters under study."""
+    """The layers with a factored form that have chosen parameters."""
     layers: list[Layer] = []
     for name, module in problem.model.module.named_modules():
         kind = next((kind for types, kind in KINDS if isinstance(module, types)), None)

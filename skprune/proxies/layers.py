@@ -37,7 +37,7 @@ LINK_ROWS = 8
 
 @dataclass(frozen=True)
 class TrainedNetworks:
-    """The members of an ensemble, and what is examined of them.
+    """The members of an ensemble of networks, and which of their layers count.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class TrainedNetworks:
     curvature : str
     cache_dir : path-like or None
     seconds : float or None
-        That their training took, if they were trained here.
+        Time that their training took, if they were trained here.
     """
 
     network: Network

@@ -99,7 +99,7 @@ def check_layers_task(pruner: Any, proxy: Proxy) -> None:
             "Without retraining the gap of a whole network is a prediction, good for comparing "
             "subsets but no ground to choose a size on. Fix the size with keep=..., give "
             "verify='retrain' with a model that can be trained (a skorch net or a callable "
-            "train(dataset, seed)), or examine the last layer with layers='head'."
+            "train(dataset, seed)), or take the last layer with layers='head'."
         )
     if pruner.scoring != "loss" and how_verified(pruner, proxy) is None:
         raise ValueError(

@@ -24,7 +24,7 @@ class TorchProxy(Proxy):
     net : nn.Module, skorch net, callable ``train(dataset, seed) -> nn.Module``, or list of modules
         A trained module comes back as it was. A net that is not fitted and a callable are trained
         on the rows that are not held out. A list of trained modules (checkpoints, or seeds;
-        not for ``layers="head"``) is examined together: effects are means over its members.
+        not for ``layers="head"``) is used as one ensemble: effects are means over its members.
     layers : "head", "all" or list of str or nn.Module, default="head"
         The last linear layer, whose optimum is found first, so that the theory holds; all
         parameters that are trained; or the layers or parameters of these names. Without

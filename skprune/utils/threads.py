@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 #: Held by a fit while it needs what a process has but once: torch's forward mode and its choice of
 #: kernels, the modes of modules, the global random states. One lock for all of them, as a training
-#: may examine a network and an examination may train one, so that two could wait for each other.
+#: may prune with a network and a pruner may train one, so that two could wait for each other.
 ALONE = threading.RLock()
 
 #: Fits under way, and torch's setting before the first: it is one for the process, so that of fits

@@ -25,7 +25,7 @@ class Column:
     Attributes
     ----------
     kind : str
-        "numbers", "times", "text" or "categories"; "" for what cannot be examined.
+        "numbers", "times", "text" or "categories"; "" for a type that cannot be encoded.
     values : ndarray of shape (n,)
         float64, NaN where unknown, of times in seconds; str, None where unknown, of text and
         categories.
