@@ -1,10 +1,10 @@
 """The command line: ``skprune prune`` for csv, tsv and parquet files, and ``skprune demo``.
 
-A table is read twice over: as it is, to be written again without a changed character, and as
-numbers for the pruner. Only the second reading interprets anything.
+A table is read twice: as text, so that kept rows are written without changing a character, and as
+numbers for the pruner. Only the second reading interprets values.
 
-scikit-learn and torch take seconds to import, so what needs them is imported by the command that is
-run: ``--help`` and ``--version`` answer at once.
+scikit-learn and torch take seconds to import. Modules that need them are imported by the command
+that is run, so that ``--help`` and ``--version`` answer at once.
 """
 
 from __future__ import annotations
@@ -84,15 +84,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 1 the budget cannot be met, 2 wrong input, 3 done but not printed. For
-        wrong usage argparse raises ``SystemExit(2)``.
+        Exit code: 0 for success, 1 if the budget cannot be met, 2 for wrong input, 3 if the output
+        was written but the report could not be printed. argparse raises ``SystemExit(2)`` for
+        wrong usage.
     """
     args = build_parser().parse_args(argv)
     with printing_never_fails() as stdout:
         code = _run(args)
         stdout.flush()
         if code > 1 or stdout.lost is None or isinstance(stdout.lost, BrokenPipeError):
-            return code  # who closes a pipe has read enough
+            return code  # the reader of a pipe that is closed has read enough
         print(
             f"skprune {args.command}: error: all is done, but what was to be printed is lost: "
             f"{stdout.lost.strerror}",
@@ -198,7 +199,7 @@ def _gap(text: str) -> float:
 
 
 def _number(text: str) -> float:
-    """The number that stands there, or NaN."""
+    """The number in a text, or NaN."""
     try:
         return float(text)
     except ValueError:
@@ -298,7 +299,7 @@ def run_prune(args: argparse.Namespace) -> int:
 
 
 def _weights(column: str | None, pruner: InfluencePruner) -> tuple[str, NDArray[np.float64]] | None:
-    """The column of weights, if one is asked for; ones where the rows count alike."""
+    """The column of weights, if one is asked for; ones if the pruner gives no weights."""
     if column is None:
         return None
     weights = pruner.sample_weight_
@@ -306,7 +307,7 @@ def _weights(column: str | None, pruner: InfluencePruner) -> tuple[str, NDArray[
 
 
 def _check_paths(data: Path, out: Path, report: Path | None, *, force: bool) -> None:
-    """Refuse, before any work, what could not be read or written at its end."""
+    """Refuse, before any work, files that cannot be read or written later."""
     format_of(data)
     format_of(out)
     if not data.exists():

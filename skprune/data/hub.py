@@ -31,7 +31,7 @@ def is_hub(obj: Any, *names: str) -> bool:
 
 
 def refuse_hub(obj: Any) -> None:
-    """Raise a ValueError for what has no rows that can be taken by number."""
+    """Raise a ValueError for datasets whose rows cannot be taken by number."""
     if is_hub(obj, "DatasetDict", "IterableDatasetDict"):
         raise ValueError(
             f"A {type(obj).__name__} has several splits ({', '.join(map(str, obj))}). Name the one "
@@ -111,7 +111,7 @@ class HubSource(RowSource):
 
     @classmethod
     def reads(cls, X: Any, y: Any) -> bool:
-        """Whether X is of Hugging Face's, and no code of the user's makes its rows."""
+        """Whether X is a Hugging Face dataset without a transform of the user's."""
         return is_hub(X, *KINDS) and not (is_hub(X) and has_transform(X))
 
     def fingerprint(self) -> str | None:

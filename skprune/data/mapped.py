@@ -38,8 +38,8 @@ TARGET_BATCH = 256
 class DatasetSource(RowSource):
     """Rows of a map-style dataset, in the dataset's own order.
 
-    Of a DataLoader the dataset, ``collate_fn``, workers and pinned memory are used, and its
-    sampler is not: rows are asked for by number, so that a loader that shuffles is welcome.
+    A DataLoader's dataset, ``collate_fn``, workers and pinned memory are used. Its sampler is not,
+    because rows are asked for by number; so the loader may shuffle.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class DatasetSource(RowSource):
 
     @classmethod
     def reads(cls, X: Any, y: Any) -> bool:
-        """Whether X is torch's, or of Hugging Face's with a transform of the user's."""
+        """Whether X is a torch Dataset or DataLoader, or a transformed Hugging Face dataset."""
         return isinstance(X, (Dataset, DataLoader)) or is_hub(X)
 
     def fingerprint(self) -> str | None:
@@ -194,7 +194,7 @@ class _Batches(Sampler[list[int]]):
 
 
 class _Collate:
-    """Items to (inputs, targets), of which only the wanted ``part`` is made; runs in workers."""
+    """Collates items to (inputs, targets), of which only ``part`` is made; runs in workers."""
 
     def __init__(
         self,
@@ -299,7 +299,7 @@ def _loader_options(loader: DataLoader[Any]) -> dict[str, Any]:
 
 
 def _content(dataset: Any) -> str | None:
-    """A digest where content is known to be plain tensors; subclasses may run code of their own."""
+    """A digest of plain tensors; None for classes that may run code of their own."""
     if is_hub(dataset):
         return hub_fingerprint(dataset)
     if type(dataset) is ConcatDataset:

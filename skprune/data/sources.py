@@ -1,4 +1,4 @@
-"""The kinds of rows that are read, in the order in which they are asked."""
+"""The registry of data sources, and the choice of one for a container."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from skprune.data.subset import PrunedSubset
 
 __all__ = ["SOURCES", "PrunedSubset", "RowSource", "as_source", "is_array", "is_dataset"]
 
-#: The first that reads X has it; the last reads everything.
+#: The first one that reads a container is used; the last one reads everything.
 SOURCES: list[type[RowSource]] = [HubSource, DatasetSource, ColumnsSource, ArraySource]
 
 
 def is_dataset(X: Any) -> bool:
-    """Whether ``X`` is a Dataset or DataLoader of torch, or a dataset of Hugging Face's.
+    """Whether ``X`` is a dataset, as a torch Dataset or DataLoader or a Hugging Face dataset is.
 
-    Such an object may carry its targets, so that it needs no y.
+    Such an object may hold its targets, so that no y is needed.
     """
     return _kind(X, None).is_dataset
 
@@ -35,7 +35,7 @@ def _kind(X: Any, y: Any) -> type[RowSource]:
 
 
 def as_source(X: Any, y: Any = None, takes: Signature = UNKNOWN) -> RowSource:
-    """Rows of anything, by number.
+    """The data source of a container.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ def as_source(X: Any, y: Any = None, takes: Signature = UNKNOWN) -> RowSource:
         - A DataLoader: its dataset, in the dataset's order, with its ``collate_fn``, workers and
           pinned memory. Loaders that draw rows more than once or not at all are refused.
         - A Hugging Face ``datasets.Dataset``. Rows are dicts of its columns of numbers.
-        - What a source that was added to ``SOURCES`` reads.
+        - A container that another class in ``SOURCES`` reads.
     y : array-like of shape (n,) or (n, L), default=None
-        Targets. They go before those that X carries.
+        Targets. They replace those that X holds.
     takes : Signature, optional
-        What the network takes, for which the rows are: how many inputs, by which names.
+        The inputs that the network takes: how many, and by which names.
 
     Returns
     -------

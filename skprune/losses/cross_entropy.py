@@ -1,4 +1,4 @@
-"""Cross-entropy of classes of which a row has one."""
+"""Cross-entropy of exclusive classes."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from skprune.losses.base import Loss
 
 
 class Custom(Loss):
-    """What ``function(outputs, targets)`` returns: (b,), or (b, ...) to be summed."""
+    """The loss ``function(outputs, targets)`` of shape (b,), or (b, ...), which is summed."""
 
     predicts_classes = None
 

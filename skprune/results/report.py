@@ -12,7 +12,7 @@ from skprune.results.gap import Gap, Learned
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Rows of one class before and after."""
+    """Number of rows of one class before and after pruning."""
 
     label: Any
     rows: int
@@ -21,7 +21,7 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class PruningReport:
-    """What was asked, what was found and what it cost.
+    """The request, the kept rows, their gaps and the time, as an object that prints.
 
     Attributes
     ----------
@@ -33,14 +33,15 @@ class PruningReport:
     classes : tuple of ClassCount
         Empty for regression.
     gaps : dict of str to Gap
-        Of the kept rows, one a level, cheap to dear ("predicted", "refit", "retrained"); empty if
-        all rows are kept.
+        Gap of the kept rows at every level, from cheap to expensive ("predicted", "refit",
+        "retrained"); empty if all rows are kept.
     random : Gap or None
-        That of a stratified random subset of the same size, at the dearest level.
+        Gap of a stratified random subset of the same size, at the most expensive level.
     random_is_kept : bool
         Whether these random rows are kept, because they do as well for the model.
     trial : Gap or None
-        The gap by which the size was chosen, without the held-out rows; None if it is the above.
+        The gap by which the size was chosen, measured on held-out rows before rows were chosen
+        from all of them; None if it is among ``gaps``.
     learned : Learned or None
         Scores of the model on all rows and of a constant prediction.
     refused : str
@@ -48,21 +49,21 @@ class PruningReport:
     max_gap : float or None
         The budget; None if the size was fixed.
     sampling : str
-        Which rows the search started from.
+        The initial sampling weights: which rows the search started from.
     model : str
-        Head, parameters and curvature.
+        The proxy: head, parameters and curvature.
     gradient_norm : float
-        Mean gradient norm of the head on all rows: how well "optimum" is meant.
+        Norm of the mean gradient of the head on all rows; it is 0 at an exact optimum.
     selection_seconds : float
-        All of ``fit``: examining, searching, measuring.
+        Duration of ``fit``: fitting the proxy, searching and measuring.
     full_fit_seconds, pruned_fit_seconds : float or None
-        Trainings or cold fits of this model on the ``full_fit_rows`` rows of the trial and on the
-        ``pruned_fit_rows`` it keeps.
+        Duration of one training of the measured model on the ``full_fit_rows`` training rows of
+        the search, and on the ``pruned_fit_rows`` that are kept of them.
     full_fit_rows, pruned_fit_rows : int
     notes : tuple of (str, str)
         Further lines, (name, value).
     diagnostics : tuple of str
-        Why numbers of this report may not be believed; ``fit`` warns of each.
+        Reasons why numbers of this report may be wrong; ``fit`` warns of each.
     """
 
     status: str
@@ -90,7 +91,7 @@ class PruningReport:
 
     @property
     def beaten_by_random(self) -> bool:
-        """Whether the model retrained on random rows loses less, by more than a standard error."""
+        """Whether random rows lose less when retrained on, by more than a standard error."""
         if self.random is None or self.random.level in ("predicted", "refit"):
             return False
         gap = self.gaps[self.random.level]
@@ -191,7 +192,7 @@ def _show(gap: Gap) -> str:
 
 
 def _scores(learned: Learned) -> str:
-    """What all rows and a constant prediction score; losses as losses."""
+    """The scores of the model on all rows and of a constant; losses with a positive sign."""
     gap = learned.gap
     sign = -1.0 if gap.scoring in ("loss", "error rate") else 1.0
     full, constant = sign * learned.score, sign * (learned.score - float(gap))

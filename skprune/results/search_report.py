@@ -1,4 +1,4 @@
-"""What a search on fewer rows did, as an object that prints."""
+"""The report of a hyperparameter search on kept rows, as an object that prints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SearchReport:
-    """What ``PrunedSearchCV`` did, what it took, and whether its ranking can be believed.
+    """The steps of ``PrunedSearchCV``, their duration, and how far its ranking can be believed.
 
     Attributes
     ----------
@@ -33,9 +33,9 @@ class SearchReport:
         Estimate of what cross-validating the candidates on all rows would have taken: their own
         time, fits slowed down as those of the finalists were. None if no time was measured.
     notes : tuple of str
-        Parameters that mean something else on fewer rows.
+        Parameters whose meaning changes with the number of rows.
     diagnostics : tuple of str
-        Why the ranking on fewer rows may be wrong; ``fit`` warns of each.
+        Reasons why the ranking on fewer rows may be wrong; ``fit`` warns of each.
     """
 
     n_rows: int
@@ -59,12 +59,12 @@ class SearchReport:
 
     @property
     def seconds(self) -> float:
-        """Selection, candidates and finalists together."""
+        """Duration of selecting the rows and comparing candidates and finalists."""
         return self.selection_seconds + self.candidates_seconds + self.finalists_seconds
 
     @property
     def saved_seconds(self) -> float | None:
-        """What the search on all rows would have taken longer, by estimate; may be negative."""
+        """Estimate of the seconds that were saved; negative if the search took longer."""
         return None if self.full_seconds is None else self.full_seconds - self.seconds
 
     def lines(self) -> Iterator[tuple[str, str]]:

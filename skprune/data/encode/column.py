@@ -1,4 +1,4 @@
-"""A column of any frame as numbers, points in time or text: numpy's arrays, and what they hold."""
+"""Read a column of any frame as a numpy array of numbers, points in time or text."""
 
 from __future__ import annotations
 
