@@ -253,7 +253,7 @@ class RowGradients:
         return self._cache
 
     def scores(self, U: Tensor) -> Tensor:
-        """<g_i, u> of all rows, shape (n,) for U (p,), (B, n) for U (B, p)."""
+        """The products <g_i, u> of all rows, shape (n,) for U (p,), (B, n) for U (B, p)."""
         many = U.reshape(-1, U.shape[-1])
         cache = self.cached()
         if cache is None:
@@ -265,7 +265,7 @@ class RowGradients:
         return scores.reshape(*U.shape[:-1], -1)
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
-        """sum_i c_i g_i, shape (p,) for weights (n,), (G, p) for weights (G, n)."""
+        """The sums of c_i g_i, shape (p,) for weights (n,), (G, p) for weights (G, n)."""
         many = weights.reshape(-1, weights.shape[-1]).to(self.problem.theta.dtype)
         cache = self.cached()
         if cache is None:
