@@ -138,8 +138,8 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
         if found != fitted:
             raise ValueError(
                 f"{name} has {found} rows, but {type(self).__name__} was fitted on {fitted}. It "
-                "keeps some of the fitted rows and cannot judge others: pass the rows it was "
-                "fitted on, or fit it again. (Test rows are never pruned.)"
+                "keeps some of the fitted rows and knows nothing about others: pass the rows it "
+                "was fitted on, or fit it again. (Test rows are never pruned.)"
             )
 
     def _take_pair(self, X: Any, y: Any) -> PrunedData:

@@ -333,8 +333,8 @@ class InfluencePruner(BasePruner):
         check_is_fitted(self)
         if self._dataset is None:
             raise AttributeError(
-                "subset_ is there after fit(dataset), but not pickled with the pruner; else use "
-                "take(dataset), and for arrays fit_transform(X, y)."
+                "subset_ exists after fit(dataset), and is not pickled with the pruner; otherwise "
+                "use take(dataset), or fit_transform(X, y) for arrays."
             )
         return self.take(self._dataset)
 

@@ -58,11 +58,11 @@ example:
   skprune prune data.csv --target y --max-gap 0.01 --out kept.csv
 
 exit codes:
-  0  done: FILE is written, whether or not anybody read what was printed
+  0  done: FILE is written
   1  the gap cannot be met: FILE is written, with all rows in it
   2  wrong usage or input, or a full disk: FILE is not written; one line on
      stderr says why
-  3  FILE is written, but what was to be printed is lost, for stdout is full
+  3  FILE is written, but the output could not be printed, as stdout is full
   130  interrupted: FILE is not written
 """
 DEMO_DESCRIPTION = """\
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if code > 1 or stdout.lost is None or isinstance(stdout.lost, BrokenPipeError):
             return code  # the reader of a pipe that is closed has read enough
         print(
-            f"skprune {args.command}: error: all is done, but what was to be printed is lost: "
+            f"skprune {args.command}: error: all is done, but the output could not be printed: "
             f"{stdout.lost.strerror}",
             file=sys.stderr,
         )

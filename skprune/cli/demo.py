@@ -42,7 +42,7 @@ How to read this
   predicted  by one Newton step, without training
   refit      the last step trained again on the kept rows; the size was searched with such numbers
   retrained  the whole Pipeline trained again, scalers included
-  test       trained and scored by scikit-learn, on rows that took part in nothing above
+  test       trained and scored by scikit-learn, on rows that were not used above
   The rows of part 1 are chosen for its model, and random rows are no match for them. For the
   support vector machine of part 2 there is no such theory, and random rows serve it about as
   well: what saves time is to try the candidates on fewer rows, and what makes it safe is to

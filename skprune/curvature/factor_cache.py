@@ -51,11 +51,11 @@ class FactorCache:
         except UnknownContentError as error:
             if self.directory is not None:
                 raise ValueError(
-                    "cache_dir keeps curvatures by the content of rows, network and loss, which "
-                    f"nobody can know here: {error}. Leave cache_dir=None, or change that: arrays, "
-                    "a TensorDataset or a Hugging Face dataset and torch's losses tell their "
-                    "content, and so do tensors, plain values and code that reaches no open files, "
-                    "locks or the like."
+                    "cache_dir stores curvatures by the content of rows, network and loss, which "
+                    f"cannot be known here: {error}. Leave cache_dir=None, or change that: the "
+                    "content is known of arrays, TensorDatasets, Hugging Face datasets, torch's "
+                    "losses, tensors and plain values, and of code that uses no open files, locks "
+                    "or the like."
                 ) from error
             return fit()
         key = digest(__version__, about, content)
@@ -79,8 +79,9 @@ class FactorCache:
             _write(folder, state)
         except UnwritableError as error:
             warn_user(
-                f"{directory} does not take the factors of the curvature ({error}), so that "
-                "another process finds them again; make room there, or give another cache_dir."
+                f"The factors of the curvature cannot be written to {directory} ({error}), so that "
+                "another process will compute them again; make room there, or give another "
+                "cache_dir."
             )
         return fit() if state is None else state
 

@@ -40,7 +40,7 @@ def refuse_hub(obj: Any) -> None:
     if is_hub(obj, "IterableDataset"):
         raise ValueError(
             "A streaming dataset has no rows that can be taken by number. Load it without "
-            "streaming=True, or keep it with datasets.Dataset.from_generator."
+            "streaming=True, or store it with datasets.Dataset.from_generator."
         )
 
 

@@ -221,8 +221,8 @@ def check_magnitude(values: NDArray[Any], name: str) -> None:
     largest = max(largest, -float(np.fmin.reduce(values, axis=None, initial=0.0)))
     if largest > LARGEST:
         raise ValueError(
-            f"{name} holds numbers as large as {largest:.1e}, more than the {LARGEST:.0e} that can "
-            "be reckoned with; change its unit."
+            f"{name} holds numbers as large as {largest:.1e}, and the largest that is supported is "
+            f"{LARGEST:.0e}; change its unit."
         )
 
 

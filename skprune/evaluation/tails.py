@@ -63,8 +63,8 @@ def heavy_tails(outputs: Tensor) -> tuple[str, ...]:
         return ()
     return (
         "The outputs on the held-out rows have heavy tails (a tail index of about "
-        f"{index:.1f}; below 2 losses have no variance): a few rows far from all others make the "
-        "gap, and it may be many standard errors off. Clip or transform the columns with far "
+        f"{index:.1f}; below 2 losses have no variance): a few distant rows dominate the gap, "
+        "and it may be many standard errors off. Clip or transform the columns with distant "
         "outliers (QuantileTransformer, a logarithm), or measure by a bounded score such as "
         'scoring="accuracy".',
     )

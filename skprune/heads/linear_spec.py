@@ -192,8 +192,8 @@ def advised_of_sampler(model: Any) -> Iterator[None]:
     """Add advice to errors of a sampler in ``model`` while that is trained on kept rows."""
     sampler = sampler_in(model)
     advice = (
-        f"The sampler {sampler} was given the kept rows alone: let every class keep as many as it "
-        "needs with min_per_class=, and leave out weights, which the rows that it makes have not."
+        f"The sampler {sampler} was given the kept rows alone: raise min_per_class= so that every "
+        "class keeps as many as it needs, and leave out weights, which its new rows do not have."
     )
     with advised("", advice) if sampler else nullcontext():
         yield

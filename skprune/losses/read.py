@@ -81,7 +81,7 @@ def _guess(activation: str, y: NDArray[Any], n_outputs: int) -> Loss:
         if sigmoid:
             raise ValueError(
                 f"The module ends in a sigmoid of {n_outputs} outputs, and y holds class numbers, "
-                "which go with no loss that is known here; say what it was trained with: loss=..."
+                "which fit no known loss; give the one that it was trained with: loss=..."
             )
         return CrossEntropy(activation)
     if binary and (y.ndim == 2 or n_outputs == 1):

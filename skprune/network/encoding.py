@@ -137,9 +137,9 @@ class NetworkEncoder(HeadEncoder):
         logits = isinstance(self.network.loss, nn.NLLLoss) and link == "identity"
         if logits or (undone != link and (undone, link) != ("identity", "log_softmax")):
             raise ValueError(
-                f"The module returns the {link} of what its last layer {self.head.name!r} makes, "
-                f"with which {type(self.network.loss).__name__} does not go. If it was trained "
-                f"with another loss, say so (loss=...), else name the layer: "
+                f"The module returns the {link} of its last layer {self.head.name!r}, with which "
+                f"{type(self.network.loss).__name__} does not go. If it was trained with another "
+                f"loss, give that (loss=...), else name the layer: "
                 f"layers=[{self.head.name!r}]."
             )
         self.classes = row_loss.classes(n_outputs)
@@ -224,8 +224,8 @@ class NetworkEncoder(HeadEncoder):
         moved = problem.coefficients(fit.theta) - given
         distance = float(moved.norm()) / max(float(given.norm()), 1e-300)
         text = (
-            f"{self.head.name or 'the module'}, polished to its optimum: mean loss "
-            f"{before / total:.4f} as given, {after / total:.4f} there; weights moved by "
+            f"{self.head.name or 'the module'}, fitted to its optimum: mean loss "
+            f"{before / total:.4f} before, {after / total:.4f} after; weights moved by "
             f"{distance:.0%} of their norm"
         )
         if self.classes is not None:
@@ -283,10 +283,10 @@ class NetworkEncoder(HeadEncoder):
         except UnknownContentError as error:  # it cannot be known whether stored features are right
             if self._store is not None:
                 raise ValueError(
-                    "cache_dir keeps features by the content of rows and network, which nobody can "
-                    f"know here: {error}. Leave cache_dir=None, or change that: arrays, a "
-                    "TensorDataset or a Hugging Face dataset tell their content, and so do "
-                    "tensors, plain values and code that reaches no open files, locks or the like."
+                    "cache_dir stores features by the content of rows and network, which cannot be "
+                    f"known here: {error}. Leave cache_dir=None, or change that: the content is "
+                    "known of arrays, TensorDatasets, Hugging Face datasets, tensors and plain "
+                    "values, and of code that uses no open files, locks or the like."
                 ) from error
             return self._finite(source, everything)
         if self._store is None:
@@ -312,7 +312,7 @@ class NetworkEncoder(HeadEncoder):
     def _finite(self, source: RowSource, rows: NDArray[np.int64]) -> Tensor:
         """``_extract``, or an error that names a row whose features are not finite."""
         self._progress.phase(
-            "taking rows through the network", len(source), unit="rows", done=int(rows[0])
+            "running rows through the network", len(source), unit="rows", done=int(rows[0])
         )
         features = self._extract(source, rows)
         finite = torch.isfinite(features).all(1)

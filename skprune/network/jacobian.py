@@ -132,10 +132,9 @@ def no_derivatives(module: nn.Module, f: Function, theta: Tensor, said: str) -> 
     where = f"the layer {written(name)!r}" if name else "the network itself"
     reason = said.partition("\n")[0].rstrip(".")
     return ValueError(
-        f"No derivatives, row by row, are to be had of {where} ({kind}): {reason}. Leave out what "
-        "has none (activation checkpointing is of use in training only), name layers that come "
-        "after this one, layers=[...], or take layers='head', which needs none but a last layer "
-        "that is linear."
+        f"There are no derivatives, row by row, of {where} ({kind}): {reason}. Leave out what has "
+        "none (activation checkpointing is useful in training only), name layers that come after "
+        "this one, layers=[...], or take layers='head', which only needs a linear last layer."
     )
 
 

@@ -133,7 +133,7 @@ class RowGradients:
                     raise ValueError(
                         f"The gradient of parameter {written(block.name)!r} cannot be computed "
                         "row by row: the module does not use its current value when it is called. "
-                        "Name the layers to be studied without it."
+                        "Name the layers to use, without this one."
                     )
                 bad = True
 

@@ -115,8 +115,8 @@ def as_members(model: Any) -> list[Any]:
         if not isinstance(member, nn.Module):
             raise TypeError(
                 f"model[{position}] is of type {type(member).__name__}; a list of models is an "
-                "ensemble of trained nn.Modules and holds nothing else (of a fitted skorch net "
-                "take its module_)."
+                "ensemble of trained nn.Modules and holds nothing else (for a fitted skorch net "
+                "give its module_)."
             )
     return list(model)
 
@@ -171,7 +171,7 @@ def call_trainer(train: Any, source: RowSource, rows: NDArray[np.int64], seed: i
             name = getattr(train, "__name__", type(train).__name__)
             raise TypeError(
                 f"{name} is called as train(dataset, seed), and does not take that: {error}. "
-                "Give it these two arguments; others go in by functools.partial."
+                "Give it these two arguments, and bind others with functools.partial."
             ) from None
     module = train(as_dataset(source, rows), seed)
     if not isinstance(module, nn.Module):

@@ -138,7 +138,7 @@ class BagLayer(LookupLayer):
 
     def inputs(self, x: Tensor) -> Tensor:
         if x.ndim != 2:
-            raise ValueError("The bags are not one a line.")
+            raise ValueError("The bags of embeddings are not one for each row.")
         return super().inputs(x)
 
     def factor(self, X: Tensor, E: Tensor) -> Factor:

@@ -95,8 +95,8 @@ class TrainedNetworks:
             )
             if cost.seconds > DELAY:
                 progress.say(
-                    f"about {cost.seconds:,.0f} s for these layers, right to a factor of about "
-                    "three"
+                    f"about {cost.seconds:,.0f} s for these layers, accurate to a factor of "
+                    "about three"
                 )
 
 

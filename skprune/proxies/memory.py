@@ -53,7 +53,7 @@ def _needs(pruner: Any, X: Any, y: Any) -> str:
         )
     encoded = ""
     if isinstance(unwrapped(pruner.model), Pipeline):
-        encoded = " What the Pipeline in model= makes of X may have more columns, or be dense."
+        encoded = " The output of the Pipeline in model= may have more columns than X, or be dense."
     # Numbers of 8 bytes: H, its factor and the inverse, or a factor's own four; two diagonals.
     cure = (
         '; or LinearProxy(..., curvature="diagonal" or "ekfac")'

@@ -94,7 +94,7 @@ def trust(results: Results, finalists: Positions, refit: Refit) -> tuple[float |
         diagnostics.append(
             f"From the kept rows to all rows the finalists' scores move by {moved:.2g} against one "
             f"another (standard deviation), where the better half of the candidates differ by "
-            f"{better:.2g}: so much of their order is that of the subset, and better candidates "
+            f"{better:.2g}: so much of their order depends on the subset, and better candidates "
             "may have been left out. Keep more rows, or raise finalists."
         )
     return agreement, diagnostics

@@ -124,11 +124,11 @@ class FeatureStore:
                 entry.fill(compute)
                 with suppress(_ShardGoneError):
                     entry.join()
-            raise UnwritableError(f"{ATTEMPTS} times it was gone when it was read again")
+            raise UnwritableError(f"it was gone {ATTEMPTS} times when it was read again")
         except UnwritableError as error:
             warn_user(
                 f"{entry.folder} does not keep what is written to it ({error}), so that another "
-                "fit computes it again; make room there, or give another directory."
+                "fit will compute it again; make room there, or give another directory."
             )
         return entry.in_memory(compute)
 

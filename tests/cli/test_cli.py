@@ -456,7 +456,7 @@ def test_rows_are_written_when_stdout_is_full(data, out):
         done = as_process(*command, stdout=full, stderr=subprocess.PIPE)
         assert done.returncode == 3
         assert done.stderr == (
-            "skprune prune: error: all is done, but what was to be printed is lost: "
+            "skprune prune: error: all is done, but the output could not be printed: "
             "No space left on device\n"
         )
         assert len(pd.read_csv(out)) == N // 2

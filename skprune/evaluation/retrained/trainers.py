@@ -99,10 +99,10 @@ class Trainer(ABC):
     def _fit(self, rows: Rows, seed: int) -> Any: ...
 
     def _fit_weighted(self, rows: Rows, seed: int, weights: Floats) -> Any:
-        raise TypeError(f"{type(self).__name__} trains on rows that count alike.")
+        raise TypeError(f"{type(self).__name__} trains without weights of rows.")
 
     def _fit_taught(self, rows: Rows, seed: int, weights: Floats | None, targets: Teaching) -> Any:
-        raise TypeError(f"{type(self).__name__} trains on the rows' own labels.")
+        raise TypeError(f"{type(self).__name__} trains on the rows' own labels only.")
 
 
 class EstimatorTrainer(Trainer):
