@@ -331,7 +331,7 @@ def test_numbers_that_are_none(keep, n):
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (TorchProxy(None, loss=MSELoss()), ["TorchProxy takes a trained", "it is LinearProxy"]),
+        (TorchProxy(None, loss=MSELoss()), ["TorchProxy takes a trained", "use LinearProxy"]),
         (
             TorchProxy(LogisticRegression()),
             ["TorchProxy takes a trained", "got Logistic"],
@@ -504,7 +504,7 @@ def test_fitted_attributes_before_fit(pruner, name):
 
 def test_attributes_that_nothing_has(fitted):
     refusal(lambda: fitted.nonsense_, AttributeError, ["no attribute 'nonsense_'"])
-    refusal(lambda: fitted.subset_, AttributeError, ["there after fit.dataset"])
+    refusal(lambda: fitted.subset_, AttributeError, ["exists after fit.dataset"])
     refusal(lambda: head_pruner().nonsense, AttributeError, ["no attribute 'nonsense'"])
 
 
