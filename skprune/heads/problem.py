@@ -219,7 +219,6 @@ def solve_hessian(
     precondition: Product,
     *,
     rtol: float,
-    kept: Tensor | None = None,
 ) -> Tensor:
     """H_K^-1 rhs with the exact Hessian at ``outputs``, for gradients.
 
@@ -239,14 +238,12 @@ def solve_hessian(
         Multiplies the rows of a (G, D K) tensor by an approximate inverse Hessian.
     rtol : float
         Relative residual at which a system is solved.
-    kept : Tensor of shape (G, n), bool, optional
-        The rows of every system; default: all of them.
     """
 
     def projected(V: Tensor) -> Tensor:
         return problem.loss.project(precondition(V).reshape(-1, problem.theta_shape[1])).view_as(V)
 
-    product = problem.hessian(outputs, problem.features.dtype, kept)
+    product = problem.hessian(outputs, problem.features.dtype)
     V = rhs.reshape(-1, problem.dim)
     return conjugate_gradients(product, V, projected, rtol=rtol)[0].reshape(rhs.shape)
 
@@ -256,11 +253,10 @@ def newton_step(
     theta: Tensor,
     precondition: Product,
     *,
-    outputs: Tensor | None = None,
     rtol: float = 1e-3,
 ) -> Tensor:
     """One Newton step -H_K^-1 dF_K(theta) on the rows of ``problem``, shape (D, K)."""
-    Z = problem.features.forward(theta) if outputs is None else outputs
+    Z = problem.features.forward(theta)
     gradient = problem.gradient(theta, Z)
     return solve_hessian(problem, Z, -gradient, precondition, rtol=rtol)
 

@@ -96,6 +96,21 @@ class Loss(ABC):
         w = torch.from_numpy(weights)
         return float(w @ self.shares(y, n_outputs) / w.sum())
 
+    def reported_unit(
+        self,
+        y: NDArray[Any],
+        weights: NDArray[np.float64],
+        train: tuple[NDArray[Any], NDArray[np.float64]],
+        n_outputs: int,
+    ) -> float:
+        """Factor from the losses of rows to reported ones, whose mean is torch's.
+
+        ``train`` are the targets and weights of the training rows.
+        """
+        y_train, train_weights = train
+        unit = self.unit(self.encode(y_train, n_outputs), torch.from_numpy(train_weights))
+        return unit / self.in_mean(y, weights, n_outputs)
+
     def unit(self, targets: Tensor, weights: Tensor) -> float:
         """Factor from the loss to the reported one, for encoded training targets.
 

@@ -228,14 +228,9 @@ class FittedLayers(FittedProxy):
 
     def _unit(self) -> float:
         """Factor from the model's loss to the reported one."""
-        held, table, validation = (
-            self.ensemble.members[0].held_out,
-            self.table,
-            self.split.validation,
-        )
-        targets = held.loss.encode(table.y, held.n_outputs)
-        unit = held.loss.unit(targets, torch.from_numpy(table.weights))
-        return unit / held.loss.in_mean(validation.y, validation.weights, held.n_outputs)
+        held, rows = self.ensemble.members[0].held_out, self.split.validation
+        train = self.table.y, self.table.weights
+        return held.loss.reported_unit(rows.y, rows.weights, train, held.n_outputs)
 
 
 def _difficulty(score: str, problem: NetworkProblem) -> NDArray[np.float64]:

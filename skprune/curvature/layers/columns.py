@@ -20,6 +20,8 @@ from skprune.network.problem import Batch, NetworkProblem
 EXACT_OUTPUTS = 64
 COLUMNS = 1 << 15
 SAMPLES = 16
+#: Steps of the power iteration for the largest eigenvalue.
+POWER_STEPS = 20
 
 
 def random_columns(n: int, n_outputs: int) -> int:
@@ -49,12 +51,12 @@ def root_columns(
         yield batch, gradients.pull(batch, cotangents)
 
 
-def largest_eigenvalue(problem: NetworkProblem, iterations: int = 20) -> float:
+def largest_eigenvalue(problem: NetworkProblem) -> float:
     """The largest eigenvalue of the Gauss-Newton matrix by power iteration, from below."""
     generator = torch.Generator().manual_seed(0)
     v = torch.randn(1, problem.dim, generator=generator).to(problem.theta)
     largest = 0.0
-    for _ in range(iterations):
+    for _ in range(POWER_STEPS):
         v = v / v.norm()
         moved = problem.gauss_newton(v) / problem.total
         largest = float(moved.norm())

@@ -50,7 +50,7 @@ class Outputs:
         source, positions = train.source()
         self.y_train = source.targets()[positions]
         self.weights = row_weights(held_out, len(self.positions))
-        self.train_weights = torch.from_numpy(row_weights(train, len(positions)))
+        self.train_weights = row_weights(train, len(positions))
         self.units = held_out.units
         self.loss, self.device, self.batch_size = loss, device, batch_size
 
@@ -87,18 +87,16 @@ class Outputs:
             return None
         K = Z.shape[1]
         targets, factors = loss.soften(loss.encode(self.y_train, K), K, torch.float64)
-        weights = factors * self.train_weights[:, None]
+        weights = factors * torch.from_numpy(self.train_weights)[:, None]
         logits = loss.link((weights * targets).sum(0) / weights.sum(0))[None]
         return self._losses(logits.expand_as(Z), loss)
 
     def _losses(self, Z: Tensor, loss: Loss) -> Floats:
         K = Z.shape[1]
-        unit = loss.unit(loss.encode(self.y_train, K), self.train_weights)
-        # torch's mean divides by the weights of the classes.
-        in_mean = loss.in_mean(self.y, self.weights, K)
+        unit = loss.reported_unit(self.y, self.weights, (self.y_train, self.train_weights), K)
         with torch.no_grad():
             values = loss.value(Z, loss.encode_for(Z.dtype, self.y, K).to(Z.device))
-        return np.asarray(values.to("cpu", torch.float64)) * (unit / in_mean)
+        return np.asarray(values.to("cpu", torch.float64)) * unit
 
     def scorer(
         self, scoring: str | Callable[..., float], module: nn.Module
