@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from skprune.results.gap import Gap, Learned
+from skprune.results.printed import Printed
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class ClassCount:
     kept: int
 
 
-@dataclass(frozen=True)
-class PruningReport:
+@dataclass(frozen=True, repr=False)
+class PruningReport(Printed):
     """The request, the kept rows, their gaps and the time, as an object that prints.
 
     Attributes
@@ -65,6 +66,9 @@ class PruningReport:
     diagnostics : tuple of str
         Reasons why numbers of this report may be wrong; ``fit`` warns of each.
     """
+
+    title: ClassVar[str] = "Pruning report"
+    width: ClassVar[int] = 18
 
     status: str
     met: bool
@@ -113,7 +117,6 @@ class PruningReport:
         return self.selection_seconds / saved
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """(name, value) of every line of the report."""
         yield "status", self.status
         share = self.n_kept / self.n_rows
         yield "rows", f"{self.n_rows:,} in, {self.n_kept:,} kept ({share:.1%})"
@@ -155,8 +158,7 @@ class PruningReport:
         )
 
     def __str__(self) -> str:
-        lines = ["Pruning report"]
-        lines += [f"  {name:<18} {value}" for name, value in self.lines()]
+        lines = [super().__str__()]
         if self.classes:
             width = max(5, *(len(str(c.label)) for c in self.classes))
             lines.append(f"  {'class':<{width}} {'rows':>9} {'kept':>9} {'share':>7}")
@@ -166,15 +168,8 @@ class PruningReport:
             ]
         return "\n".join(lines)
 
-    __repr__ = __str__
-
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for name, value in self.lines()
-        )
-        table = f"<table><caption>Pruning report</caption>{rows}</table>"
+        table = super()._repr_html_()
         if not self.classes:
             return table
         rows = "".join(

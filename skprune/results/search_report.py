@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
+
+from skprune.results.printed import Printed
 
 
-@dataclass(frozen=True)
-class SearchReport:
+@dataclass(frozen=True, repr=False)
+class SearchReport(Printed):
     """The steps of ``PrunedSearchCV``, their duration, and how far its ranking can be believed.
 
     Attributes
@@ -37,6 +40,9 @@ class SearchReport:
     diagnostics : tuple of str
         Reasons why the ranking on fewer rows may be wrong; ``fit`` warns of each.
     """
+
+    title: ClassVar[str] = "Search report"
+    width: ClassVar[int] = 11
 
     n_rows: int
     folds: tuple[tuple[int, int], ...]
@@ -68,7 +74,6 @@ class SearchReport:
         return None if self.full_seconds is None else self.full_seconds - self.seconds
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """(name, value) of every line of the report."""
         kept = ", ".join(f"{kept:,} of {rows:,}" for rows, kept in self.folds)
         weights = ", weighted" if self.weighted else ""
         yield "rows", f"{self.n_rows:,}; kept by fold: {kept} ({self.share:.1%}{weights})"
@@ -92,10 +97,3 @@ class SearchReport:
         if self.saved_seconds <= 0:
             return f"nothing: {self.seconds:.2f} s instead of {whole}"
         return f"{self.saved_seconds:.2f} s: {self.seconds:.2f} s instead of {whole}"
-
-    def __str__(self) -> str:
-        return "\n".join(
-            ["Search report", *(f"  {name:<11} {value}" for name, value in self.lines())]
-        )
-
-    __repr__ = __str__
