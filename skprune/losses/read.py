@@ -45,7 +45,7 @@ def loss_class(loss: Any) -> type[Loss]:
 def read_loss(loss: Any, activation: str, y: NDArray[Any], n_outputs: int) -> Loss:
     """The loss a model was trained with, for a module that ends in ``activation``.
 
-    None is read off the targets: class numbers are for cross-entropy (or its binary form, for one
+    For None the targets decide: class numbers are for cross-entropy (or its binary form, for one
     output), a table of zeros and ones for binary cross-entropy, other numbers for squared error.
 
     Raises

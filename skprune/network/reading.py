@@ -53,7 +53,7 @@ def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any, model: Any = None) 
             _rows(source), y, np.zeros(len(y), dtype=np.int64), None, weights, unit, copies
         )
     classes, codes = number_classes(y, weights)
-    if y.dtype.kind in "OUST":  # whoever trains on these rows gets numbers as well
+    if y.dtype.kind in "OUST":  # a model that is trained on these rows gets numbers as well
         source, y = source.with_targets(codes), codes
     return Table(_rows(source), y, codes, classes, weights, unit, copies)
 
