@@ -225,7 +225,7 @@ class NetworkEncoder(HeadEncoder):
         distance = float(moved.norm()) / max(float(given.norm()), 1e-300)
         text = (
             f"{self.head.name or 'the module'}, fitted to its optimum: mean loss "
-            f"{before / total:.4f} before, {after / total:.4f} after; weights moved by "
+            f"{before / total:.4f} as given, {after / total:.4f} there; weights moved by "
             f"{distance:.0%} of their norm"
         )
         if self.classes is not None:

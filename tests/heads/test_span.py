@@ -159,7 +159,7 @@ def test_a_head_of_a_network_on_fewer_rows_than_features(rng):
     assert pruner.group_influence([0, 1]).newton.parameters.shape == (91, 3)
     with torch.no_grad():
         loss = float(torch.nn.functional.cross_entropy(net(torch.from_numpy(X)), torch.tensor(y)))
-    assert f"{loss:.4f} before" in str(pruner.report_)
+    assert f"{loss:.4f} as given" in str(pruner.report_)
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,9 @@ def test_other_last_layers_are_examined_with_the_loss_that_they_have(name):
     assert_untouched(net, before)
     with torch.no_grad():
         loss = float(functional.cross_entropy(net.eval()(torch.from_numpy(X)), torch.from_numpy(Y)))
-    assert float(re.search(r"mean loss ([\d.]+) before", said)[1]) == pytest.approx(loss, abs=1e-4)
+    assert float(re.search(r"mean loss ([\d.]+) as given", said)[1]) == pytest.approx(
+        loss, abs=1e-4
+    )
 
 
 # --- compiled and scripted ------------------------------------------------------------------------
