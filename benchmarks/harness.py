@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,33 @@ def save(name: str, records: Sequence[dict[str, Any]], summary: Any, path: str |
     content = {"environment": environment(), "summary": summary, "records": list(records)}
     target.write_text(json.dumps(content, indent=1, default=float) + "\n")
     return target
+
+
+def collect(
+    name: str,
+    cells: Iterable[tuple[Any, ...]],
+    run: Callable[..., Iterable[dict[str, Any]]],
+    summarise: Callable[[list[dict[str, Any]]], Any],
+    path: str | None,
+    minutes: float = math.inf,
+) -> list[dict[str, Any]]:
+    """Records of all cells; those of a run that was cut off are read, and it goes on where it was.
+
+    Every cell is written as it is done. After ``minutes`` no further cell is begun.
+    """
+    target = Path(path) if path else RESULTS / f"{name}.json"
+    records = json.loads(target.read_text())["records"] if target.exists() else []
+    done = {json.dumps(record["cell"]) for record in records}
+    end = time.monotonic() + 60 * minutes
+    for cell in cells:
+        if json.dumps(cell) in done:
+            continue
+        if time.monotonic() > end:
+            print("out of time; the same command goes on from here")
+            break
+        records += [record | {"cell": list(cell)} for record in run(*cell)]
+        print(save(name, records, summarise(records), path), *cell, flush=True)
+    return records
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -37,7 +38,7 @@ from sklearn.svm import SVC, SVR
 from sklearn.utils.validation import has_fit_parameter
 
 from benchmarks.data import SKLEARN_TABLES, TABLES, load_table, split
-from benchmarks.harness import markdown, save
+from benchmarks.harness import collect, markdown
 from skprune.curvature import choose_curvature
 from skprune.data.strata import group_minima
 from skprune.heads.encoding import HeadEncoder
@@ -205,6 +206,8 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             # Where random rows lose nothing there is nothing to share.
             if lost[1] > 0.0:
                 ratios.append(max(lost[0] / lost[1], 0.01))
+        if not ratios:
+            continue
         logs = np.log(ratios)
         rows.append(
             dict(zip(names, key, strict=True))
@@ -232,10 +235,9 @@ def show(records: list[dict[str, Any]]) -> str:
     methods = list(dict.fromkeys(key[2] for key in summary))
     rows = []
     for consumer, share in dict.fromkeys(key[:2] for key in summary):
-        cells = [summary[consumer, share, method] for method in methods]
-        rows.append(
-            (consumer, f"{share:.0%}", *(f"{c['ratio']:.2f} (x {c['spread']:.1f})" for c in cells))
-        )
+        found = [summary.get((consumer, share, method)) for method in methods]
+        cells = [f"{c['ratio']:.2f} (x {c['spread']:.1f})" if c else "" for c in found]
+        rows.append((consumer, f"{share:.0%}", *cells))
     return markdown(("consumer", "kept", *methods), rows)
 
 
@@ -254,17 +256,14 @@ def main() -> None:
         default=["weights", f"balance, head {HEAD_SHARE}", f"both, head {HEAD_SHARE}"],
         help="of weights, balance, both, and 'hard, no weights'; 'both, head 0.5' has a head part",
     )
-    parser.add_argument("--out")
+    parser.add_argument("--minutes", type=float, default=np.inf, help="begin no cell after these")
+    parser.add_argument("--out", help="a run that was cut off goes on where it stopped")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    records = []
-    for name, seed in product(args.tables, range(args.seeds)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            records.extend(run(name, seed, args))
-        print(name, seed, flush=True)
-    print(show(records))
-    print(save("transfer", records, summarise(records), args.out))
+    warnings.simplefilter("ignore")
+    cells = [(name, seed) for seed, name in product(range(args.seeds), args.tables)]
+    run_cell = partial(run, args=args)
+    print(show(collect("transfer", cells, run_cell, summarise, args.out, args.minutes)))
 
 
 if __name__ == "__main__":

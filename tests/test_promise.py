@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cases.pruners import head_pruner
 from scipy.stats import spearmanr
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_diabetes, load_digits, make_classification
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
@@ -219,9 +219,57 @@ def test_a_class_keeps_its_minimum_beside_a_model_that_is_not_linear():
     assert np.bincount(y[pruner.fit(X, y).sample_indices_])[2] == 5
 
 
-@pytest.mark.parametrize(
-    "budget", [{"max_gap": 0.03}, {"keep": 0.4}, {"keep": 0.95}, {"keep": 1.0}]
-)
+class Recorder(ClassifierMixin, BaseEstimator):
+    """A tree that remembers what its clones were trained on, and asked about."""
+
+    trained, asked = [], []
+
+    def fit(self, X, y):
+        self.tree_ = DecisionTreeClassifier(max_depth=2, min_samples_leaf=20, random_state=0)
+        self.classes_ = self.tree_.fit(X, y).classes_
+        self.trained.append(X)
+        return self
+
+    def predict_proba(self, X):
+        self.asked.append(X)
+        return self.tree_.predict_proba(X)
+
+
+@pytest.mark.parametrize("brought", [False, True])
+def test_what_is_reported_is_measured_on_rows_without_a_part_in_the_search(brought):
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(2600, 5))
+    y = ((X[:, 0] > 0) ^ (rng.random(2600) < 0.1)).astype(int)
+    number = {row.tobytes(): i for i, row in enumerate(X)}
+    X_val, y_val = (X[2000:], y[2000:]) if brought else (None, None)
+    Recorder.trained, Recorder.asked = [], []
+    pruner = InfluencePruner(0.03, model=Recorder(), random_state=0)
+    gap = pruner.fit(X[:2000], y[:2000], X_val=X_val, y_val=y_val).gap_
+    trained, asked = (
+        [np.array([number[row.tobytes()] for row in rows]) for rows in known]
+        for known in (Recorder.trained, Recorder.asked)
+    )
+    searched, last = np.sort(asked[0]), np.sort(asked[-1])
+    assert len(searched) == len(last) == gap.n_rows == (300 if brought else 400)
+    assert len(np.intersect1d(searched, last)) == 0
+    assert np.all(np.concatenate([searched, last]) >= 2000) == brought
+    # All rows but these, as large a share of them as is handed out, and random ones.
+    full = [rows for rows in trained if len(rows) == (2000 if brought else 1600)][-1]
+    share = len(pruner.sample_indices_) / 2000
+    as_large = [rows for rows in trained if abs(len(rows) - share * len(full)) <= 1]
+    pruned = as_large[-1 if pruner.report_.random is None else -2]
+    assert len(np.intersect1d(full, last)) == 0
+    assert np.isin(pruned, full).all()
+    assert not pruner.report_.random_is_kept
+    tree = DecisionTreeClassifier(max_depth=2, min_samples_leaf=20, random_state=0)
+    loss = [losses(tree.fit(X[rows], y[rows]), X[last], y[last]) for rows in (full, pruned)]
+    assert gap == pytest.approx(np.mean(loss[1] - loss[0]), abs=1e-9)
+    # Its standard error has what trainings vary by in it, beside the rows.
+    by_rows = np.std(loss[1] - loss[0], ddof=1) / np.sqrt(len(last))
+    assert by_rows < gap.standard_error < 4 * by_rows
+
+
+@pytest.mark.parametrize("budget", [{"keep": 0.4}, {"keep": 0.95}, {"keep": 1.0}])
 def test_models_that_fit_rows_by_themselves_are_measured_on_rows_they_have_not_seen(budget):
     rng = np.random.default_rng(2)
     X = rng.normal(size=(2000, 5))

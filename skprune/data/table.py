@@ -160,6 +160,57 @@ def split_rows(
     return Split(table, table.take(train), table.take(held_out), held_out, units)
 
 
+@dataclass(frozen=True)
+class Apart:
+    """Rows that choose a size, and others to measure what was chosen.
+
+    Attributes
+    ----------
+    chooses : Table
+        Held-out rows by which the size is chosen.
+    held_out : Table
+        Rows that have no part in that.
+    train : Table
+        The rows that may be kept, but for ``held_out``.
+    """
+
+    chooses: Table
+    held_out: Table
+    train: Table
+
+
+def set_apart(split: Split, groups: Any, seed: int) -> Apart | None:
+    """Find rows to measure on that have no part in the choice of a size.
+
+    They are as many as those that choose, among the rows that are trained on until then. Rows that
+    the caller brought may be of another kind than these: one half of them chooses.
+
+    Parameters
+    ----------
+    split : Split
+    groups : array-like of shape (n,) or None
+        Of ``split.table``, as in ``split_rows``.
+    seed : int
+
+    Returns
+    -------
+    apart : Apart or None
+        None if there are too few rows.
+    """
+    table, train, validation = split.table, split.train, split.validation
+    try:
+        if split.is_brought:
+            choosing, out = hold_out(validation, 0.5, None, seed)
+            return Apart(validation.take(choosing), validation.take(out), table)
+        names = None if groups is None else np.asarray(groups)[table.places(train.positions)]
+        _, out = hold_out(train, min(0.5, len(validation) / len(train)), names, seed)
+    except ValueError:
+        return None
+    held_out = train.take(out)
+    rest = np.flatnonzero(~np.isin(table.positions, held_out.positions))
+    return Apart(validation, held_out, table.take(rest))
+
+
 def read_weights(sample_weight: Any, X: Any) -> tuple[NDArray[np.float64], float | None]:
     """``weights`` and ``unit`` of a ``Table``, for the rows of X.
 

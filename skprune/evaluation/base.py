@@ -22,6 +22,8 @@ class Evaluator(ABC):
     """
 
     level: str
+    #: By which the size was chosen, if this one measures on rows that had no part in that.
+    searched: Evaluator | None = None
     #: Number of trainings to measure one set of rows; 0 if nothing is trained.
     trainings_a_set: int = 0
 

@@ -16,7 +16,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from skprune.data.containers import natural, take_rows
 from skprune.data.copies import is_new, numbered
 from skprune.data.sources import is_dataset
-from skprune.data.table import Split, Table, hold_out, number_groups, split_rows
+from skprune.data.table import Apart, Split, Table, hold_out, number_groups, set_apart, split_rows
 from skprune.evaluation.base import Evaluator, OnTrain
 from skprune.evaluation.certified import Certifier
 from skprune.evaluation.retrained import Data, Seen
@@ -30,6 +30,7 @@ from skprune.proxies.sampling import Sampling
 from skprune.proxies.shorthands import as_proxy, trained_model
 from skprune.proxies.verify import Certify, DefaultBoosting, Task, Verify
 from skprune.search.all_rows import choose_among_all
+from skprune.search.apart import measure_apart
 from skprune.search.candidates import Candidates
 from skprune.search.certified import certify
 from skprune.search.outcome import class_counts, tell
@@ -107,21 +108,24 @@ def _prune(
         minima = table.minima(pruner.min_per_class)
         size = min(len(table), resolve_size(pruner.keep, len(whole), minima))
     split = split_rows(table, reading.validation, pruner.validation_fraction, groups, seed)
-    judge = None
+    judge, apart = None, None
     if verify is not None:
-        held_out = data_of(X, y, split.validation, whole, verify, proxy)
-        if split.is_brought:
-            held_out = data_of(X_val, y_val, split.validation, split.validation, verify, proxy)
-        task = Task(
-            proxy,
-            data_of(X, y, split.train, whole, verify, proxy),
-            held_out,
-            pruner.scoring,
-            seed,
-            progress,
-        )
-        every = data_of(X, y, table, whole, verify, proxy) if _tells_all(reading, verify) else None
-        judge = Judge(verify, task, every)
+
+        def task(train: Table, held_out: Table) -> Task:
+            about = (X_val, y_val, held_out, split.validation)
+            if not split.is_brought:
+                about = (X, y, held_out, whole)
+            rows = data_of(X, y, train, whole, verify, proxy), data_of(*about, verify, proxy)
+            return Task(proxy, *rows, pruner.scoring, seed, progress)
+
+        every = None
+        if _tells_all(reading, verify):
+            every = data_of(X, y, table, whole, verify, proxy)
+        if pruner.keep is None and certifier is None and (every is None or split.is_brought):
+            apart = set_apart(split, groups, seed)
+        choosing = split.validation if apart is None else apart.chooses
+        others = None if apart is None else task(apart.train, apart.held_out)
+        judge = Judge(verify, task(split.train, choosing), every, others)
     budget = Budget(pruner.max_gap, pruner.keep, size)
     solver = "swap" if pruner.solver == "auto" else pruner.solver
     sampling = Sampling(pruner.sampling, len(whole))
@@ -139,7 +143,7 @@ def _prune(
             wants_weights(trained_model(proxy, verify)),
             targets_wanted(pruner, proxy, verify, table),
         )
-        search = partial(_search, budget, choice, split, judge, certifier, wanted, progress)
+        search = partial(_search, budget, choice, split, apart, judge, certifier, wanted, progress)
         found = search_once(
             lambda: proxy.search(reading, split, pruner.scoring, seed, progress, search),
             (budget, choice, split, judge, certifier, wanted, pruner.scoring),
@@ -186,11 +190,20 @@ class Judge:
     task : Task
     every : Data or None
         All rows, if the gap on the very rows that a linear model is fitted to tells its gap.
+    others : Task or None
+        To measure on rows that have no part in the search.
     """
 
-    def __init__(self, verify: Verify, task: Task, every: Data | None) -> None:
-        self._verify, self._task, self._every = verify, task, every
+    def __init__(self, verify: Verify, task: Task, every: Data | None, others: Task | None) -> None:
+        self._verify, self._task, self._every, self._others = verify, task, every, others
         self.on_train = verify.evaluator(task)
+
+    def on_others(self) -> Evaluator | None:
+        """Measures on rows that have no part in the search, if there are any."""
+        task = self._others
+        if task is None:
+            return None
+        return self._verify.evaluator(replace(task, searched=self.on_train))
 
     def on_all(self, split: Split, seen: Seen | None) -> Evaluator:
         """A linear model is measured on all rows, any other on those that it has not seen."""
@@ -209,6 +222,7 @@ def _search(
     budget: Budget,
     choice: Choice,
     split: Split,
+    apart: Apart | None,
     judge: Judge | None,
     certifier: Certifier | None,
     wanted: Wanted,
@@ -253,9 +267,17 @@ def _search(
     if not split.is_brought:
         progress.phase("fitting the proxy to all rows")
         proxy = proxy.on(split.table)
-        judged = None if judge is None else judge.on_all(split, proxy.seen())
-        found = choose_among_all(budget, found, candidates(proxy, judged), progress)
-    found = beside_random(budget, found, progress)
+    others = None if judge is None else judge.on_others()
+    if apart is not None and others is not None:
+        found = beside_random(budget, found, progress, before=True)
+        measured = proxy if split.is_brought else train.proxy.on(apart.train)
+        sides = (candidates(measured, others), candidates(proxy, others))
+        found = measure_apart(budget, found, *sides, progress)
+    else:
+        if not split.is_brought:
+            judged = None if judge is None else judge.on_all(split, proxy.seen())
+            found = choose_among_all(budget, found, candidates(proxy, judged), progress)
+        found = beside_random(budget, found, progress)
     if certifier is not None:
         found = certify(budget, found, certifier, progress)
     diagnostics = train.proxy.diagnostics()

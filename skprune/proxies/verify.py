@@ -34,6 +34,8 @@ class Task:
     scoring : str or callable
     seed : int
     progress : Progress
+    searched : Evaluator or None
+        By which the size was chosen, if what is asked for is to measure on other rows.
     """
 
     proxy: Proxy
@@ -42,6 +44,7 @@ class Task:
     scoring: Any
     seed: int
     progress: Progress
+    searched: Evaluator | None = None
 
 
 class Verify(BaseEstimator, ABC):
@@ -121,7 +124,7 @@ class Retrain(Verify):
         )
         # A head says where to search; without one the search must be short.
         most = MOST if isinstance(task.proxy, BalancedProxy) else math.inf
-        return Retrained(retraining, type(model).__name__, most)
+        return Retrained(retraining, type(model).__name__, most, task.searched)
 
     def _training(self, task: Task) -> tuple[Any, dict[str, Any]]:
         """The model to train, and options of its training and scoring."""

@@ -7,8 +7,9 @@ model fitted on them and the model fitted on all rows. This is unbiased where th
 two models is independent of the sampling error of the second one: with g the population's gradient
 at the optimum of all rows and D the difference of the parameters, the true gap is g'D + D'HD/2, and
 only the first term, whose mean is then zero, is not seen in the rows. It does not hold for models
-that fit every row by itself, such as trees: those are trained on the kept rows that are not held
-out, beside all that are not, and measured on those that are.
+that fit every row by itself, such as trees: see ``skprune.search.apart``. Rows of a fixed number,
+for which nothing was searched, are those of such a model measured by its training on the kept rows
+that are not held out, beside all that are not, on those that are.
 """
 
 from __future__ import annotations

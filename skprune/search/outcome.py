@@ -43,15 +43,15 @@ def tell(
     n_train, judge = len(split.train), found.candidates.judge
     level = found.candidates.dearest.level
     notes, trained = proxy.notes() + notes, found.candidates.proxy
+    last = found.final_candidates.judge
     if judge is not None:
-        notes += judge.notes()
+        notes += (judge if last is None or last.searched is None else last).notes()
         full_seconds = judge.training_seconds(n_train)
         pruned_seconds = None if best is None else judge.training_seconds(best.size)
     else:
         refit = best is not None and level == "refit"
         full_seconds = trained.fit_seconds()
         pruned_seconds = trained.fit_seconds(best.selection) if best and refit else None
-    last = found.final_candidates.judge
     if last is not None and last.level != level:  # what was searched by did not decide
         notes += last.notes()
     report = PruningReport(
@@ -108,6 +108,12 @@ def status(budget: Budget, level: str, found: Found) -> str:
     if final is not None:
         levels = " and the ".join(final.held_by)
         gaps = f"the {levels} gap, with its standard error, is within {max_gap:g}"
+        if not final.gap.within(max_gap):
+            gaps += (
+                " where the size was searched; on rows that had no part in that it is "
+                f"{float(final.gap):+.2g} +- {final.gap.standard_error:.1g}, which does not "
+                "contradict it"
+            )
         return f"pruned: {gaps}{random}"
     beginning = f"cannot be pruned within max_gap={max_gap:g}, all rows are kept: "
     if learned is not None and not learned.covers(max_gap):
@@ -119,6 +125,9 @@ def status(budget: Budget, level: str, found: Found) -> str:
         if mildest.gap.within(max_gap):
             reason = "as large a share of all rows as was found without the held-out ones is not"
             reason += " within it"
+            last = found.final_candidates.judge
+            if last is not None and last.searched is not None:
+                reason = "what was found is contradicted by rows that had no part in the search"
         elif not found.candidates.dearest.affords(2 * mildest.size):
             reason += ", and to try more of them costs more trainings than a search should"
     return (

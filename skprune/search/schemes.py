@@ -101,7 +101,7 @@ def find_taught(
     )
 
 
-def beside_random(budget: Budget, found: Found, progress: Progress) -> Found:
+def beside_random(budget: Budget, found: Found, progress: Progress, before: bool = False) -> Found:
     """Measure as many random rows; where they do as well for a model of any kind, keep them.
 
     Parameters
@@ -109,6 +109,8 @@ def beside_random(budget: Budget, found: Found, progress: Progress) -> Found:
     budget : Budget
     found : Found
         With the rows that are to be handed out.
+    before : bool, default=False
+        Whether they are measured once more before that, on other rows.
     progress : Progress
     """
     best, final, candidates = found.best, found.final, found.final_candidates
@@ -117,7 +119,8 @@ def beside_random(budget: Budget, found: Found, progress: Progress) -> Found:
     begin_phase(progress, candidates, "comparing with random rows", 1)
     if candidates is found.candidates and best.random is not None:
         return replace(found, random=best.random)
-    if not candidates.dearest.affords(final.size):
+    # Where they are compared before the rows are handed out, these have to be measured as well.
+    if not candidates.dearest.affords((1 + before) * final.size):
         return found
     if candidates.judge is None or candidates.proxy.balance is None:
         return replace(found, random=candidates.random_gap(final.size))

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from skprune import InfluencePruner, PruningWarning, Retrain
 from skprune.data.sources import as_source
+from skprune.data.table import Table, hold_out
 from skprune.evaluation.retrained import (
     Data,
     make_retraining,
@@ -274,11 +275,13 @@ def test_a_skorch_quickstart_net_and_a_net_that_was_fitted():
 def test_a_budget_beyond_what_a_network_has_learned_keeps_all_rows(end, outputs, numbers, rng):
     X = rng.normal(size=(400, 4)).astype(np.float32)
     y = (X[:, 0] + rng.normal(size=400) > 1.5).astype(np.int64)
+    brought = Table(X[300:], y[300:], np.zeros(100, dtype=np.int64), None, np.ones(100))
+    choosing = 300 + hold_out(brought, 0.5, None, 0)[0]  # one half of them chooses
     share = y[:300].mean()
-    constant = -np.log(np.where(y[300:] == 1, share, 1 - share)).mean()
+    constant = -np.log(np.where(y[choosing] == 1, share, 1 - share)).mean()
     if numbers:
         y = y + np.float32(0.5)
-        constant = np.square(y[300:] - y[:300].mean()).mean() / y[:300].var()
+        constant = np.square(y[choosing] - y[:300].mean()).mean() / y[:300].var()
 
     def train(dataset, seed):
         torch.manual_seed(seed)

@@ -242,7 +242,8 @@ def test_search_stays_within_its_budget(shape, n_seeds):
     best, _, retraining = search(curve, n_seeds=n_seeds)
     trained = sum(t.n_rows for t in retraining.trainings)
     handed_out = 0 if best is None else best.size * n_seeds
-    assert trained + handed_out <= 3.75 * 5000 * n_seeds
+    beside = 5000 * n_seeds  # the model on all rows beside which these are measured
+    assert trained + handed_out + beside <= 5 * 5000 * n_seeds
 
 
 def test_every_training_is_told():

@@ -1,0 +1,73 @@
+"""What was found by one part of the rows is measured on another part.
+
+The size was chosen by the gaps of many sizes on the same rows, so that the gap of the one that was
+chosen is too small: a size is the smallest that is allowed where its luck was good. The number that
+is reported is another one. Other rows are held out; as large a share of the rest is chosen in the
+same way, the model is trained on it and on all of the rest, and the difference is measured on the
+rows that had no part in any of this. It is the gap of the procedure at this share, and not of one
+happy draw. It decides only where it contradicts the search: were the size chosen by it, it would be
+too small once more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from skprune.search.all_rows import GROWTH
+from skprune.search.candidates import Candidates
+from skprune.search.request import Budget
+from skprune.search.sizes import Found, begin_phase
+from skprune.search.trial import Trial
+from skprune.subset import Selection
+from skprune.utils.progress import Progress
+
+
+def measure_apart(
+    budget: Budget, found: Found, apart: Candidates, everything: Candidates, progress: Progress
+) -> Found:
+    """Measure what was found on other rows, and choose as large a share of all rows.
+
+    Parameters
+    ----------
+    budget : Budget
+    found : Found
+        Among the rows of the search.
+    apart : Candidates
+        Of the rows that are trained on now; its judge measures on others.
+    everything : Candidates
+        Of all rows, with the same judge.
+    progress : Progress
+    """
+    begin_phase(progress, apart, "measuring on other rows", 3)
+    best, judge = found.best, apart.dearest
+    share = 0.0 if best is None else best.size / len(found.candidates)
+    while best is not None:
+        size, kept = (round(share * len(rows)) for rows in (apart, everything))
+        if kept >= len(everything) or not judge.affords(size):
+            break
+        gap = judge.gap(_choose(found, apart, size))
+        final = everything.measure(_choose(found, everything, kept), judged=False)
+        final = replace(final, gaps={**final.gaps, judge.level: gap})
+        if _stands(final, judge.level, budget):
+            random = gap if found.random_is_kept else None
+            if random is None and judge.affords(size):
+                random = apart.random_gap(size)
+            return replace(found, final=final, final_candidates=everything, random=random)
+        share *= GROWTH
+    nothing = replace(found, best=None, final=None, final_candidates=everything)
+    return replace(nothing, random=None, random_is_kept=False)
+
+
+def _choose(found: Found, candidates: Candidates, size: int) -> Selection:
+    size = max(size, int(candidates.minima.sum()))
+    return candidates.random(size) if found.random_is_kept else candidates.choose(size)
+
+
+def _stands(final: Trial, level: str, budget: Budget) -> bool:
+    """Whether no level refuses the rows, and that of other rows does not contradict the search."""
+    gaps = [final.gaps[held] for held in final.held_by]
+    return all(
+        gap.within(budget.max_gap)
+        or (gap.level == level and float(gap) - gap.standard_error <= budget.max_gap)
+        for gap in gaps
+    )
