@@ -3,10 +3,10 @@
     python -m benchmarks.budget --data-root DATA --seeds 3 --minutes 60
 
 ``PrunedClassifier`` and ``PrunedRegressor`` prune for each model with ``max_gap=0.01``. The gap is
-that of the model trained on all rows and on the kept ones, on test rows that nobody has seen. Beside
-it random rows of several sizes: ``needed`` is the share of the rows that they need for the same
-budget, and ``as_good`` that for the gap that the kept rows have, both read off their curve on the
-test rows.
+that of the model trained on all rows and on the kept ones, on test rows that nobody has seen.
+Beside it random rows of several sizes: ``needed`` is the share of the rows that they need for the
+same budget, and ``as_good`` that for the gap that the kept rows have, both read off their curve on
+the test rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all pruners share: taking the kept rows out of whatever was handed in."""
+"""The base class of all pruners, which takes the kept rows out of any container."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class FittedAttributes:
-    """Attributes that end in _ are there after ``fit``; before, asking for one says so."""
+    """Attributes that end in _ exist after ``fit``; before, they raise a NotFittedError."""
 
     if not TYPE_CHECKING:  # else every attribute would count as known
 
         def __getattr__(self, name: str) -> Any:
             if name.endswith("_") and not name.startswith("_"):
                 check_is_fitted(self)
-            return self.__getattribute__(name)  # raises what brought us here
+            return self.__getattribute__(name)  # raises the error again
 
 
 class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -40,16 +40,17 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
     keep_mask_ : ndarray of shape (n_rows,), bool
         True where a row is kept.
     sample_weight_ : ndarray of shape (n_kept,) or None
-        What every kept row counts for while a model is trained on them, its own weight among
-        it; None if it counts as it did.
+        Weights of the kept rows in training, which include the rows' own weights; None if these
+        did not change.
     """
 
     sample_indices_: NDArray[np.int64]
     keep_mask_: NDArray[np.bool_]
     sample_weight_: NDArray[np.float64] | None
-    #: Whether ``sample_weight_`` reaches what is trained on the kept rows; whoever trains it says.
+    #: Whether ``sample_weight_`` is used when a model is trained on the kept rows; set by its
+    #: trainer.
     _hands_weights_on = False
-    #: Whether it takes the targets of a teacher; outside of a larger estimator the caller may.
+    #: Whether teacher targets are used then; alone, a pruner leaves that to the caller.
     _hands_targets_on = True
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
@@ -66,8 +67,8 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
         Returns
         -------
         PrunedData
-            The named pair ``(X, y)`` in the containers that came in; of a dataset (or a dict) that
-            holds its targets, without y, one of the kept rows.
+            The named pair ``(X, y)``, in containers of the given kinds. For a dataset or dict that
+            holds its targets, and without y, only the kept rows of X are returned.
         """
         self.fit(X, y, **fit_params)
         return self.take(X) if y is None and self._source(X) is not None else self._take_pair(X, y)
@@ -87,8 +88,8 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
         Raises
         ------
         ValueError
-            If the number of rows or features is not that of ``fit``: a pruner knows which of the
-            fitted rows to keep and nothing about others.
+            If the number of rows or features differs from that in ``fit``: a pruner keeps some of
+            the fitted rows and knows nothing about others.
         """
         check_is_fitted(self)
         self._check_features(X)
@@ -105,7 +106,7 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
 
         Returns
         -------
-        The kept rows: of one container itself, of several a tuple.
+        The kept rows of the container, or a tuple of those of several containers.
         """
         check_is_fitted(self)
         if not arrays:
@@ -130,15 +131,15 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
             validate_data(self, X, reset=False, skip_check_array=True)
 
     def _check_rows(self, data: Any, name: str) -> None:
-        # A loader is as long as its batches are many, a dict as its arrays.
+        # The length of a loader is its number of batches, that of a dict its number of keys.
         source = self._source(data)
         found = n_rows(data) if source is None else len(source)
         fitted = len(self.keep_mask_)
         if found != fitted:
             raise ValueError(
                 f"{name} has {found} rows, but {type(self).__name__} was fitted on {fitted}. It "
-                "keeps some of the fitted rows and cannot judge others: pass the rows it was "
-                "fitted on, or fit it again. (Test rows are never pruned.)"
+                "keeps some of the fitted rows and knows nothing about others: pass the rows it "
+                "was fitted on, or fit it again. (Test rows are never pruned.)"
             )
 
     def _take_pair(self, X: Any, y: Any) -> PrunedData:
@@ -146,11 +147,10 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
         return PrunedData(self._take(X), self._take(y))
 
     def _source(self, data: Any) -> RowSource | None:
-        """The rows of what ``len`` does not count and an index does not take, else None."""
-        from skprune.data.arrays import is_columns
-        from skprune.data.sources import as_source, is_dataset
+        """The data source of a container; None for arrays, which are indexed themselves."""
+        from skprune.data.sources import as_source, is_array
 
-        return as_source(data) if is_dataset(data) or is_columns(data, self.keep_mask_) else None
+        return None if is_array(data, self.keep_mask_) else as_source(data)
 
     def _take(self, data: Any) -> Any:
         source = self._source(data)

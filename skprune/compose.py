@@ -1,8 +1,8 @@
 """Pruners inside larger estimators: before an estimator, and in imbalanced-learn's Pipeline.
 
-scikit-learn's Pipeline gives the full ``y`` to every step, so none but its last can drop rows.
-``PrunedClassifier`` and ``PrunedRegressor`` prune in their own ``fit`` and stand anywhere an
-estimator does; ``PruningSampler`` is a step for imbalanced-learn's Pipeline.
+scikit-learn's Pipeline gives the full ``y`` to every step, so only its last step can drop rows.
+``PrunedClassifier`` and ``PrunedRegressor`` prune in their own ``fit`` and can be used wherever an
+estimator can; ``PruningSampler`` is a step for imbalanced-learn's Pipeline.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _delegate(method: str, what: str) -> Any:
 
 
 class _HasPruner(FittedAttributes):
-    """What the three classes share: a pruner, and what it knows once it is fitted."""
+    """The base of the three classes: a pruner, and its fitted attributes."""
 
     pruner: Any
     pruner_: Any
@@ -85,7 +85,7 @@ class _HasPruner(FittedAttributes):
 
 
 class _HasMethodsOnceFitted(HasMethods):
-    """The same of a class: StackingClassifier has ``predict`` once the estimators in it have."""
+    """Accepts a class with the methods: StackingClassifier has ``predict`` only once fitted."""
 
     def is_satisfied_by(self, val: Any) -> bool:
         return super().is_satisfied_by(type(val)) or super().is_satisfied_by(val)
@@ -94,8 +94,8 @@ class _HasMethodsOnceFitted(HasMethods):
 def _set_model(pruner: Any, estimator: Any, default: str) -> None:
     """Let a pruner without a model work for the estimator itself.
 
-    Of an estimator that is no ``model`` (a sampler in it makes rows, or it does not say what it is)
-    a head chooses the rows; it still decides on a budget.
+    If the estimator cannot be the ``model`` (it has a sampler, or is neither a classifier nor a
+    regressor), a head chooses the rows, but the estimator's gap still decides on a budget.
     """
     if not isinstance(pruner, (InfluencePruner, ScorePruner)) or pruner.model is not None:
         return
@@ -124,20 +124,21 @@ def _rechecks(self: Any) -> bool:
 
 
 def _recheck(self: Any, X_new: Any, y_new: Any = None, *, certify: bool = False) -> Recheck:
-    """Whether the kept rows still do as well, as ``InfluencePruner.recheck``."""
+    """Check the kept rows on new rows, as ``InfluencePruner.recheck`` does."""
     check_is_fitted(self)
     found: Recheck = self.pruner_.recheck(X_new, y_new, certify=certify)
     return found
 
 
 class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
-    """What ``PrunedClassifier`` and ``PrunedRegressor`` share: all but the kind of target."""
+    """The base of ``PrunedClassifier`` and ``PrunedRegressor``."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "estimator": [_HasMethodsOnceFitted(["fit", "predict"])],
         "pruner": [None, HasMethods(["fit", "take"])],
     }
-    #: Tells an estimator of the other kind, what is wanted in its place, and where it belongs.
+    #: A test for estimators of the other kind, the kind that is needed, and the class for the
+    #: other.
     _other: ClassVar[tuple[Callable[[Any], bool], str, str]]
     # The class passes metadata on and has no use for them itself.
     __metadata_request__fit: ClassVar[dict[str, Any]] = {"sample_weight": UNUSED}
@@ -155,12 +156,12 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         y : array-like of shape (n,)
             Not needed with a dataset that holds its targets.
         sample_weight : array-like of shape (n,), optional
-            For the pruner, if its ``fit`` takes weights, and cut to the kept rows for the
-            estimator (of a Pipeline, for its last step).
+            Weights for the pruner, if its ``fit`` takes them, and those of the kept rows for the
+            estimator (the last step of a Pipeline).
         **fit_params
-            With metadata routing, whatever pruner and estimator request. Without it, what the
-            pruner's ``fit`` names (``groups``, ``X_val``, ``y_val``) goes to the pruner and the
-            rest to the estimator. Of anything with n rows the estimator gets the kept rows.
+            With metadata routing, whatever pruner and estimator request. Without it, parameters of
+            the pruner's ``fit`` (``groups``, ``X_val``, ``y_val``) go to the pruner and others to
+            the estimator. Values with n rows are cut to the kept rows for the estimator.
 
         Returns
         -------
@@ -223,7 +224,7 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
     recheck = available_if(_rechecks)(_recheck)
 
     def get_metadata_routing(self) -> Any:
-        """Which methods of the pruner and of the estimator metadata is passed on to."""
+        """The routing of metadata to the pruner and the estimator."""
         to_pruner = MethodMapping().add(caller="fit", callee="fit")
         to_estimator = MethodMapping()
         for method in ("fit", "score", *DELEGATED):
@@ -239,11 +240,11 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         return getattr(self.estimator_, method)(*args, **params)
 
     def _task_pruner(self) -> Any:
-        """A clone of the pruner that takes y for what this class takes it for."""
+        """A clone of the pruner for this class's kind of target."""
         raise NotImplementedError
 
     def _check_target(self, y: Any) -> None:
-        """Refuse a target that is not of this class's kind."""
+        """Refuse a target of the other kind."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -272,8 +273,8 @@ class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
     pruner : pruner, default=None
         Cloned and fitted in ``fit``; None is ``InfluencePruner()``. To search its parameters
         (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, the estimator
-        itself is examined where a pruner can (a linear classifier, a Pipeline that ends in one,
-        or a skorch net, of which ``InfluencePruner`` trains another clone), so that the gap is
+        itself is the model where a pruner can take it (a linear classifier, a Pipeline that ends in
+        one, or a skorch net, of which ``InfluencePruner`` trains another clone), so that the gap is
         its own; else "softmax", whatever the labels look like.
 
     Attributes
@@ -334,8 +335,8 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
     pruner : pruner, default=None
         Cloned and fitted in ``fit``; None is ``InfluencePruner()``. To search its parameters
         (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, the estimator
-        itself is examined where a pruner can (a linear regressor, a Pipeline that ends in one,
-        or a skorch net, of which ``InfluencePruner`` trains another clone), so that the gap is
+        itself is the model where a pruner can take it (a linear regressor, a Pipeline that ends in
+        one, or a skorch net, of which ``InfluencePruner`` trains another clone), so that the gap is
         its own; else "ridge", so that whole numbers are not taken for classes. ``RandomPruner``
         does not stratify.
 
@@ -371,9 +372,9 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
 class PruningSampler(_HasPruner, BaseEstimator):
     """A pruner as a sampler: a step of imbalanced-learn's Pipeline.
 
-    That Pipeline takes a class with ``fit_transform`` for a transformer, which all pruners
-    have; a sampler has ``fit_resample`` and neither ``fit_transform`` nor ``transform``. It prunes
-    while the Pipeline is fitted and is left out while it predicts.
+    That Pipeline treats classes with ``fit_transform``, such as all pruners, as transformers; a
+    sampler has ``fit_resample`` and neither ``fit_transform`` nor ``transform``. It prunes while
+    the Pipeline is fitted and is skipped in predictions.
 
     Parameters
     ----------
@@ -390,9 +391,9 @@ class PruningSampler(_HasPruner, BaseEstimator):
 
     Notes
     -----
-    imbalanced-learn's Pipeline gives its last step the metadata of *all* rows: with
-    ``sample_weight``, or a pruner with ``targets``, use ``PrunedClassifier`` or
-    ``PrunedRegressor``: here rows keep their labels.
+    imbalanced-learn's Pipeline gives its last step the metadata of *all* rows, and rows keep their
+    labels. With ``sample_weight``, or a pruner with ``targets``, use ``PrunedClassifier`` or
+    ``PrunedRegressor``.
 
     Examples
     --------
@@ -434,7 +435,7 @@ class PruningSampler(_HasPruner, BaseEstimator):
         Returns
         -------
         X_kept, y_kept
-            In the containers that came in.
+            In containers of the given kinds.
         """
         given = {"sample_weight": sample_weight, "groups": groups}
         self.fit(X, y, **{name: value for name, value in given.items() if value is not None})
@@ -442,9 +443,9 @@ class PruningSampler(_HasPruner, BaseEstimator):
         return X_kept, y_kept
 
     def set_fit_resample_request(self, **requests: bool | str | None) -> PruningSampler:
-        """Ask for ``sample_weight`` or ``groups`` in ``fit_resample``, as in ``set_fit_request``.
+        """Request ``sample_weight`` or ``groups`` in ``fit_resample``, as in ``set_fit_request``.
 
-        imbalanced-learn adds this method to classes that are defined after its import only.
+        imbalanced-learn adds this method only to classes that are defined after its import.
         """
         try:
             import imblearn.base  # noqa: F401 - the import registers fit_resample
@@ -471,7 +472,7 @@ class PruningSampler(_HasPruner, BaseEstimator):
 def _share_out(
     params: dict[str, Any], pruner: Any, estimator: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What of ``params`` the pruner's ``fit`` and the estimator's ``fit`` get."""
+    """Divide ``params`` between the pruner's and the estimator's ``fit``."""
     of_pruner, of_estimator = (signature(e.fit).parameters for e in (pruner, estimator))
     takes_any = any(p.kind is Parameter.VAR_KEYWORD for p in of_estimator.values())
     for_pruner, for_estimator = {}, {}

@@ -1,4 +1,4 @@
-"""InfluencePruner: the smallest subset of the rows on which a head loses at most ``max_gap``."""
+"""InfluencePruner: the smallest subset of the rows on which a model loses at most ``max_gap``."""
 
 from __future__ import annotations
 
@@ -32,97 +32,96 @@ class InfluencePruner(BasePruner):
 
     Rows are chosen by a proxy: a convex head (the linear model given as ``model``, or the last
     layer of a torch network), such a head together with a small forest (for all other models of
-    columns), or all layers of a network. They are chosen so that the influence vectors of what is
-    removed cancel: then the optimum on the kept rows is the optimum on all of them. How many can go
-    is found by fitting the model anew on the kept rows, and measuring its loss on rows that took no
-    part in it.
+    columns), or all layers of a network. They are chosen so that the influence vectors of the
+    removed rows cancel, because then the optimum on the kept rows is the optimum on all rows. The
+    number of rows is found by fitting the model anew on kept rows and measuring its loss on
+    held-out rows.
 
     Parameters
     ----------
     max_gap : float, default=0.01
         Allowed gap, score on all rows minus score on the kept rows, in the unit of ``scoring``.
-        The measured gap *plus its standard error* stays within it.
+        The measured gap *plus its standard error* must be within it.
     keep : float in (0, 1], int or None, default=None
         Share (float) or number (int) of rows to keep. If given, ``max_gap`` is not used: the best
         subset of that size is chosen, and its gap measured and reported.
     model : None, "softmax", "ridge", classifier, regressor, Pipeline, torch model, LinearProxy or \
             TorchProxy, default=None
-        What will be trained on the kept rows; its gap is what is promised. With None, which is for
-        whatever comes next, a linear head and a gradient boosting both hold the budget. "softmax"
-        is a head for classes alone, "ridge" one for numbers, on standardised columns, with 1e-3 of
-        ridge penalty per row (whole numbers are classes if they have at most 30 values or are
-        integer codes 0, 1, 2, ...; ``LinearProxy()`` is the head that suits y).
-        Of a ``LogisticRegression``, ``RidgeClassifier``, ``Ridge``, ``LinearRegression``,
+        The model that will be trained on the kept rows, whose gap is measured. With None the rows
+        are for any model, and the gaps of both a linear head and a gradient boosting must be within
+        the budget. "softmax" is a head for classes and "ridge" one for numbers, on standardised
+        columns, with a ridge penalty of 1e-3 per row (whole numbers are classes if they have at
+        most 30 values or are integer codes 0, 1, 2, ...; ``LinearProxy()`` chooses by y).
+        For a ``LogisticRegression``, ``RidgeClassifier``, ``Ridge``, ``LinearRegression``,
         ``SGDClassifier(loss="log_loss")`` or ``SGDRegressor``, or a Pipeline that ends in one, the
-        penalty and the way it scales with the number of rows are read off, and rows are chosen in
-        its own metric; a Pipeline is fitted whole on the kept rows. For any other classifier or
-        regressor rows are chosen that serve heads and trees alike, and the model, trained anew on
-        them, decides on a budget; where random rows do as well for it, those are kept, and the
-        report says so. Let encoders ignore unknown categories.
+        penalty and its scaling with the number of rows are read from the model, and rows are chosen
+        in its own metric; the whole Pipeline is fitted on the kept rows. For any other classifier
+        or regressor, rows are chosen that serve heads and trees, and the model is trained on them
+        to decide on a budget. If random rows do as well for it, those are kept, and the report says
+        so. Let encoders ignore unknown categories.
         Torch models are a trained ``nn.Module``, a list of them, a skorch net, or a callable
         ``train(dataset, seed) -> nn.Module``. Options, such as ``layers="all"`` or a curvature, go
         into ``TorchProxy(net, ...)`` and ``LinearProxy(estimator, ...)``; estimators and networks
         are shorthands for them.
     scoring : str or callable, default="loss"
-        "loss": cross-entropy in nats (the error rate of a classifier without ``predict_proba``), or
-        squared error in units of the variance of y, with the model's own ``class_weight``. Or any
-        scikit-learn scorer, which counts all rows that are measured on alike, whatever their
-        weight.
+        "loss" is cross-entropy in nats (the error rate of a classifier without ``predict_proba``),
+        or squared error in units of the variance of y, with the model's own ``class_weight``. Any
+        scikit-learn scorer can be given; it counts all held-out rows equally, whatever their
+        weights.
     weights : "auto" or bool, default="auto"
-        Whether kept rows may stand for several, in ``sample_weight_``: rows that a model finds hard
-        are then kept more often and weigh less, which serves boosting best. Of no use to linear
-        models, whose optimum stays where it was without. "auto" gives weights only where they are
-        known to reach the model (``PrunedClassifier``, ``PrunedRegressor``, ``PrunedSearchCV``) and
-        it loses less with them. With True, train on the kept rows with ``sample_weight_``, never
-        without.
+        Whether kept rows get weights, ``sample_weight_``, by which each stands for several rows.
+        Hard rows are then kept more often and weigh less, which is best for boosting. Linear models
+        do not need weights. "auto" gives weights only if they are passed on to the model
+        (``PrunedClassifier``, ``PrunedRegressor``, ``PrunedSearchCV``) and it loses less with them.
+        With True, always train on the kept rows with ``sample_weight_``.
     targets : {None, "teacher", "auto"}, default=None
-        What the kept rows are trained on. None: their own y. "teacher": what a gradient boosting
-        that has not seen the row, the pilot, says of it: numbers, or the chances of the classes,
-        for which a row stands once for every class and its weight is shared out. "auto" tries both
-        on a tenth of the rows and takes the targets with which the model loses less; the report
-        says what they gave. On noisy labels often the strongest lever, on clean ones harmful;
-        the pilot takes two trainings, and has seen all rows. For models that are not linear and are
-        trained by the pruner; elsewhere "auto" is None. Gaps are of true labels always, as are the
-        rows handed out: ``PrunedClassifier`` and ``PrunedRegressor`` train on
-        ``teacher_targets_``, others have to.
+        The targets on which models are trained on the kept rows. None means their own y. "teacher"
+        means out-of-fold predictions of a gradient boosting, the pilot: numbers, or class
+        probabilities, for which a row is repeated with every class and its weight is divided.
+        "auto" tries both on a tenth of the rows and takes the targets with which the model loses
+        less; the report gives the gain. Teacher targets help most if labels are noisy, and harm if
+        they are clean. The pilot takes the time of two trainings, and it uses all rows. They are
+        for models that are not linear and are trained by the pruner; otherwise "auto" is None.
+        Gaps are always measured on true labels, and the returned rows have true labels:
+        ``PrunedClassifier`` and ``PrunedRegressor`` train on ``teacher_targets_``, and so must you.
     solver : {"auto", "swap", "anneal", "relax", "balance"}, default="auto"
-        How the subset is searched: batched one-swap search ("auto"), the paper's simulated
+        The search for a subset: batched one-swap search ("auto" and "swap"), the paper's simulated
         annealing, its convex relaxation followed by swaps, or one pass in blocks.
     sampling : {"uniform", "loss", "el2n"} or array-like of shape (n_rows,), default="uniform"
-        Initial sampling weights: the odds of a row to be in the subset that the search starts
-        from. "uniform" is so within each class, the safe choice when another model is trained on
-        the kept rows. "loss" (the square root of a row's loss) and "el2n" (the norm of its error
-        p - y) prefer hard rows: right only where the trained model is the head itself.
+        Initial sampling weights: the odds of a row to be in the subset at which the search starts.
+        "uniform" draws uniformly within each class, which is the safe choice if another model is
+        trained on the kept rows. "loss" (the square root of a row's loss) and "el2n" (the norm of
+        its error p - y) prefer hard rows, which is right only if the head itself is trained.
     verify : {"auto", "refit", "retrain", "certify", None}, estimator, callable, Retrain or \
             Certify, default="auto"
-        How gaps are measured. "refit" fits the head anew, None only predicts by one Newton step.
-        "retrain" trains ``model`` anew on the kept rows; an estimator, a skorch net or a callable
-        ``train(dataset, seed)`` is trained instead of it, and ``Retrain(estimator, n_seeds=)`` says
-        how often. "certify", or ``Certify(estimator, confidence=)``, does the same and certifies
-        what it hands out on rows that took part in nothing: ``X_val``, or a third part of the rows
-        (the head itself, where ``model`` is none that can be trained).
-        "auto" is the first where the head is all of the model, one retraining where it
-        is not (Pipelines, and, for a budget, models that are not linear), and None for whole
+        How gaps are measured. "refit" fits the head anew, and None only predicts by one Newton
+        step. "retrain" trains ``model`` anew on the kept rows. An estimator, a skorch net or a
+        callable ``train(dataset, seed)`` is trained in its place, and
+        ``Retrain(estimator, n_seeds=)`` sets the number of trainings. "certify", or
+        ``Certify(estimator, confidence=)``, also certifies the result on rows that are used for
+        nothing else: ``X_val``, or a third part of the rows; if ``model`` cannot be trained, it is
+        the head that is certified. "auto" is "refit" if the head is the whole model, one retraining
+        if it is not (Pipelines, and, for a budget, models that are not linear), and None for whole
         networks.
     min_per_class : int, default=1
-        Rows that every class keeps at least (or all it has). For torch models classes also keep
-        their shares, unless there is a ``prior``: more than a head may be trained on the rows.
+        The fewest rows that every class keeps (or all it has). For torch models classes also keep
+        their shares, unless ``sampling`` is given, because more than a head may be trained on them.
     validation_fraction : float, default=0.2
-        Rows held out while the size is found, when ``fit`` is given no ``X_val``. As large a share
-        of all rows is kept then. For a linear model the gap of these is measured on all rows; any
-        other model is trained on those of them that are not held out, and measured on the rest,
-        because only rows that it has not seen tell what it has lost.
+        Share of the rows that is held out while the size is found, if ``fit`` has no ``X_val``. The
+        same share of all rows is then kept as of the others. The gap of a linear model on the final
+        rows is measured on all rows. For any other model with a budget as many other rows are held
+        out: the model is trained on the same share of the remaining rows, and measured on rows that
+        had no part in the search. Rows of a fixed number are measured on the held-out rows.
     random_state : int, RandomState instance or None, default=None
-        None derives the seed from y: the same data gives the same rows.
+        None derives the seed from y, so that the same data gives the same rows.
     n_jobs : int or None, default=None
-        Threads for the products with the rows. None is one for small tables and torch's own
-        number for others.
+        Number of threads for products with the rows. None means one thread for small tables and
+        torch's own number for others.
     verbose : int or "auto", default="auto"
-        Progress on stderr: what is being done, how much of how much of it, and the last subset
-        that was tried. 0 shows nothing, 1 shows it at once. "auto" shows it by itself to whoever
-        waits for more than 5 s at a terminal or in a notebook; nothing goes into files, or comes
-        from the workers of a search. For other layers than the head, the time that it should take
-        is said before it begins.
+        Whether to show progress on stderr: the phase, its steps, and the last subset that was
+        tried. 0 shows nothing, and 1 shows it at once. "auto" shows it after 5 s at a terminal or
+        in a notebook, but never in files or in worker processes. For other layers than the head,
+        the expected duration is shown at the beginning.
 
     Attributes
     ----------
@@ -132,31 +131,32 @@ class InfluencePruner(BasePruner):
         True where a row is kept.
     scores_ : ndarray of shape (n_rows,)
         Predicted change of the mean held-out loss if that row alone is removed (unit of
-        ``scoring="loss"``). Positive: the row helps. A row that was itself held out is scored on
-        the other held-out rows.
+        ``scoring="loss"``). It is positive if the row helps. A row that was itself held out is
+        scored on the other held-out rows.
     sample_weight_ : ndarray of shape (n_kept,) or None
-        What every kept row counts for: the inverse of the chance that it is kept, which sums to
-        the number of all rows, times its ``sample_weight``. None if the rows count as they did.
+        Weights of the kept rows: the inverse of the probability to be kept, times the row's
+        ``sample_weight``. They sum to the number of all rows if no weights were given. None if
+        rows keep their own weights.
     teacher_targets_ : ndarray of shape (n_kept,) or (n_kept, n_classes), or None
-        With ``targets``: the numbers, or the chances of ``classes_``, that ``gap_`` is of if the
-        kept rows carry them in place of their labels. None if the labels stay.
+        Teacher targets of the kept rows, with which ``gap_`` was measured: numbers, or
+        probabilities of ``classes_``. None if rows keep their labels.
     gap_ : Gap
-        The gap of the rows in ``sample_indices_``: a float that knows its standard error, on which
-        rows it was measured, and whether it was predicted, refit or retrained.
+        The gap of the rows in ``sample_indices_``: a float with its standard error, the rows it
+        was measured on, and its level ("predicted", "refit" or "retrained").
     path_ : dict of ndarray
-        Every size tried: ``n_kept``, ``share``, ``predicted_gap``, ``refit_gap``,
-        ``retrained_gap``, ``standard_error``, ``random_gap``, ``allowed``, ``seconds``. Sizes are
-        of the trial, in which the held-out rows are not available; ``share`` carries over.
+        All sizes that were tried: ``n_kept``, ``share``, ``predicted_gap``, ``refit_gap``,
+        ``retrained_gap``, ``standard_error``, ``random_gap``, ``allowed``, ``seconds``. ``n_kept``
+        counts rows that are not held out; ``share`` applies to all rows.
     report_ : PruningReport
-        All of this in words; prints, and shows as a table in notebooks.
+        The result in words; it prints, and shows as a table in notebooks.
     subset_ : dataset
         After ``fit(dataset)``: a torch ``Subset`` of the kept rows, or a Hugging Face dataset.
     classes_ : ndarray of shape (n_classes,)
         Labels, for classification only.
     n_features_in_ : int
-        Of tables; the rows of torch models need have no columns.
+        Number of columns of a table; torch models need have none.
     feature_names_in_ : ndarray of shape (n_features,)
-        If the columns have names.
+        Names of the columns, if they have names.
 
     See Also
     --------
@@ -167,8 +167,8 @@ class InfluencePruner(BasePruner):
     -----
     With a_i the gradient of row i at the optimum (and its share of a per-row penalty) and H the
     Hessian, removing a set T moves the optimum by about H^-1 sum_T a_i. The subset minimises
-    the Newton decrement (sum_T a_i)' H^-1 (sum_T a_i). After [1]_, with the corrections of the
-    theory page.
+    the Newton decrement (sum_T a_i)' H^-1 (sum_T a_i). The method follows [1]_, with corrections
+    that the theory page explains.
 
     References
     ----------
@@ -264,22 +264,22 @@ class InfluencePruner(BasePruner):
         y_val: Any = None,
         groups: Any = None,
     ) -> InfluencePruner:
-        """Examine the rows and decide which to keep.
+        """Fit the proxy to the rows and decide which to keep.
 
         Parameters
         ----------
         X : array-like, DataFrame, sparse matrix or tensor with n rows
-            Blocks of rows (images) are flattened for the examination by a head on columns. A frame
-            may hold words, categories, dates and gaps: for the package's own heads they are
-            encoded, and whatever is trained on the rows gets them as they come. For
-            torch models also a dict or tuple of arrays, a torch ``Dataset`` or ``DataLoader``
-            (its dataset is what counts, in its order), or a Hugging Face dataset.
+            Blocks of rows (images) are flattened for a head on columns. A frame may hold words,
+            categories, dates and missing values: they are encoded for the package's own heads, and
+            models that are trained on the rows get them unchanged. For torch models X may also be a
+            dict or tuple of arrays, a torch ``Dataset`` or ``DataLoader`` (whose dataset is used,
+            in its own order), or a Hugging Face dataset.
         y : array-like of shape (n,)
             Labels, or numbers for regression; (n, L) for several outputs of a torch model. A
             dataset may hold its own.
         sample_weight : array-like of shape (n,), optional
-            Weights of the rows in the head's objective; kept rows keep theirs, and rows of
-            weight 0 are not kept.
+            Weights of the rows in the objective. Kept rows keep their weights, and rows of weight 0
+            are not kept.
         X_val, y_val : optional
             Rows to measure the gap on; without them a share of X is held out.
         groups : array-like of shape (n,), optional
@@ -293,7 +293,7 @@ class InfluencePruner(BasePruner):
         Raises
         ------
         ValueError
-            For parameters, rows or targets that make no sense; the message says which.
+            For invalid parameters, rows or targets; the message says which.
         TypeError
             If ``model`` is not a supported one.
         """
@@ -316,7 +316,7 @@ class InfluencePruner(BasePruner):
         return self
 
     def _warn(self) -> None:
-        """Say what a user has to know who does not read the report."""
+        """Issue warnings about the result, for users who do not read the report."""
         report = self.report_
         if report.beaten_by_random:
             warn_user(
@@ -335,15 +335,15 @@ class InfluencePruner(BasePruner):
         check_is_fitted(self)
         if self._dataset is None:
             raise AttributeError(
-                "subset_ is there after fit(dataset), but not pickled with the pruner; else use "
-                "take(dataset), and for arrays fit_transform(X, y)."
+                "subset_ exists after fit(dataset), and is not pickled with the pruner; otherwise "
+                "use take(dataset), or fit_transform(X, y) for arrays."
             )
         return self.take(self._dataset)
 
     def estimate_cost(self, X: Any, y: Any = None) -> CostEstimate:
-        """What ``fit`` would take, from the shapes of the rows and a probe of the machine.
+        """Estimate the cost of ``fit``, from the shapes of the rows and a probe of the machine.
 
-        Trainings (``verify="retrain"``, or of a model that is not trained yet) are not counted.
+        Trainings (by ``verify="retrain"``, or of an untrained model) are not included.
 
         Parameters
         ----------
@@ -352,7 +352,7 @@ class InfluencePruner(BasePruner):
         Returns
         -------
         CostEstimate
-            Seconds, step by step, and bytes; right to a factor of about three.
+            Seconds of every step, and bytes, accurate to a factor of about three.
 
         Examples
         --------
@@ -368,7 +368,7 @@ class InfluencePruner(BasePruner):
         return estimate_cost(self, X, y)
 
     def group_influence(self, rows: Any) -> GroupInfluence:
-        """Predict what removing a set of rows does, without retraining.
+        """Predict the effect of removing a set of rows, without retraining.
 
         Parameters
         ----------
@@ -380,8 +380,8 @@ class InfluencePruner(BasePruner):
         GroupInfluence
             ``influence`` (influence function) and ``newton`` (Newton step on the kept rows), each
             with the change of ``parameters``, mean ``predictions`` and ``loss`` on the held-out
-            rows. Without ``X_val`` those rows are among the fitted ones. Of a list of networks
-            the last two are means, and ``parameters`` are those of one after the other.
+            rows. Without ``X_val`` these are some of the fitted rows. For a list of networks
+            predictions and loss are means, and the changes of parameters are concatenated.
 
         Raises
         ------
@@ -398,25 +398,25 @@ class InfluencePruner(BasePruner):
         return self._proxy.leave_out(removed)
 
     def recheck(self, X_new: Any, y_new: Any = None, *, certify: bool = False) -> Recheck:
-        """Whether the kept rows still do as well as all of them, on rows that came later.
+        """Check on new rows whether the kept rows still do as well as all rows.
 
-        The model is trained on all fitted rows and on the kept ones, as ``verify`` says or once,
-        and the two are compared on the new rows. Where there is no model but the pruner's own head,
-        or the head of a trained network, that is fitted.
+        The model is trained on all fitted rows and on the kept ones, as often as ``verify`` says
+        or once, and the two are compared on the new rows. If the only model is the pruner's own
+        head, or a trained network, then the head is fitted.
 
         Parameters
         ----------
         X_new, y_new
-            Rows that took part in nothing, as ``X_val`` and ``y_val`` of ``fit``. Copies of fitted
-            rows among them are left out.
+            Rows that were not used so far, in the form of ``X_val`` and ``y_val`` of ``fit``.
+            Copies of fitted rows among them are left out.
         certify : bool, default=False
             Whether the gap is to be certified, see ``Certify``.
 
         Returns
         -------
         Recheck
-            Prints as a sentence; has the ``gap``, its ``interval``, and ``holds``: True, False, or
-            None where these rows do not tell.
+            The ``gap``, its ``interval``, and ``holds``, which is None if there are too few rows to
+            tell. It prints as a sentence.
 
         Examples
         --------

@@ -1,8 +1,8 @@
 """A hyperparameter search whose candidates are trained on the rows that a pruner keeps.
 
-A search takes its folds as pairs of positions, so rows are pruned by handing it shorter training
-parts; what it does with them remains its own. Two searches are made: the one that was given, on
-kept rows, and a GridSearchCV over its best candidates on all rows, which refits the winner.
+A search takes its folds as pairs of positions, so rows are pruned by giving it shorter training
+parts. Two searches are made: the given one on kept rows, and a GridSearchCV over its best
+candidates on all rows, which refits the winner.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Folds = list[tuple[Positions, Positions]]
 
 
 class _Table(NamedTuple):
-    """What the search on kept rows is given."""
+    """The data and folds of the search on kept rows."""
 
     X: Any
     y: Any
@@ -83,8 +83,8 @@ def _found(name: str, what: str) -> Any:
 class PrunedSearchCV(FittedAttributes, MetaEstimatorMixin, BaseEstimator):
     """Search hyperparameters on the rows that a pruner keeps; decide and refit on all rows.
 
-    In every fold of the search the training rows are pruned, once and not once a candidate, and
-    without a look at the validation rows. Candidates are trained on the kept rows and scored on
+    In every fold of the search the training rows are pruned once for all candidates, and without
+    using the validation rows. Candidates are trained on the kept rows and scored on
     the *whole* validation part. The best of them are then cross-validated on all rows, with the
     same folds and scorers, and the winner is refitted on all rows.
 
@@ -93,40 +93,40 @@ class PrunedSearchCV(FittedAttributes, MetaEstimatorMixin, BaseEstimator):
     search : search
         ``GridSearchCV``, ``RandomizedSearchCV``, ``HalvingGridSearchCV``,
         ``HalvingRandomSearchCV``, Optuna's ``OptunaSearchCV``, or another with ``estimator``,
-        ``cv``, ``scoring``, ``refit`` and ``cv_results_``. It is cloned. What it says of scoring,
-        refit, failing fits and jobs holds for all stages.
+        ``cv``, ``scoring``, ``refit`` and ``cv_results_``. It is cloned. Its settings of scoring,
+        refit, failing fits and jobs are used in all stages.
     pruner : pruner, default=None
         Cloned and fitted on the training rows of every fold; None is ``InfluencePruner()``. If its
-        ``model`` is None it works for the search's estimator, with the parameters that this has in
-        the search, as in ``PrunedClassifier``.
+        ``model`` is None, it is the search's estimator with its own parameters, as in
+        ``PrunedClassifier``.
     finalists : int, default=3
-        How many of the best candidates are compared on all rows. Of a halving search, those of its
-        last round.
+        Number of the best candidates (of the last round of a halving search) that are compared on
+        all rows.
 
     Attributes
     ----------
     cv_results_ : dict of ndarrays
-        As the search has it, scored after training on kept rows; and the finalists' times, scores
-        and ranks on all rows in columns that end in ``_all_rows``, NaN for the others.
+        The results of the search, with scores after training on kept rows. Columns that end in
+        ``_all_rows`` have the finalists' times, scores and ranks on all rows, and NaN for others.
     best_index_, best_params_, best_score_, best_estimator_, scorer_, refit_time_, n_splits_, \
 multimetric_, classes_, n_features_in_, feature_names_in_
-        As in the search, by the comparison on all rows; there when it would have them.
+        As in the search, from the comparison on all rows; they exist if the search has them.
     finalist_indices_ : ndarray of int
         Rows of ``cv_results_`` that were compared on all rows, the best on kept rows first.
     pruners_ : list of pruners, fitted on the training rows of the folds
     candidate_search_ : search, fitted on kept rows, not refitted
     final_search_ : GridSearchCV over the finalists, fitted on all rows
     report_ : SearchReport
-        What every stage took, what was saved, and why the ranking may be wrong. It prints.
+        The time of every stage, the time that was saved, and diagnostics of the ranking.
 
     Notes
     -----
-    If the pruner says how much each kept row counts (``sample_weight_``), the candidates are
-    trained with these weights, times those given to ``fit``. The search then gets a table with
-    the kept rows of every fold once more at its end, because a row's weight differs by fold.
+    If the pruner has weights of the kept rows (``sample_weight_``), the candidates are trained with
+    these weights, times those given to ``fit``. The kept rows of every fold are then appended to
+    the table of the search, because a row's weight differs between folds.
 
-    Without metadata routing ``fit`` passes ``groups`` to the splitter, and whatever the pruner's
-    ``fit`` names to the pruner as well; the rest is for the estimator.
+    Without metadata routing ``fit`` passes ``groups`` to the splitter, and parameters of the
+    pruner's ``fit`` to the pruner as well; others are for the estimator.
 
     Resources of a halving search over ``n_samples`` count kept rows.
 
@@ -169,8 +169,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         X : array-like, DataFrame or sparse matrix with n rows
         y : array-like of shape (n,)
         **params
-            As for ``fit`` of the search: ``groups``, ``sample_weight`` and whatever else the
-            estimator takes. Of anything with n rows every fold gets its part, the pruner included.
+            Parameters of the search's ``fit``: ``groups``, ``sample_weight`` and whatever else the
+            estimator takes. Values with n rows are cut to every fold, also for the pruner.
 
         Returns
         -------
@@ -239,7 +239,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         return int(self.finalist_indices_[self.final_search_.best_index_])
 
     def get_metadata_routing(self) -> Any:
-        """Which methods of the pruner and of the search metadata is passed on to."""
+        """The routing of metadata to the pruner and the search."""
         router = MetadataRouter(owner=self)
         to_pruner = MethodMapping().add(caller="fit", callee="fit")
         router.add(pruner=self._pruned()._unfitted_pruner(), method_mapping=to_pruner)
@@ -263,7 +263,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             )
 
     def _pruned(self) -> Any:
-        """The estimator behind the pruner, which takes its kind of target and its tags from it."""
+        """The search's estimator behind the pruner, for tags and the kind of target."""
         estimator = self.search.estimator
         kind = PrunedRegressor if is_regressor(estimator) else PrunedClassifier
         return kind(estimator, self.pruner)
@@ -277,7 +277,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
     def _routed(
         self, final: GridSearchCV, params: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """What of ``params`` splitter, pruner and search get."""
+        """Divide ``params`` between splitter, pruner and search."""
         if get_config()["enable_metadata_routing"]:
             routed = process_routing(self, "fit", **params)
             for_search = dict(routed.search.fit)
@@ -300,9 +300,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         return pruner.fit(*safe_split(estimator, X, y, train), **_cut(params, train, n))
 
     def _kept(self, table: _Table, weighted: bool) -> _Table:
-        """The table with the kept rows of every fold, and their weights if they have some.
+        """The table with the kept rows of every fold, and their weights if there are any.
 
-        ``weighted`` is whether the pruners had the given weights, and theirs contain them.
+        ``weighted`` says whether the pruners had the given weights, so that theirs include them.
         """
         kept = [
             (train[pruner.sample_indices_], test)
@@ -314,7 +314,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         return _with_weights(table, weights, self.search.estimator, weighted)
 
     def _score_candidates(self, table: _Table, unit: float) -> Results:
-        """What the search that was given finds on kept rows, each ``unit`` rows of the table."""
+        """Results of the given search on kept rows, each of which is ``unit`` rows of the table."""
         # A generator of folds cannot be cloned.
         search = copy(self.search).set_params(cv=table.folds, refit=False)
         self.candidate_search_ = _counting_kept_rows(clone(search), unit)
@@ -358,7 +358,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
 
 
 def _weights(pruner: Any) -> Any:
-    """How much every row that a pruner keeps counts; None if all count the same."""
+    """Weights of the rows that a pruner keeps; None if all are equal."""
     return getattr(pruner, "sample_weight_", None)
 
 
@@ -372,7 +372,7 @@ def _cut(params: dict[str, Any], rows: Positions, n: int) -> dict[str, Any]:
 
 
 def _name_of_weights(estimator: Any) -> str:
-    """What ``fit`` of an estimator calls the weights that it takes, or is asked to take."""
+    """The name of weights in an estimator's ``fit``, if it takes them or requests them."""
     name = weight_name(estimator)
     if name is not None and get_config()["enable_metadata_routing"]:
         asked = get_routing_for_object(estimator).consumes("fit", [name])
@@ -388,7 +388,7 @@ def _name_of_weights(estimator: Any) -> str:
 
 
 def _with_weights(table: _Table, weights: list[Any], estimator: Any, weighted: bool) -> _Table:
-    """A table in which the kept rows of every fold stand once more, with the fold's weights."""
+    """A table to which the kept rows of every fold are appended, with the fold's weights."""
     n, kept = n_rows(table.X), [k for k, _ in table.folds]
     rows = np.concatenate([np.arange(n), *kept])
     starts = n + np.cumsum([0, *map(len, kept)])
@@ -410,14 +410,14 @@ def _with_weights(table: _Table, weights: list[Any], estimator: Any, weighted: b
 
 @contextmanager
 def _unwarned() -> Iterator[None]:
-    """No scorer is warned of weights that the user has not given: where it scores they are 1."""
+    """Hide warnings of scorers about weights that the user has not given: these are 1."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not support sample_weight")
         yield
 
 
 def _counting_kept_rows(search: Any, unit: float) -> Any:
-    """A halving search over rows, whose numbers mean kept rows: ``unit`` rows of its table each."""
+    """A halving search whose numbers of rows are kept rows, each ``unit`` rows of its table."""
     given = search.get_params(deep=False)
     if given.get("resource") != "n_samples" or unit == 1:
         return search
@@ -432,7 +432,7 @@ def _counting_kept_rows(search: Any, unit: float) -> Any:
 
 
 def _results(search: Any, unit: float) -> Results:
-    """``cv_results_`` with rounds counted in kept rows; of Optuna's search, made of its trials."""
+    """``cv_results_`` with rounds in kept rows; for Optuna's search it is made of its trials."""
     if hasattr(search, "trials_"):  # its cv_results_ have no params and no ranks
         trials = [t for t in search.trials_ if "mean_test_score" in t.user_attrs]
         names = trials[0].user_attrs if trials else ()

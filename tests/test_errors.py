@@ -122,7 +122,7 @@ ROWS = {
         fit(NAMED.assign(a=np.inf, e=WORDS), Y), ValueError, ["Input X contains infinity", "'a'"]),
     "a raw table that says nothing": (
         fit(pd.DataFrame({"e": ["same"] * 150}), Y), ValueError,
-        [r"no column can be examined: left out: e \(constant\)"]),
+        [r"no column can be encoded: left out: e \(constant\)"]),
     "a raw table, then an array": (
         fit(NAMED.assign(e=WORDS), Y, X_val=X, y_val=Y), ValueError,
         ["X is a frame and X_val a ndarray"]),
@@ -331,7 +331,7 @@ def test_numbers_that_are_none(keep, n):
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (TorchProxy(None, loss=MSELoss()), ["TorchProxy takes a trained", "it is LinearProxy"]),
+        (TorchProxy(None, loss=MSELoss()), ["TorchProxy takes a trained", "use LinearProxy"]),
         (
             TorchProxy(LogisticRegression()),
             ["TorchProxy takes a trained", "got Logistic"],
@@ -504,7 +504,7 @@ def test_fitted_attributes_before_fit(pruner, name):
 
 def test_attributes_that_nothing_has(fitted):
     refusal(lambda: fitted.nonsense_, AttributeError, ["no attribute 'nonsense_'"])
-    refusal(lambda: fitted.subset_, AttributeError, ["there after fit.dataset"])
+    refusal(lambda: fitted.subset_, AttributeError, ["exists after fit.dataset"])
     refusal(lambda: head_pruner().nonsense, AttributeError, ["no attribute 'nonsense'"])
 
 

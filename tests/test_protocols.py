@@ -12,7 +12,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skprune import InfluencePruner, PruningCurveDisplay
+from skprune import InfluencePruner, PruningCurveDisplay, TorchProxy
+from skprune.data import sources
+from skprune.data.source import RowSource, spans
 from skprune.evaluation.base import Evaluator
 from skprune.influence.operator import DenseInfluence
 from skprune.proxies.base import FittedProxy, Proxy
@@ -41,6 +43,34 @@ class FittedColumns(FittedProxy):
 
     def describe(self):
         return "means of columns"
+
+
+class Bag:
+    """Rows that neither ``len`` nor an index knows of."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+
+class BagSource(RowSource):
+    """Rows of a bag."""
+
+    def __init__(self, X, y=None, takes=None):
+        super().__init__(X, len(X.rows), y)
+
+    @classmethod
+    def reads(cls, X, y):
+        return isinstance(X, Bag)
+
+    def fingerprint(self):
+        return None
+
+    def take(self, indices):
+        return Bag([self.original.rows[i] for i in self._check_indices(indices)])
+
+    def _batches(self, size, indices):
+        for _, where in spans(len(self), size, indices):
+            yield torch.stack([self.original.rows[i] for i in where]), where
 
 
 class Neighbours(Verify):
@@ -95,3 +125,22 @@ def test_a_level_costs_two_classes(options):
     if "max_gap" in options:
         assert pruner.gap_.within(0.05)
         assert len(pruner.sample_indices_) < len(X)
+
+
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_a_data_source_costs_one_class(monkeypatch, layers):
+    monkeypatch.setattr(sources, "SOURCES", [BagSource, *sources.SOURCES])
+    torch.manual_seed(0)
+    rows = torch.from_numpy(X[:200]).float()
+    net = torch.nn.Sequential(torch.nn.Linear(30, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+    pruner = InfluencePruner(
+        keep=0.3, model=TorchProxy(net, layers=layers, weight_decay=0.1), random_state=0
+    )
+    bag, kept_y = pruner.fit_transform(Bag(list(rows)), y[:200])
+    assert isinstance(bag, Bag)
+    kept = pruner.sample_indices_
+    assert torch.equal(torch.stack(bag.rows), rows[kept])
+    np.testing.assert_array_equal(kept_y, y[kept])
+    np.testing.assert_array_equal(kept, clone(pruner).fit(rows, y[:200]).sample_indices_)
+    with pytest.raises(ValueError, match="y has 200 entries for 199 rows of the Bag"):
+        pruner.fit(Bag(list(rows[1:])), y[:200])

@@ -587,6 +587,7 @@ class TestReport:
         assert "114 of 379, 114 of 379, 114 of 380 (30.1%)" in text
         for line in ("selection", "candidates", "finalists", "refit", "saved"):
             assert line in text
+            assert f">{line}</th>" in report._repr_html_()
         assert report.seconds == pytest.approx(
             report.selection_seconds + report.candidates_seconds + report.finalists_seconds
         )

@@ -52,8 +52,8 @@ net = NeuralNetClassifier(
 # ---------------------------
 #
 # The pruner is given the same net. As it is not fitted, the pruner trains a clone of it on the
-# rows that are not held out, and examines its last layer; the criterion and the weight decay are
-# read off the net.
+# rows that are not held out, and uses its last layer as the proxy; the criterion and the weight
+# decay are read from the net.
 
 from skprune import InfluencePruner, PrunedClassifier
 
@@ -116,8 +116,8 @@ figure.tight_layout()
 print(f"best: {search.best_params_}, {search.score(X_test, y_test):.3f} on the test rows")
 
 # %%
-# Two things to know. A net that is given as ``model=`` is a model of its own: a search over
-# ``estimator__module__width`` leaves it as it is, while a pruner without ``model=`` examines every
-# candidate's own net. And an unfitted net is trained again for every candidate.
-# ``InfluencePruner(keep=0.3, model="softmax")`` examines a softmax head on the columns instead,
+# A net that is given as ``model=`` is a model of its own: a search over
+# ``estimator__module__width`` does not change it, while a pruner without ``model=`` uses every
+# candidate's own net. An unfitted net is also trained again for every candidate.
+# ``InfluencePruner(keep=0.3, model="softmax")`` uses a softmax head on the columns instead,
 # which costs next to nothing and is the same for all candidates.

@@ -1,10 +1,10 @@
 """The command line: ``skprune prune`` for csv, tsv and parquet files, and ``skprune demo``.
 
-A table is read twice over: as it is, to be written again without a changed character, and as
-numbers, for the pruner to examine. Only the second reading interprets anything.
+A table is read twice: as text, so that kept rows are written without changing a character, and as
+numbers for the pruner. Only the second reading interprets values.
 
-scikit-learn and torch take seconds to import, so what needs them is imported by the command that is
-run: ``--help`` and ``--version`` answer at once.
+scikit-learn and torch take seconds to import. Modules that need them are imported by the command
+that is run, so that ``--help`` and ``--version`` answer at once.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ Write the fewest rows of a table on which a linear model and a gradient
 boosting, retrained, both lose at most GAP on held-out rows (or the best KEEP
 rows). Kept rows stay in their order with all their columns; of csv and tsv
 files not a character changes.
-For the examination only, text columns are one-hot encoded, dates become
-numbers and missing values the median; ids and columns that say nothing are
-left out. What was understood of every column is printed: look at it. With --weights
-every kept row says how many it stands for, and fewer are kept: then train with
-these weights, never without.
+To choose the rows, text columns are one-hot encoded, dates become numbers and
+missing values become the median; ids and constant columns are left out. How
+every column was understood is printed: check it. With --weights, fewer rows are
+kept and every kept row has a weight, the number of rows that it stands for: then
+always train with these weights.
 """
 PRUNE_EPILOG = """\
 example:
   skprune prune data.csv --target y --max-gap 0.01 --out kept.csv
 
 exit codes:
-  0  done: FILE is written, whether or not anybody read what was printed
+  0  done: FILE is written
   1  the gap cannot be met: FILE is written, with all rows in it
   2  wrong usage or input, or a full disk: FILE is not written; one line on
      stderr says why
-  3  FILE is written, but what was to be printed is lost, for stdout is full
+  3  FILE is written, but the output could not be printed, as stdout is full
   130  interrupted: FILE is not written
 """
 DEMO_DESCRIPTION = """\
@@ -84,17 +84,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 1 the budget cannot be met, 2 wrong input, 3 done but not printed. For
-        wrong usage argparse raises ``SystemExit(2)``.
+        Exit code: 0 for success, 1 if the budget cannot be met, 2 for wrong input, 3 if the output
+        was written but the report could not be printed. argparse raises ``SystemExit(2)`` for
+        wrong usage.
     """
     args = build_parser().parse_args(argv)
     with printing_never_fails() as stdout:
         code = _run(args)
         stdout.flush()
         if code > 1 or stdout.lost is None or isinstance(stdout.lost, BrokenPipeError):
-            return code  # who closes a pipe has read enough
+            return code  # the reader of a pipe that is closed has read enough
         print(
-            f"skprune {args.command}: error: all is done, but what was to be printed is lost: "
+            f"skprune {args.command}: error: all is done, but the output could not be printed: "
             f"{stdout.lost.strerror}",
             file=sys.stderr,
         )
@@ -137,7 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="COLUMN",
-        help="columns that are not examined, ids for example; they are written all the same",
+        help="columns to ignore when choosing rows, such as ids; the output still has them",
     )
     add(
         "--sep",
@@ -198,7 +199,7 @@ def _gap(text: str) -> float:
 
 
 def _number(text: str) -> float:
-    """The number that stands there, or NaN."""
+    """The number in a text, or NaN."""
     try:
         return float(text)
     except ValueError:
@@ -244,7 +245,7 @@ def run_prune(args: argparse.Namespace) -> int:
     _check_paths(args.data, args.out, args.report, force=args.force)
     if args.sep is not None and format_of(args.data) == ".parquet":
         raise InputError(f"--sep is for csv and tsv files, and {args.data} is neither.")
-    from skprune.cli.examined import encode_table
+    from skprune.cli.encoding import encode_table
     from skprune.cli.target import find_column, read_target
     from skprune.proxies.linear import BalancedProxy
     from skprune.pruner import InfluencePruner
@@ -298,7 +299,7 @@ def run_prune(args: argparse.Namespace) -> int:
 
 
 def _weights(column: str | None, pruner: InfluencePruner) -> tuple[str, NDArray[np.float64]] | None:
-    """The column of weights, if one is asked for; ones where the rows count alike."""
+    """The column of weights, if one is asked for; ones if the pruner gives no weights."""
     if column is None:
         return None
     weights = pruner.sample_weight_
@@ -306,7 +307,7 @@ def _weights(column: str | None, pruner: InfluencePruner) -> tuple[str, NDArray[
 
 
 def _check_paths(data: Path, out: Path, report: Path | None, *, force: bool) -> None:
-    """Refuse, before any work, what could not be read or written at its end."""
+    """Refuse, before any work, files that cannot be read or written later."""
     format_of(data)
     format_of(out)
     if not data.exists():

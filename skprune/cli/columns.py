@@ -1,4 +1,4 @@
-"""The columns of a table as pyarrow holds them: text, numbers, and what they are written as."""
+"""Convert columns of pyarrow to text and to numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
 
 
 def typed(column: Any) -> Any:
-    """Text that is plain numbers throughout as numbers, other columns as they are.
+    """A column of text as numbers if all of it is plain numbers; else the column unchanged.
 
     Numbers that are padded with zeros (007) are names and stay text.
     """
@@ -35,7 +35,7 @@ def typed(column: Any) -> Any:
 
 
 def kind_of(dtype: Any) -> str:
-    """What the values are: "number", "time", "text" or "other"."""
+    """The kind of the values: "number", "time", "text" or "other"."""
     import pyarrow.types as types
 
     if types.is_dictionary(dtype):
@@ -53,7 +53,7 @@ def kind_of(dtype: Any) -> str:
 
 
 def as_text(column: Any) -> list[str | None]:
-    """The column as text, None where there is none."""
+    """The column as text, with None for missing values."""
     values = column.to_pylist()
     if kind_of(column.type) == "text":
         return list(values)
@@ -61,7 +61,7 @@ def as_text(column: Any) -> list[str | None]:
 
 
 def as_numbers(column: Any) -> NDArray[np.float64]:
-    """Numbers, NaN where there is none."""
+    """The column as numbers, with NaN for missing values."""
     import pyarrow as pa
     import pyarrow.types as types
 

@@ -1,16 +1,16 @@
-"""What separates the fields of a text file."""
+"""Find the delimiter of a text file."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
 
-#: What is tried. The comma is last: it also stands in the names and numbers of other files.
+#: Delimiters that are tried. The comma is last, as it also occurs in names and numbers.
 _TRIED = (";", "\t", "|", ",")
 
 
 def find_delimiter(lines: Sequence[str]) -> str:
-    """The separator by which most records have as many fields as the header.
+    """The delimiter by which most records have as many fields as the header.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def find_delimiter(lines: Sequence[str]) -> str:
     Returns
     -------
     str
-        The comma if none separates anything.
+        The comma if no delimiter separates fields.
     """
     fits = {delimiter: _fit(lines, delimiter) for delimiter in _TRIED}
     best = max(_TRIED, key=fits.__getitem__)

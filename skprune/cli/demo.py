@@ -1,4 +1,4 @@
-"""``skprune demo``: a real table pruned for one model, and a search for another on fewer rows."""
+"""``skprune demo``: prune a real table for one model, and use its rows to search for another."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from skprune.search_cv import PrunedSearchCV
 DEMO_GAP = 0.01
 #: Random subsets that the demo compares with.
 DEMO_DRAWS = 10
-#: The search: candidates, share of the rows that they are trained on, how many are tried on all.
+#: The search: number of candidates, share of rows to train on, number of finalists on all rows.
 CANDIDATES, SHARE, FINALISTS = 16, 0.2, 2
-#: Columns of the demo's picture.
+#: Width of the demo's picture in characters.
 PICTURE_WIDTH = 45
 
 DEMO_EXPLANATION = """\
@@ -42,7 +42,7 @@ How to read this
   predicted  by one Newton step, without training
   refit      the last step trained again on the kept rows; the size was searched with such numbers
   retrained  the whole Pipeline trained again, scalers included
-  test       trained and scored by scikit-learn, on rows that took part in nothing above
+  test       trained and scored by scikit-learn, on rows that were not used above
   The rows of part 1 are chosen for its model, and random rows are no match for them. For the
   support vector machine of part 2 there is no such theory, and random rows serve it about as
   well: what saves time is to try the candidates on fewer rows, and what makes it safe is to
@@ -51,7 +51,7 @@ How to read this
 
 
 def new_axes() -> Any:
-    """Axes of a new figure that no window shows."""
+    """Axes of a new figure that is shown in no window."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(7.2, 4.6), layout="constrained").subplots()
@@ -117,7 +117,7 @@ def _check_plot(path: Path, *, force: bool) -> None:
 
 
 def products() -> Any:
-    """Logistic regression on the ranks of the columns, their squares and products of two."""
+    """Logistic regression on the ranks of the columns, their squares and pairwise products."""
     return make_pipeline(
         QuantileTransformer(n_quantiles=100, random_state=0),  # without ranks single rows are all
         PolynomialFeatures(2, include_bias=False),
@@ -127,7 +127,7 @@ def products() -> Any:
 
 
 def _compare(full: Any, kept: Any, draws: Sequence[Any], test: Any) -> str:
-    """All rows, the kept and random ones: how the model trained on them does on test rows."""
+    """A table of how the model does on test rows, trained on all, kept and random rows."""
     losses, accuracy, seconds = _trained(*full, *test)
     n_test = len(test[1])
     lines = [
@@ -159,7 +159,7 @@ def _compare(full: Any, kept: Any, draws: Sequence[Any], test: Any) -> str:
 
 
 def _trained(X: Any, y: Any, X_test: Any, y_test: Any) -> tuple[NDArray[np.float64], float, float]:
-    """Loss of every test row, accuracy on them, and the seconds of training."""
+    """Loss of every test row, accuracy, and seconds of training."""
     model = products()
     begin = time.perf_counter()
     model.fit(X, y)
@@ -171,7 +171,7 @@ def _trained(X: Any, y: Any, X_test: Any, y_test: Any) -> tuple[NDArray[np.float
 
 
 def _search(rows: Any, test: Any, seed: int) -> None:
-    """One search on all rows, on the kept and on random ones; a line is printed after each."""
+    """Search on all, on kept and on random rows, and print a line after each."""
     whole = RandomizedSearchCV(
         make_pipeline(StandardScaler(), SVC()),
         {"svc__C": loguniform(0.1, 100), "svc__gamma": loguniform(0.01, 1)},

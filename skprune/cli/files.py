@@ -1,4 +1,4 @@
-"""Tables in files, read and written without a changed character."""
+"""Read tables, and write some of their rows without changing a character."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from skprune.cli.delimiters import find_delimiter
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 #: Records that are turned into columns at a time.
 CHUNK = 20_000
-#: Lines that tell what separates the fields.
+#: Number of lines from which the delimiter is found.
 SAMPLE = 200
 
 
 class InputError(Exception):
-    """What the user gave cannot be used; the message is one line for stderr."""
+    """The user's input cannot be used; the message is one line for stderr."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A table as it was found.
+    """A table as it is in its file.
 
     Attributes
     ----------
@@ -45,10 +45,10 @@ class Source:
     index : set of str
         Columns that hold the index of a pandas frame.
     notes : list of str
-        What the user should know of the reading.
+        Notes for the user on how the file was read.
     copy : callable
-        ``copy(path, indices, suffix)`` writes rows as they are; False if the suffix is that of
-        another kind of file.
+        ``copy(path, indices, suffix)`` writes rows unchanged; it returns False if the suffix is
+        that of another kind of file.
     """
 
     names: list[str]
@@ -114,7 +114,7 @@ def read_source(path: Path, delimiter: str | None = None) -> Source:
     ----------
     path : Path
     delimiter : str, optional
-        What separates the fields of csv and tsv; None finds it out for csv.
+        Delimiter of csv and tsv files; None finds that of a csv file.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def _read_parquet(path: Path) -> Source:
 
 
 def _read_text(path: Path, suffix: str, delimiter: str | None) -> Source:
-    """Read csv or tsv: records as they stand, and their fields as columns of text."""
+    """Read csv or tsv: the unchanged records, and their fields as columns of text."""
     notes = []
     with _open(path, suffix, "rb") as file:
         if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -243,7 +243,7 @@ def _read_records(
 
 
 class _Lines:
-    """The lines of a text file, which remembers those that were taken for one record."""
+    """Iterator over the lines of a text file that remembers the lines of the last record."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -252,7 +252,7 @@ class _Lines:
         self._taken: list[str] = []
 
     def taken(self) -> str:
-        """All lines since the last call, as they stand in the file."""
+        """All lines since the last call, unchanged."""
         text = self._mark + "".join(self._taken)
         self._mark = ""
         self._taken.clear()

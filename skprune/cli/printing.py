@@ -1,4 +1,4 @@
-"""What goes to stdout and stderr, and what becomes of it where nothing can be printed."""
+"""Print to stdout and stderr without ever failing, and format messages."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 
 
 class Outlet:
-    """A stream for ``print`` that drops what its target does not take, and remembers the reason.
+    """A stream for ``print`` that drops text that its target does not take.
 
-    So a full disk, a reader that has gone or an alphabet that lacks a letter costs what was to be
-    said, never the work.
+    If the disk is full, the reader of a pipe has gone or a letter cannot be encoded, then only the
+    message is lost and not the work.
 
     Attributes
     ----------
     lost : OSError or None
-        Why nothing more was printed.
+        The reason why nothing more was printed.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -34,12 +34,12 @@ class Outlet:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """As of any text stream, except that it does not fail."""
+        """Write text, like any text stream, but never fail."""
         self._try(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """As of any stream, except that it does not fail."""
+        """Flush the stream, like any other, but never fail."""
         self._try(self._stream.flush)
 
     def _try(self, act: Callable[[], Any]) -> None:
@@ -54,7 +54,7 @@ class Outlet:
 
 @contextmanager
 def printing_never_fails() -> Iterator[Outlet]:
-    """Stdout, the value, and stderr as outlets."""
+    """Replace stdout, which is the value, and stderr by outlets."""
     stdout = Outlet(sys.stdout or io.StringIO())  # a process may have been started without
     stderr: Any = Outlet(sys.stderr or io.StringIO())
     redirected: Any = stdout
@@ -64,7 +64,7 @@ def printing_never_fails() -> Iterator[Outlet]:
 
 @contextmanager
 def warnings_on_stderr(command: str) -> Iterator[None]:
-    """Every warning once and as one line."""
+    """Print every warning once and on one line."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield

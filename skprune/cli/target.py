@@ -1,4 +1,4 @@
-"""The target column: whole numbers, numbers, or labels."""
+"""Read the target column as whole numbers, numbers or labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read_target(source: Source, at: int, task: str) -> NDArray[Any]:
     Raises
     ------
     InputError
-        If rows have no target, or it is not what ``task`` needs.
+        If rows have no target, or the target does not fit the ``task``.
     """
     import pyarrow.types as types
 
@@ -72,7 +72,7 @@ def read_target(source: Source, at: int, task: str) -> NDArray[Any]:
 
 
 def _read_numbers(name: str, column: Any, task: str) -> NDArray[np.float64] | None:
-    """Text as numbers, if they are meant as such."""
+    """Text as numbers; None if it holds labels."""
     levels = Levels.of(as_text(column))
     reading = read_numbers(levels)
     if reading is None or not reading.holds or (task == "classification" and reading.n_others):

@@ -1,1 +1,1 @@
-"""What a pruning will take, before any work."""
+"""Estimate the time and memory of a pruning before it begins."""

@@ -1,4 +1,4 @@
-"""What a pruning will take, before it is begun: operations counted, the machine's speed probed."""
+"""Time and memory of a pruning, from counted operations and the measured speed of the machine."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from skprune.curvature.head import DENSE_COST, DENSE_PARAMETERS
 from skprune.heads.features import HELD_NUMBERS, DenseFeatures
 from skprune.utils.chunks import CHUNK_NUMBERS
 
-#: Products with all rows, from both sides, of one cold and of one warm fit of a head, of the
-#: choice of one subset, and of what is measured of it. Counted on the benchmarks' problems.
+#: Number of products with all rows, from both sides: of a cold and of a warm fit of a head, of the
+#: choice of one subset, and of measuring its gap. Counted on the benchmarks' problems.
 COLD_FIT, WARM_FIT, CHOICE, MEASURE = 60, 25, 60, 20
-#: Of a choice: vectors that are whitened, passes for the norms of all rows, curvatures of the kept.
+#: In one choice: vectors that are whitened, passes for the norms of rows, curvatures of kept rows.
 WHITENED, NORMS, METRICS = 450, 1.5, 1
 #: Sizes that are tried for a budget, and for a fixed size.
 BUDGET_SIZES, FIXED_SIZES = 9, 1
 #: Seconds that the interpreter takes for one size, whatever there is to multiply.
 SIZE_SECONDS = 0.05
-#: Of one pruning for layers: choices of a subset and fits of the curvature, one for the trial and
-#: one for all rows; passes through the rows of a choice; predictions; products of the rest in all.
+#: In one pruning for layers: choices of a subset, and fits of the curvature (to the training rows
+#: and to all rows); passes through the rows in a choice; predictions; all other products.
 NETWORK_FITS, NETWORK_CHOICE, PREDICTIONS, OTHER_PRODUCTS = 2, 120, 3, 20
-#: Products of one prediction by conjugate gradients.
+#: Products in one prediction by conjugate gradients.
 SOLVES = {"cg": 60, "dense": 6, "hessian": 12}
-#: Products with the Gauss-Newton matrix that a fit takes, where it is fitted by products.
+#: Products with the Gauss-Newton matrix in one fit, for curvatures that are fitted by products.
 FIT_PRODUCTS = {"lowrank": 200}
-#: Numbers that a probe multiplies, and how often.
+#: Size of the product by which the speed is measured, and how often it is made.
 PROBE_NUMBERS, PROBES = 2**20, 3
 
 
@@ -49,7 +49,7 @@ class CostEstimate:
 
     @property
     def seconds(self) -> float:
-        """Of all steps."""
+        """Seconds of all steps."""
         return sum(self.steps.values())
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ def head_cost(
     itemsize : int
         Bytes of a stored number.
     fixed : bool
-        Whether the size is given, or looked for.
+        Whether the size is given, so that it is not searched.
     device : torch.device
     """
     p, numbers = D * K, n * D
@@ -90,10 +90,10 @@ def head_cost(
     else:
         curvature = 3 * wide
         choice = NORMS * wide + METRICS * curvature
-    # One choice more, when the share is carried over to all rows.
+    # One choice more, when as large a share is chosen from all rows.
     choices = 1 + (FIXED_SIZES if fixed else BUDGET_SIZES)
     steps = {
-        "examine": (COLD_FIT + WARM_FIT) * both + 2 * curvature,
+        "proxy": (COLD_FIT + WARM_FIT) * both + 2 * curvature,
         "search": choices * (choice + (CHOICE + MEASURE) * both + SIZE_SECONDS),
         "report": COLD_FIT * both,
     }
@@ -117,7 +117,7 @@ def network_cost(
     ----------
     n, p : int
     columns : int
-        Gradients of a row whose products make the curvature.
+        Number of gradients of each row whose products make the curvature.
     curvature : str
     gradients, product : float
         Seconds a row of a pass that makes the gradients of all rows, and of a product with the
@@ -139,7 +139,7 @@ def network_cost(
         fit += n * p * product
     solves = SOLVES.get(curvature, 0)
     steps = {
-        "examine": NETWORK_FITS * (fit + n * gradients),
+        "proxy": NETWORK_FITS * (fit + n * gradients),
         "search": NETWORK_FITS * (NETWORK_CHOICE * (multiply if stored else n * product)),
         "predict": n * product * (PREDICTIONS * solves + OTHER_PRODUCTS) + SIZE_SECONDS,
     }
@@ -148,7 +148,7 @@ def network_cost(
 
 
 def ensemble_cost(members: Iterable[CostEstimate]) -> CostEstimate:
-    """Cost of examining several networks: all are held at the same time."""
+    """Cost of an ensemble of networks, which are all held at the same time."""
     steps: dict[str, float] = {}
     total = 0
     for member in members:
@@ -159,7 +159,7 @@ def ensemble_cost(members: Iterable[CostEstimate]) -> CostEstimate:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """The least time that ``work`` took."""
+    """Seconds that ``work`` takes: the least of a few tries."""
     best = float("inf")
     for _ in range(PROBES):
         start = time.perf_counter()
@@ -171,5 +171,5 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def seconds_per_row(forward: Callable[[], object], rows: int) -> float:
-    """Of ``forward``, which takes that many rows through a network."""
+    """Seconds a row of ``forward``, which takes that many rows through a network."""
     return _seconds(forward) / rows

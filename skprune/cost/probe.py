@@ -1,4 +1,4 @@
-"""What a network will take, from a few rows."""
+"""Measure on a few rows how long a network takes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def probe_head(
 ) -> CostEstimate:
     """Cost of pruning the rows of ``table`` for the last layer.
 
-    ``head_cost(n, D, K)`` is that of a head on given features.
+    ``head_cost(n, D, K)`` is the cost for a head on given features.
     """
     n = len(table)
     inputs, positions = next(iter(table.X.batches(PROBE_ROWS)))

@@ -1,6 +1,6 @@
-"""H and its inverse, as objects that multiply: for heads in closed form, for layers of networks.
+"""The Hessian H and its inverse as objects that multiply, for heads and for layers of networks.
 
-``eigen.py`` and ``matrix.py`` say how H multiplies; ``head.py`` and ``layers/`` how it is found.
+``eigen.py`` and ``matrix.py`` define how H multiplies; ``head.py`` and ``layers/`` how it is found.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from skprune.curvature.layers.lowrank import LowRankCurvature
 from skprune.heads.problem import HeadProblem
 from skprune.network.problem import NetworkProblem
 
-#: By what it is of and by name. "auto" takes the first that is affordable.
+#: The curvatures of heads and of layers by name. "auto" takes the first that is affordable.
 CURVATURES: dict[str, dict[str, type[Curvature]]] = {
     "head": {c.name: c for c in (DenseHead, EKFACHead, DiagonalHead)},
     "layers": {
@@ -40,17 +40,17 @@ CURVATURES: dict[str, dict[str, type[Curvature]]] = {
 def choose_curvature(problem: HeadProblem | NetworkProblem, n: int | None = None) -> str:
     """The most faithful curvature that is affordable.
 
-    Of a head it is "dense", else "ekfac", else "diagonal"; of layers "dense", else "cg", else
-    "ekfac". Predictions for sets of rows are better by "cg", which takes the Gauss-Newton matrix of
-    just the kept rows, than by "ekfac": on a perceptron of 9,610 parameters with 5 to 40 % of the
-    rows removed, slopes of actual on predicted loss are 1.0 instead of 0.3, and rank correlations
-    0.9 instead of 0.6.
+    For a head it is "dense", else "ekfac", else "diagonal"; for layers it is "dense", else "cg",
+    else "ekfac". For layers "cg" predicts the effect of sets of rows better than "ekfac", because
+    it uses the Gauss-Newton matrix of the kept rows alone: on a perceptron of 9,610 parameters
+    with 5 to 40 % of the rows removed, slopes of actual on predicted loss are 1.0 instead of 0.3,
+    and rank correlations 0.9 instead of 0.6.
 
     Parameters
     ----------
     problem : HeadProblem or NetworkProblem
     n : int, optional
-        The number of rows, if not those of the problem.
+        The number of rows; default: those of the problem.
     """
     known = CURVATURES["head" if isinstance(problem, HeadProblem) else "layers"]
     n = len(problem) if n is None else n

@@ -1,4 +1,4 @@
-"""What every curvature is: a positive definite matrix H that one can solve with."""
+"""The base class of curvatures: a positive definite matrix H, and solves with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skprune.network.factors import Factor, row_gradients
 from skprune.network.layers import Treatment
 from skprune.utils.krylov import MAX_ITERATIONS, Product, conjugate_gradients
 
-#: The default damping raises the multiple of the identity to so many mean eigenvalues of M.
+#: The default damping raises the multiple of the identity to so many times M's mean eigenvalue.
 #: Measured on digits (MLPs of 1,210 to 9,610 parameters; removal of 5 to 40 % against retraining;
 #: penalties of 0, 1e-3 and 1e-2; stopped early and at the optimum; steps by "cg"): slopes of actual
 #: on predicted loss are 0.58 to 1.1 here, 1.3 to 1.7 at twice as much, and 0 at a tenth without
@@ -33,12 +33,12 @@ class CurvatureError(ArithmeticError):
 
 
 class Curvature(ABC):
-    """H ~ the Hessian of F(theta), the mean loss of the rows with its penalty.
+    """An approximation H of the Hessian of F(theta), the mean loss of rows with its penalty.
 
-    H = M + ridge I, where M is found from the rows. Being a mean, H of some rows stands for that of
-    others like them (``on``). The Hessian of a network is singular along most directions, so that
-    some damping is needed: how far may a direction be followed in which the rows say nothing?
-    That of a head is definite up to rounding.
+    H = M + ridge I, where M is computed from the rows. Because it is a mean, H of some rows also
+    approximates that of others like them (``on``). The Hessian of a network is singular along most
+    directions, so that damping is needed to limit steps along them. The Hessian of a head is
+    definite up to rounding.
 
     Vectors are the rows of a tensor, (p,) or (B, p); theta (D, K) of a head is flattened row by
     row.
@@ -51,24 +51,24 @@ class Curvature(ABC):
         is more. A penalty is left alone by "dense" and "cg" where outputs are linear in the
         parameters, and by "hessian" at an optimum. For a head it is 0.
     cache : FactorCache, optional
-        Where what is found is looked for and kept; by default it is found anew.
+        Stores what was computed from the rows and looks it up; by default it is computed anew.
 
     Attributes
     ----------
     dim : int
-        p.
+        The number of parameters, p.
     penalty : float
-        lam of the mean objective of the rows from which M was found.
+        lam of the mean objective of the rows from which M was computed.
     damping : float
     ridge : float
         The multiple of the identity in H: the damping, and the penalty of a network.
     mean_eigenvalue : float
-        Of M.
+        The mean eigenvalue of M.
     """
 
     name: ClassVar[str]
-    gradients: Any  # what is found of heads needs a head's, what is found of layers theirs
-    #: In words, what is done with each parameter.
+    gradients: Any  # a HeadGradients for curvatures of heads, a RowGradients for those of layers
+    #: How the curvature treats parameters, in words.
     how: str = "approximated"
     #: Whether ``restricted`` solves with the kept rows' own matrix for networks too.
     by_rows: ClassVar[bool] = False
@@ -107,7 +107,7 @@ class Curvature(ABC):
 
     @property
     def treatments(self) -> list[Treatment]:
-        """What is done with each parameter of a network."""
+        """How each parameter of a network is treated, for the report."""
         return [Treatment(name, self.how) for name in self.problem.slices]
 
     @abstractmethod
@@ -119,7 +119,7 @@ class Curvature(ABC):
         return not self.convex
 
     def _known(self, find: Callable[[], State], about: str = "") -> State:
-        """What ``find`` finds, from the cache if it was found before; ``about`` tells options."""
+        """The result of ``find``, from the cache if possible; ``about`` has the options."""
         if self.cache is None:
             return find()
         return self.cache.get(self.problem, f"{self.name} {about}", find)
@@ -133,7 +133,7 @@ class Curvature(ABC):
             self.damping = 1e-6 * self.mean_eigenvalue or 1.0
 
     def damped(self, damping: float) -> Curvature:
-        """The same matrix with another damping; nothing is found again."""
+        """The same matrix with another damping; nothing is computed from the rows again."""
         other = copy.copy(self)
         other._set_damping(damping)
         return other
@@ -149,11 +149,11 @@ class Curvature(ABC):
         return self.unwhiten(self.whiten(V))
 
     def selector(self) -> Curvature:
-        """In whose metric rows are selected: this curvature, or EK-FAC if it has no root."""
+        """The curvature in whose metric rows are selected: itself, or EK-FAC if it has no root."""
         return self
 
     def whiten(self, V: Tensor) -> Tensor:
-        """L^-1 v for V (..., p), H = L L': in that space products are those of the metric H^-1."""
+        """L^-1 v for V (..., p), where H = L L', so that products become those of H^-1."""
         raise NotImplementedError(f"{self.name!r} has no root; take that of its selector().")
 
     def unwhiten(self, D: Tensor) -> Tensor:
@@ -170,16 +170,16 @@ class Curvature(ABC):
         return torch.cat([self.whiten_rows(part).square().sum(1) for part in parts])
 
     def restricted(self, kept: Tensor | None, tolerance: float | None = None) -> Product:
-        """H_K^-1 of sets of kept rows: a function of V (G, p), whose rows have a set each.
+        """H_K^-1 of G sets of kept rows, as a function of V (G, p) that solves for each row.
 
-        Solved by conjugate gradients with the matrices of just these rows, which this curvature
-        preconditions. Where that would be dear and M is not stored by rows, the mean over all rows
-        stands for that over the kept ones.
+        It uses conjugate gradients with the matrices of the kept rows, preconditioned by this
+        curvature. If ``by_rows`` is False and the model is a network, H of all rows replaces
+        these matrices.
 
         Parameters
         ----------
         kept : Tensor of shape (G, n), bool, or None
-            None is all rows: of a head its exact Hessian, else H.
+            None means all rows: the exact Hessian of a head, or H of a network.
         tolerance : float, optional
             Relative residual of the solves; default: ``tolerance``.
         """
@@ -200,14 +200,14 @@ class Curvature(ABC):
         return lambda V: multiply(V) + self.damping * V
 
     def _preconditioner(self, systems: int) -> Product:
-        """What conjugate gradients on so many systems are preconditioned by."""
+        """The preconditioner of conjugate gradients on so many systems."""
         return self.solve
 
     def _by_products(self, V: Tensor, product: Product, tolerance: float | None) -> Tensor:
         solve, project = self._preconditioner(len(V)), self.gradients.project
         rtol = self.tolerance if tolerance is None else tolerance
         X, left = conjugate_gradients(product, V, lambda V: project(solve(V)), rtol=rtol)
-        # A head without a penalty may have no optimum, of which its fit has spoken.
+        # A head without a penalty may have no optimum, about which its fit has warned.
         if self.convex or float(left.max()) <= UNSOLVED:
             return X
         if not bool(torch.isfinite(left).all()):

@@ -1,4 +1,4 @@
-"""Curvatures that are block diagonal, each block known by eigenvectors and eigenvalues."""
+"""Block-diagonal curvatures, whose blocks are given by eigenvectors and eigenvalues."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class EigenCurvature(Curvature):
 
     @abstractmethod
     def _find(self) -> State:
-        """For every block ``bases``, None or [U_X, U_E], and ``eigenvalues`` (q,)."""
+        """Compute for every block ``bases``, None or [U_X, U_E], and ``eigenvalues`` (q,)."""
 
     def _fit(self) -> None:
         found = self._known(self._find)
@@ -36,7 +36,7 @@ class EigenCurvature(Curvature):
 
     @property
     def treatments(self) -> list[Treatment]:
-        """What is done with each parameter of a network."""
+        """How each parameter of a network is treated, for the report."""
         how = {}
         for block, basis in zip(self.blocks, self._bases, strict=True):
             for where in block.slices:
@@ -53,7 +53,7 @@ class EigenCurvature(Curvature):
         return self._map(D, power=1, enter=False, leave=True)
 
     def _map(self, V: Tensor, *, power: int, enter: bool, leave: bool) -> Tensor:
-        """U diag(root)^-power U' v; without ``enter`` or ``leave`` in or from coordinates."""
+        """U diag(root)^-power U' v; ``enter`` or ``leave`` says whether to multiply by U' or U."""
         parts = []
         for block, basis, root in zip(self.blocks, self._bases, self._roots, strict=True):
             part = block.take(V)

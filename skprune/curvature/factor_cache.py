@@ -1,4 +1,4 @@
-"""What a curvature has found out of the rows, kept by their content: in memory or on disk."""
+"""A cache of what curvatures compute from rows, by the content of these, in memory or on disk."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ from skprune.utils.exceptions import warn_user
 from skprune.utils.files import UnwritableError, make_folder, remove, write_whole
 from skprune.version import __version__
 
-#: Factors kept in memory, shared by all pruners of this process.
+#: Factors in memory, shared by all pruners of this process.
 FACTORS = ContentCache(max_bytes=2**30)
 
 State = dict[str, Any]
 
 
 class FactorCache:
-    """Results of fits, by everything that they depend on.
+    """Results of fits, stored by a digest of everything that they depend on.
 
-    On disk a result is one file, which appears under its name only once it is whole, and whose
-    name holds a digest of its content: a file that agrees with its name is right, whoever wrote it.
+    On disk a result is one file, which gets its name only once it is complete. The name holds a
+    digest of the content, so that damaged files are recognised.
 
     Parameters
     ----------
     directory : str or path-like, optional
-        Made when something is kept. Default: in memory, for pruners of this process.
+        Created when the first result is stored. By default results are stored in memory.
     """
 
     def __init__(self, directory: str | os.PathLike[str] | None = None) -> None:
         self.directory = None if directory is None else Path(directory)
 
     def get(self, problem: NetworkProblem, about: str, fit: Callable[[], State]) -> State:
-        """What ``fit`` finds for the rows of ``problem``; ``about`` tells what is fitted.
+        """The result of ``fit`` for the rows of ``problem``; ``about`` identifies the fit.
 
         Raises
         ------
         ValueError
-            If there is a directory, and rows whose content nobody can tell.
+            If there is a directory, but the content of the rows cannot be known.
         """
         try:
             content = problem.content()
         except UnknownContentError as error:
             if self.directory is not None:
                 raise ValueError(
-                    "cache_dir keeps curvatures by the content of rows, network and loss, which "
-                    f"nobody can know here: {error}. Leave cache_dir=None, or change that: arrays, "
-                    "a TensorDataset or a Hugging Face dataset and torch's losses tell their "
-                    "content, and so do tensors, plain values and code that reaches no open files, "
-                    "locks or the like."
+                    "cache_dir stores curvatures by the content of rows, network and loss, which "
+                    f"cannot be known here: {error}. Leave cache_dir=None, or change that: the "
+                    "content is known of arrays, TensorDatasets, Hugging Face datasets, torch's "
+                    "losses, tensors and plain values, and of code that uses no open files, locks "
+                    "or the like."
                 ) from error
             return fit()
         key = digest(__version__, about, content)
@@ -79,8 +79,9 @@ class FactorCache:
             _write(folder, state)
         except UnwritableError as error:
             warn_user(
-                f"{directory} does not take the factors of the curvature ({error}), so that "
-                "another process finds them again; make room there, or give another cache_dir."
+                f"The factors of the curvature cannot be written to {directory} ({error}), so that "
+                "another process will compute them again; make room there, or give another "
+                "cache_dir."
             )
         return fit() if state is None else state
 
@@ -97,7 +98,7 @@ def _write(folder: Path, state: State) -> None:
 
 
 def _load(path: Path, device: torch.device) -> State | None:
-    """What a file holds; None if it does not agree with its name, in whatever way."""
+    """The content of a file; None if it does not agree with the file's name."""
     try:
         state: State = torch.load(path, map_location=device, weights_only=True)
         return state if path.stem == _name(state) else None

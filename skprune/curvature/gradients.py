@@ -1,4 +1,4 @@
-"""Gradients of rows, in the one form in which curvatures and influence take them."""
+"""The protocol of per-row gradients, which curvatures and influence use, and those of heads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skprune.network.factors import Basis, Block, Factor
 from skprune.utils.chunks import CHUNK_NUMBERS
 from skprune.utils.krylov import Product
 
-#: Sets of rows of a head that are solved with side by side.
+#: Number of sets of rows of a head for which systems are solved side by side.
 SYSTEMS = 16
 
 
@@ -27,16 +27,16 @@ class Gradients(Protocol):
     Attributes
     ----------
     problem : HeadProblem or NetworkProblem
-        With ``dim`` (p), ``weights`` (n,) and their sum ``total``.
+        It has ``dim`` (p), ``weights`` (n,) and their sum ``total``.
     blocks : sequence of Block
         A partition of the parameters, in the order of the factors.
     convex : bool
         Whether the model is a head: products with the exact Hessian of any of its rows are cheap,
         and its curvature needs no damping beyond rounding.
     penalty : float
-        lam of the mean objective. That of a head leaves the intercept out and is found with M.
+        lam of the mean objective. A head's penalty, which leaves the intercept out, is part of M.
     systems : int
-        Sets of rows that ``hessian`` multiplies for side by side.
+        Number of sets of rows that ``hessian`` handles side by side.
     """
 
     convex: bool
@@ -54,10 +54,10 @@ class Gradients(Protocol):
     def systems(self) -> int: ...
 
     def scores(self, U: Tensor) -> Tensor:
-        """<g_i, u> of all rows, shape (n,) for U (p,), (B, n) for U (B, p)."""
+        """The products <g_i, u> of all rows, shape (n,) for U (p,), (B, n) for U (B, p)."""
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
-        """sum_i c_i g_i, shape (p,) for weights (n,), (G, p) for weights (G, n)."""
+        """The sums of c_i g_i, shape (p,) for weights (n,), (G, p) for weights (G, n)."""
 
     def sum(self, indices: Tensor, weights: Tensor | None = None) -> Tensor:
         """Sum of w_i g_i over some rows, each times its own of ``weights``, shape (p,)."""
@@ -69,14 +69,14 @@ class Gradients(Protocol):
         """Positions and factors of all rows, batch after batch."""
 
     def hessian(self, kept: Tensor) -> Product:
-        """Multiplies the rows of (G, p), each by the mean Hessian of its own rows ``kept``."""
+        """A function that multiplies the rows of (G, p), each by the mean Hessian of its rows."""
 
     def project(self, V: Tensor) -> Tensor:
-        """Vectors (..., p) without the part that no loss feels; H may be singular there."""
+        """Vectors (..., p) without the part that changes no loss, in which H may be singular."""
 
 
 class HeadFactor(Factor):
-    """g_i = phi_i (x) e_i, flattened row by row as theta (D, K) is.
+    """The gradients g_i = phi_i (x) e_i, flattened row by row like theta (D, K).
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ class HeadGradients:
 
     @property
     def penalty(self) -> float:
-        """Lam of the mean objective, felt by all coefficients but the intercept's."""
+        """The penalty lam of the mean objective, on all coefficients but the intercept's."""
         return self.problem.penalty.total() / self.problem.total
 
     @property

@@ -1,4 +1,4 @@
-"""The curvatures of a head, found in closed form."""
+"""The curvatures of a head, computed in closed form."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from skprune.curvature.matrix import MatrixCurvature, times_transposed
 from skprune.heads.problem import HeadProblem
 from skprune.network.factors import row_gradients
 
-#: Eigenvalues below this share of the largest are raised to it: directions in which the data
-#: and the penalty say nothing (collinear columns without penalty, the common shift of a softmax).
+#: Eigenvalues below this share of the largest are raised to it. They belong to directions that data
+#: and penalty leave open (collinear columns without penalty, the common shift of a softmax).
 RELATIVE_DAMPING = 1e-10
-#: The exact Hessian up to this many parameters, and up to this many multiplications (n p^2).
+#: "auto" takes the exact Hessian up to so many parameters and multiplications (n p^2).
 DENSE_PARAMETERS = 4096
 DENSE_COST = 5e11
-#: EK-FAC up to this many features: it decomposes a (D, D) matrix.
+#: "auto" takes EK-FAC up to so many features: it decomposes a (D, D) matrix.
 EKFAC_FEATURES = 4096
 
 
@@ -48,7 +48,7 @@ class DenseHead(MatrixCurvature):
 
     def _set_damping(self, damping: float) -> None:
         super()._set_damping(damping)
-        self._found = {}  # the root says as much: no second matrix is held
+        self._found = {}  # the root is enough, so no second matrix is stored
 
     def _matrix(self) -> Tensor:
         if self._found:
@@ -60,7 +60,7 @@ class DenseHead(MatrixCurvature):
     def _root(self, H: Tensor) -> Tensor:
         """The Cholesky factor of H with the least damping under which it is positive definite.
 
-        On separable classes without a penalty nearly all curvature is rounding, and much is needed.
+        Separable classes without a penalty need much damping: there H is mostly rounding error.
         """
         # Relative to every diagonal entry, so that the unit of a column makes no difference; an
         # entry is 0 only where all gradients are, and any positive number will do.
@@ -135,7 +135,7 @@ class DiagonalHead(EigenCurvature):
 
 
 def _at(gradients: HeadGradients) -> tuple[Tensor, Tensor]:
-    """Means (n, K) of the outputs, and lam P^2 (D,)."""
+    """The mean predictions (n, K), and lam P^2 (D,)."""
     problem = gradients.problem
     return problem.loss.mean(gradients.outputs), problem.ridges().reshape(-1)
 

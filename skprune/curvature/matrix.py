@@ -1,4 +1,4 @@
-"""Curvatures that are one p x p matrix, known by the inverse of its Cholesky factor."""
+"""Curvatures that are one p x p matrix, stored as the inverse of its Cholesky factor."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 from skprune.curvature.base import Curvature, CurvatureError
 from skprune.curvature.factor_cache import State
 
-#: Parts of the triangular factor that are multiplied one by one: 9/16 of the products.
+#: Bands of the triangular factor that are multiplied one by one, to save 7/16 of the products.
 BANDS = 8
 
 
 class MatrixCurvature(Curvature):
-    """M as a matrix in float64; p^3 products for each damping, p^2 a solve."""
+    """M as a matrix in float64. Cost: p^3 products for each damping, p^2 for each solve."""
 
     how = "exact"
     _found: State
@@ -24,7 +24,7 @@ class MatrixCurvature(Curvature):
 
     @abstractmethod
     def _find(self) -> State:
-        """The matrix ``M``."""
+        """Compute the matrix ``M``."""
 
     def _fit(self) -> None:
         self._found = self._known(self._find)

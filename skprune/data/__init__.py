@@ -1,1 +1,1 @@
-"""Rows by position, of anything: arrays, frames, sparse matrices, torch and hub datasets."""
+"""Rows by position, of arrays, frames, sparse matrices, torch and Hugging Face datasets."""

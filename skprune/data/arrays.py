@@ -23,7 +23,7 @@ DIGEST_BYTES = 1 << 26
 _SIGNED = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64, "longdouble": np.float64}
 
 
-class Rows:
+class ArrayRows:
     """One array of any kind whose rows come out as dense tensors of their own memory.
 
     Parameters
@@ -86,9 +86,14 @@ class Rows:
 class ArraySource(RowSource):
     """Rows of one array of any kind."""
 
-    def __init__(self, data: Any, y: Any = None) -> None:
-        self._rows = Rows(data)
+    def __init__(self, data: Any, y: Any = None, takes: Signature = UNKNOWN) -> None:
+        self._rows = ArrayRows(data)
         super().__init__(data, self._rows.n, y)
+
+    @classmethod
+    def reads(cls, X: Any, y: Any) -> bool:
+        """Anything that no other kind reads: rows that ``len`` counts and an index takes."""
+        return True
 
     def fingerprint(self) -> str:
         """A digest of the array, without y."""
@@ -132,9 +137,14 @@ class ColumnsSource(RowSource):
                 "Give at least one array of inputs."
             )
         inputs = takes.choose(inputs) if named else inputs
-        self._columns = {k: Rows(columns[k]) for k in inputs}
+        self._columns = {k: ArrayRows(columns[k]) for k in inputs}
         self._named = named
         super().__init__(data, next(iter(lengths.values())), labels if y is None else y)
+
+    @classmethod
+    def reads(cls, X: Any, y: Any) -> bool:
+        """Whether X holds columns side by side rather than rows."""
+        return is_columns(X, y)
 
     def fingerprint(self) -> str:
         """A digest of all the arrays that are inputs."""

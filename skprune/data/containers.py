@@ -1,7 +1,7 @@
-"""Rows of anything: the only place that knows about pandas, polars, sparse and tensors.
+"""Take rows of arrays, pandas and polars frames, sparse matrices, tensors and sequences.
 
-What comes in comes out: rows are taken from the caller's own object, never from a copy in
-another form, so that index, dtypes and categories stay as they are.
+Rows are taken from the caller's own object, never from a copy in another form, so that index,
+dtypes and categories stay as they are.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def is_raw(data: Any) -> bool:
 
 
 def refuse_text(data: Any) -> None:
-    """Raise a ValueError that shows the cure if a table has columns that are not numbers."""
+    """Raise a ValueError that says how to encode columns, if some of a table are not numbers."""
     refuse_lazy(data)
     refuse_masked(data, "X")
     kind = getattr(getattr(data, "dtype", None), "kind", "")
@@ -192,7 +192,7 @@ def refuse_text(data: Any) -> None:
 
 
 def array_hint(data: Any) -> str:
-    """What to do about the columns of an array or list that hold something else than numbers."""
+    """Advice for an array or list with columns that are not numbers."""
 
     def is_text(column: Any) -> bool:
         try:
@@ -209,7 +209,7 @@ def array_hint(data: Any) -> str:
 
 
 def _encode_hint(times: dict[Any, bool]) -> str:
-    """What to do about columns that are not numbers, each with whether it holds times."""
+    """Advice for columns that are not numbers; ``times`` says which of them hold times."""
     words = [c for c, are_times in times.items() if not are_times]
     shown = [*words[:SHOWN], ...] if len(words) > SHOWN else words
     encode = ENCODE_HINT.format(columns=repr(shown).replace("Ellipsis", "..."))
@@ -256,7 +256,7 @@ def natural(y: Any) -> Any:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value stands for none: None, NaN, NaT, pandas.NA."""
+    """Whether a value is missing: None, NaN, NaT or pandas.NA."""
     try:
         return value is None or bool(value != value)
     except TypeError:  # pandas.NA is neither equal to itself nor not

@@ -1,4 +1,4 @@
-"""What a value holds and its code can reach, for a digest: known whole, or not at all."""
+"""A digest of any Python value, which covers its data and all code that it may run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from torch.nn.modules import module as torch_module
 from skprune.data.sources import RowSource
 from skprune.utils.cache import digest
 
-#: Values that ``digest`` tells apart by what they are.
+#: Types that ``digest`` takes as they are.
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
-#: Values that are all that their ``repr`` says.
+#: Types whose ``repr`` says all about a value.
 SAID = (torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size, np.dtype)
 
 #: Attributes of a module under which torch files hooks by numbers that differ between runs.
@@ -87,7 +87,7 @@ CODED = (
 
 
 class UnknownContentError(Exception):
-    """Nobody can say what a value holds; ``trail`` leads to the part that does not tell."""
+    """The content of a value cannot be known; ``trail`` names the part of it that is unknown."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -101,15 +101,15 @@ class UnknownContentError(Exception):
 def content(value: Any) -> str:
     """A digest of a value: its numbers, its code, and all that the code can reach.
 
-    Equal digests, in this process or another, mean that the same is computed. Installed packages
-    are known by their version; other code is read, with the methods, the global values, the
-    captured ones and the modules that it uses.
+    Values with equal digests, in this process or another, compute the same. Code of installed
+    packages is identified by their version. Other code is digested itself, together with the
+    methods, global and captured values and modules that it uses.
 
     Raises
     ------
     UnknownContentError
-        If a part does not tell what it holds: open files, locks, generators, extensions that are
-        not installed, code that looks for its values by ``eval``.
+        If the content of a part cannot be known: open files, locks, generators, extensions that
+        are not installed, code that finds its values by ``eval``.
     """
     try:
         return digest(_Reader().value(value))
@@ -179,7 +179,7 @@ class _Reader:
         return self._object(value)
 
     def _named(self, name: Any, value: Any) -> Any:
-        """A part; if it is not known, the error says where it was."""
+        """Read a part under its name, which an error about it then mentions."""
         try:
             return self.value(value)
         except UnknownContentError as error:
@@ -291,7 +291,7 @@ class _Reader:
                     yield (name, self._named(name, part))
 
     def _object(self, value: Any) -> Iterator[Any]:
-        """Any other object, as it would be pickled; that of a user's class, all its attributes."""
+        """Read any other object as pickle would; of a user's class, read all attributes."""
         kind = type(value)
         if isinstance(value, CODED):
             if not is_installed(value.__objclass__.__module__):
@@ -365,7 +365,7 @@ def _is_patched(part: Any) -> bool:
 
 
 def _uses(code: types.CodeType) -> Iterator[tuple[str, str]]:
-    """What some code, and the code within it, asks for by name: of which kind, and its name."""
+    """The names, each with its kind, that some code and the code within it look up."""
     for step in dis.get_instructions(code):
         if step.opname in USES:
             yield USES[step.opname], step.argval

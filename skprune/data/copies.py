@@ -1,9 +1,9 @@
-"""Rows that are copies of each other: by their columns, whatever their labels.
+"""Rows with equal columns, whatever their labels.
 
-A model that has seen one copy of a row has been told the answer to the other. So copies are held
-out together, and a standard error counts what is measured on them once. But a row that many others
-equal is a value that new rows will have as well, as in a table of three binary columns: there a
-split row by row is what awaits the model, and holding all of a value out would ask for another.
+A model that is trained on one copy of a row knows the answer to the other. So copies are held out
+together, and a standard error counts them as one row. But if very many rows are equal, as in a
+table of three binary columns, then new rows will equal them as well. Such rows are split one by
+one, because that is the situation that the model will meet.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 
 from skprune.data.containers import is_frame, plain
 from skprune.data.matrix import MatrixRows
+from skprune.data.strata import Rows
 from skprune.utils.chunks import row_chunks
 
-Numbers = NDArray[np.int64]
-
-#: Rows that equal more than this many others, or more than this share of the table (six would be
-#: all that is held out), are values that new rows will have too: each of them stands alone.
+#: A set of more equal rows than this number, or this share of the table (of which six make up all
+#: that is held out), is a common value: new rows will have it too, and each row stands alone.
 MOST_COPIES, LARGEST_SHARE = 50, 1 / 30
 #: Kinds of numpy's dtypes that are numbers.
 NUMBERS = "biuf"
@@ -39,14 +38,14 @@ class Copies:
     identity : ndarray of shape (n,), int64
         Equal for rows of equal columns.
     units : ndarray of shape (n,), int64
-        Equal for rows that are held out together: of a common value every row is its own.
+        Equal for rows that are held out together; rows of a common value all differ.
     """
 
-    identity: Numbers
-    units: Numbers
+    identity: Rows
+    units: Rows
 
-    def take(self, indices: Numbers) -> Copies:
-        """Of some of the rows."""
+    def take(self, indices: Rows) -> Copies:
+        """The copies among some of the rows."""
         return Copies(self.identity[indices], self.units[indices])
 
     def note(self) -> tuple[str, str]:
@@ -63,12 +62,12 @@ class Copies:
 
 
 def find_copies(X: Any) -> Copies | None:
-    """Which rows of X are equal; None if none are, or X is nothing that is cheaply compared.
+    """Which rows of X are equal; None if none are, or if comparing them is expensive.
 
     Parameters
     ----------
     X : MatrixRows, array, sparse matrix, tensor, frame, or column or list of words
-        0 equals -0, and one missing value another.
+        0 equals -0, and all missing values are equal.
     """
     hashes = row_hashes(X)
     if hashes is None:
@@ -82,9 +81,9 @@ def find_copies(X: Any) -> Copies | None:
 
 
 def is_new(X: Any, others: Any, n: int) -> NDArray[np.bool_]:
-    """Which of the n rows of ``others`` equal no row of X, or so many that it is a common value.
+    """Which of the n rows of ``others`` equal no row of X, unless it is a common value of X.
 
-    X and ``others`` are as in ``find_copies``; where rows are not compared, all are new.
+    X and ``others`` are as in ``find_copies``. If they cannot be compared, all rows are new.
     """
     known, hashes = row_hashes(X), row_hashes(others)
     if known is None or hashes is None:
@@ -94,11 +93,11 @@ def is_new(X: Any, others: Any, n: int) -> NDArray[np.bool_]:
 
 
 def _most(n: int) -> float:
-    """How many of n rows may be equal before they are a common value."""
+    """The largest number of equal rows, of n, that is no common value."""
     return min(MOST_COPIES, max(2.0, LARGEST_SHARE * n))
 
 
-def numbered(labels: NDArray[Any]) -> Numbers:
+def numbered(labels: NDArray[Any]) -> Rows:
     """Labels as numbers 0, 1, 2 ... in the order in which they come first."""
     _, first, codes = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
@@ -129,7 +128,7 @@ def _hash(bits: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _bits(numbers: NDArray[Any]) -> NDArray[Any]:
-    """Numbers in bits that are equal where the numbers are."""
+    """Rows in bits that are equal where the numbers are."""
     if numbers.dtype.kind != "f":
         return numbers
     values = numbers + numbers.dtype.type(0)  # -0 is 0
@@ -162,7 +161,7 @@ def _columns(X: Any) -> list[Any] | None:
 
 
 def _codes(column: Any) -> NDArray[np.int64] | None:
-    """Whole numbers that are equal where the values are; None for values that do not say."""
+    """Whole numbers that are equal where the values are; None if values have no hash."""
     try:
         values = np.asarray(column)
         if values.ndim != 1:

@@ -14,8 +14,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from skprune.data.signature import UNKNOWN, Signature
-from skprune.data.source import ENOUGH, RowSource, a_few, no_targets, spans
+from skprune.data.source import ENOUGH, LABEL_KEYS, RowSource, a_few, no_targets, spans
 from skprune.utils.cache import digest
+
+#: Classes of the package datasets; only the first has rows that can be taken by number.
+KINDS = ("Dataset", "IterableDataset", "DatasetDict", "IterableDatasetDict")
 
 _TEXT = ("string", "large_string", "string_view", "binary", "large_binary", "null")
 
@@ -28,7 +31,7 @@ def is_hub(obj: Any, *names: str) -> bool:
 
 
 def refuse_hub(obj: Any) -> None:
-    """Raise a ValueError for what has no rows that can be taken by number."""
+    """Raise a ValueError for datasets whose rows cannot be taken by number."""
     if is_hub(obj, "DatasetDict", "IterableDatasetDict"):
         raise ValueError(
             f"A {type(obj).__name__} has several splits ({', '.join(map(str, obj))}). Name the one "
@@ -37,16 +40,16 @@ def refuse_hub(obj: Any) -> None:
     if is_hub(obj, "IterableDataset"):
         raise ValueError(
             "A streaming dataset has no rows that can be taken by number. Load it without "
-            "streaming=True, or keep it with datasets.Dataset.from_generator."
+            "streaming=True, or store it with datasets.Dataset.from_generator."
         )
 
 
-def label_column(dataset: Any, names: tuple[str, ...]) -> str | None:
-    """The first of ``names`` that is a column; else the only ClassLabel column; else None."""
+def label_column(dataset: Any) -> str | None:
+    """The first of LABEL_KEYS that is a column; else the only ClassLabel column; else None."""
     columns = dataset.column_names
-    found = [name for name in names if name in columns]
+    found = [name for name in LABEL_KEYS if name in columns]
     found = found or [c for c in columns if hasattr(dataset.features[c], "int2str")]
-    return found[0] if len(found) == 1 or (found and found[0] in names) else None
+    return found[0] if len(found) == 1 or (found and found[0] in LABEL_KEYS) else None
 
 
 def stored_labels(dataset: Any, column: str | None) -> NDArray[Any] | None:
@@ -83,8 +86,11 @@ class HubSource(RowSource):
     the torch format makes them.
     """
 
-    def __init__(self, dataset: Any, y: Any, label: str | None, takes: Signature = UNKNOWN) -> None:
-        self._label = label
+    is_dataset = True
+
+    def __init__(self, dataset: Any, y: Any = None, takes: Signature = UNKNOWN) -> None:
+        refuse_hub(dataset)
+        self._label = label = label_column(dataset)
         formatted = dataset.format
         columns = [
             name
@@ -102,6 +108,11 @@ class HubSource(RowSource):
         options = formatted["format_kwargs"] if formatted["type"] == "torch" else {}
         self._view = dataset.with_format("torch", columns=columns, **options)
         super().__init__(dataset, len(dataset), y)
+
+    @classmethod
+    def reads(cls, X: Any, y: Any) -> bool:
+        """Whether X is a Hugging Face dataset without a transform of the user's."""
+        return is_hub(X, *KINDS) and not (is_hub(X) and has_transform(X))
 
     def fingerprint(self) -> str | None:
         """A digest of Hugging Face's own fingerprint, the length and the format."""

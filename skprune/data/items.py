@@ -1,4 +1,4 @@
-"""Names and kinds of the parts of items, and what a dataset holds for all of its items."""
+"""The parts of a dataset's items, and targets that a dataset holds beside its items."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from skprune.data.containers import is_row_wise
 from skprune.data.hub import is_hub, label_column, stored_labels
-from skprune.data.source import as_numpy
-
-#: The entries of a dict, and the columns of a Hugging Face dataset, that are the target.
-LABEL_KEYS = ("labels", "label", "target", "targets", "y")
+from skprune.data.source import LABEL_KEYS, as_numpy
 
 
 def label_key(entries: Any) -> Any:
@@ -62,7 +59,7 @@ def tensor_targets(dataset: Any, place: Any) -> NDArray[Any] | None:
 
 def _attribute(dataset: Any) -> NDArray[Any] | None:
     if is_hub(dataset):
-        return stored_labels(dataset, label_column(dataset, LABEL_KEYS))
+        return stored_labels(dataset, label_column(dataset))
     if getattr(dataset, "target_transform", None) is not None:
         return None  # what is stored is not what the items carry
     for name in ("targets", "labels"):
@@ -73,7 +70,7 @@ def _attribute(dataset: Any) -> NDArray[Any] | None:
 
 
 def _throughout(dataset: Any, find: Callable[[Any], NDArray[Any] | None]) -> NDArray[Any] | None:
-    """What is found for all rows in a dataset, or in those that it is made of."""
+    """Find one entry for every row in a dataset, or in the datasets that it is made of."""
     found = find(dataset)
     if found is None and isinstance(dataset, Subset):
         whole = _throughout(dataset.dataset, find)
@@ -86,7 +83,7 @@ def _throughout(dataset: Any, find: Callable[[Any], NDArray[Any] | None]) -> NDA
 
 
 def row_numbers(dataset: Any, row: int) -> set[int]:
-    """The numbers that a row goes by, in the dataset and in those that it is made of."""
+    """The numbers of a row in the dataset and in the datasets that it is made of."""
     if isinstance(dataset, Subset):
         return {row} | row_numbers(dataset.dataset, int(dataset.indices[row]))
     if isinstance(dataset, ConcatDataset):

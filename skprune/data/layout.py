@@ -1,4 +1,4 @@
-"""Where in the items of a dataset the inputs and the target are, found by looking at a few."""
+"""Find the inputs and the target in the items of a dataset, by looking at a few of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Give the targets as y or as the dataset's .targets, or wrap the dataset so that 
 
 @dataclass(frozen=True)
 class Layout:
-    """The parts of an item that are of use.
+    """The parts of an item that are inputs and target.
 
     Attributes
     ----------
@@ -43,9 +43,9 @@ class Layout:
     within : path
         The tuple or mapping that holds the inputs.
     form : str
-        What that looks like; items of another form are refused.
+        The structure of ``within``; items of another structure are refused.
     agreed : bool
-        Whether the target is what y or the dataset's own targets say.
+        Whether the target agrees with y or with the dataset's own targets.
     """
 
     inputs: tuple[Path, ...]
@@ -77,14 +77,14 @@ class Sample:
     Attributes
     ----------
     name : str
-        Of the dataset, for messages.
+        Name of the dataset, for messages.
     items : list of items, or a batch that a ``collate_fn`` made of them
     collated : bool
         Whether it is such a batch.
     rows : ndarray of int
         Their numbers.
     numbers : list of sets of int
-        By which numbers the rows go, in the dataset and in those that it is made of.
+        The numbers of every row in the dataset and in the datasets that it is made of.
     given : ndarray or None
         Targets of all rows that the user gave.
     stored : ndarray or None
@@ -129,7 +129,7 @@ class Sample:
         return [(*path, k) for k in range(len(self.first(path)))]
 
     def leaves(self, path: Path) -> list[Path]:
-        """Paths to what tuples within tuples hold in the end."""
+        """Paths to the innermost entries of nested tuples."""
         if not is_tuple(self.first(path)):
             return [path]
         return [leaf for entry in self.entries(path) for leaf in self.leaves(entry)]
@@ -143,23 +143,23 @@ class Sample:
         return [key for key in every[0] if key not in texts or all(key in one for one in every)]
 
     def is_text(self, path: Path) -> bool:
-        """Whether it is a string, or several."""
+        """Whether the part is a string, or several."""
         return is_text(self.first(path))
 
     def is_scalar(self, path: Path) -> bool:
-        """Whether it is one number."""
+        """Whether the part is one number."""
         values = self._array(path, ())
         return values is not None and values.dtype.kind in "biuf"
 
     def is_row_number(self, path: Path) -> bool:
-        """Whether it is the number of the item itself, as far as these items tell."""
+        """Whether the part is the number of the item, judging by these items."""
         values = self._array(path, ())
         if values is None or values.dtype.kind not in "iu" or len(values) < ENOUGH:
             return False
         return all(int(v) in known for v, known in zip(values, self.numbers, strict=True))
 
     def agrees(self, path: Path) -> bool:
-        """Whether it is the target, by what the user or the dataset says of these rows."""
+        """Whether the part equals the targets that the user or the dataset gives for these rows."""
         return self.equals(path, self.given) or self.equals(path, self.stored)
 
     def equals(self, path: Path, targets: NDArray[Any] | None) -> bool:
@@ -182,7 +182,7 @@ class Sample:
             return None
 
     def describe(self, path: Path) -> str:
-        """What there is, in words."""
+        """The structure of the items in words, for messages."""
         if self.is_row_number(path):
             return "the number of the row"
         value, shape = self.first(path), self.shape(path)
@@ -194,9 +194,9 @@ class Sample:
 def find_layout(sample: Sample, takes: Signature) -> Layout:
     """Which parts of the items are the inputs of a network, and which is the target.
 
-    Targets that are known tell their entry by their values. Row numbers and strings are left
-    out, then, if that many are not taken, single numbers. Without known targets the target is the
-    entry after the inputs.
+    If the targets are known, their entry is found by its values; otherwise the target is the entry
+    after the inputs. Row numbers and strings are never inputs, and single numbers are left out if
+    the network does not take as many inputs.
 
     Raises
     ------
@@ -232,7 +232,7 @@ def find_layout(sample: Sample, takes: Signature) -> Layout:
 
 
 def _unwrap(sample: Sample) -> Path:
-    """Where the item proper is: (number, item), (name, item) and so on are looked through."""
+    """The path to the item itself, within wrappers such as (number, item) or (name, item)."""
     path: Path = ()
     while is_tuple(sample.first(path)):
         entries = sample.entries(path)
@@ -293,15 +293,15 @@ def _known_target(
             inputs = _without(rest, left_out)
             if _fits(sample, inputs, takes):
                 # Where nothing is known of the network, it says itself that this is too much.
-                doubt = takes.low > 0 and _doubtful(sample, inputs, takes)
-                return None if doubt else (inputs, outside[-1] if outside else None)
+                ambiguous = takes.low > 0 and _is_ambiguous(sample, inputs, takes)
+                return None if ambiguous else (inputs, outside[-1] if outside else None)
     return None
 
 
 def _last_target(
     sample: Sample, entries: list[Path], takes: Signature
 ) -> tuple[list[Path], Path | None] | None:
-    """Inputs and target where the target is known by its place only; None if there is doubt."""
+    """Inputs and target by their places alone; None if these are ambiguous."""
     text = list(filter(sample.is_text, entries))
     proper = _without(entries, filter(sample.is_row_number, entries))
     arrays = _without(proper, text)
@@ -315,11 +315,11 @@ def _last_target(
         before = [p for p in entries if p < target and p not in text]
         ways = [(_without(before, _without(entries, proper)), target), (before, target)]
         found += [way for way in ways if _fits(sample, way[0], takes)][:1]
-    return None if len(found) != 1 or _doubtful(sample, found[0][0], takes) else found[0]
+    return None if len(found) != 1 or _is_ambiguous(sample, found[0][0], takes) else found[0]
 
 
-def _doubtful(sample: Sample, inputs: list[Path], takes: Signature) -> bool:
-    """Whether a place that may stay empty gets a single number: an id or the target, maybe."""
+def _is_ambiguous(sample: Sample, inputs: list[Path], takes: Signature) -> bool:
+    """Whether an optional input would get a single number, which may be an id or the target."""
     return len(inputs) > max(1, takes.low) and any(map(sample.is_scalar, inputs))
 
 
@@ -346,14 +346,14 @@ def follow(item: Any, path: Path) -> Any:
 
 
 def is_tuple(item: Any) -> bool:
-    """A list of numbers is one input; any other list is a tuple."""
+    """Whether an item is several entries; a list of numbers is one input."""
     if isinstance(item, list):
         return any(not isinstance(entry, (Number, str)) for entry in item)
     return isinstance(item, tuple)
 
 
 def mixed(forms: set[str]) -> ValueError:
-    """The error for items that are not built alike."""
+    """The error for items of different structure."""
     return ValueError(
         f"Items differ in structure: {' / '.join(sorted(forms))}. Let every item of the dataset "
         "have the same inputs."

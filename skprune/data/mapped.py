@@ -13,6 +13,7 @@ from torch.utils.data import (
     BatchSampler,
     ConcatDataset,
     DataLoader,
+    Dataset,
     IterableDataset,
     RandomSampler,
     Sampler,
@@ -21,7 +22,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from skprune.data.arrays import Rows
+from skprune.data.arrays import ArrayRows
 from skprune.data.hub import hub_fingerprint, is_hub, refuse_hub
 from skprune.data.items import form, row_numbers, stored_targets, tensor_targets
 from skprune.data.layout import Layout, Sample, find_layout, mixed
@@ -37,8 +38,8 @@ TARGET_BATCH = 256
 class DatasetSource(RowSource):
     """Rows of a map-style dataset, in the dataset's own order.
 
-    Of a DataLoader the dataset, ``collate_fn``, workers and pinned memory are used, and its
-    sampler is not: rows are asked for by number, so that a loader that shuffles is welcome.
+    A DataLoader's dataset, ``collate_fn``, workers and pinned memory are used. Its sampler is not,
+    because rows are asked for by number; so the loader may shuffle.
 
     Parameters
     ----------
@@ -51,6 +52,8 @@ class DatasetSource(RowSource):
         The inputs that are wanted.
     """
 
+    is_dataset = True
+
     def __init__(self, data: Any, y: Any = None, takes: Signature = UNKNOWN) -> None:
         self._dataset, self._collate, self._options = data, None, {}
         if isinstance(data, DataLoader):
@@ -61,6 +64,11 @@ class DatasetSource(RowSource):
         _check_map_style(self._dataset)
         super().__init__(data, _length(self._dataset), y)
         self._takes, self._given = takes, self._targets
+
+    @classmethod
+    def reads(cls, X: Any, y: Any) -> bool:
+        """Whether X is a torch Dataset or DataLoader, or a transformed Hugging Face dataset."""
+        return isinstance(X, (Dataset, DataLoader)) or is_hub(X)
 
     def fingerprint(self) -> str | None:
         """A digest of the tensors of TensorDatasets and of Hugging Face tables; else None."""
@@ -80,7 +88,7 @@ class DatasetSource(RowSource):
         base, below = flatten(self._dataset, np.arange(len(self)) if indices is None else indices)
         if type(base) is TensorDataset and self._collate is None:
             # The same numbers as item by item, a hundred times as fast.
-            columns = [Rows(tensor) for tensor in base.tensors]
+            columns = [ArrayRows(tensor) for tensor in base.tensors]
             rows = None if indices is None and base is self._dataset else below
             keys = (key for key, _ in spans(len(self), size, rows))
             for key, (_, where) in zip(keys, spans(len(self), size, indices), strict=True):
@@ -186,7 +194,7 @@ class _Batches(Sampler[list[int]]):
 
 
 class _Collate:
-    """Items to (inputs, targets), of which only the wanted ``part`` is made; runs in workers."""
+    """Collates items to (inputs, targets), of which only ``part`` is made; runs in workers."""
 
     def __init__(
         self,
@@ -291,7 +299,7 @@ def _loader_options(loader: DataLoader[Any]) -> dict[str, Any]:
 
 
 def _content(dataset: Any) -> str | None:
-    """A digest where content is known to be plain tensors; subclasses may run code of their own."""
+    """A digest of plain tensors; None for classes that may run code of their own."""
     if is_hub(dataset):
         return hub_fingerprint(dataset)
     if type(dataset) is ConcatDataset:
@@ -302,5 +310,5 @@ def _content(dataset: Any) -> str | None:
         below = _content(base)
         return None if below is None else digest("subset", below, rows)
     if type(base) is TensorDataset:
-        return digest("tensors", *(Rows(tensor).fingerprint() for tensor in base.tensors))
+        return digest("tensors", *(ArrayRows(tensor).fingerprint() for tensor in base.tensors))
     return None

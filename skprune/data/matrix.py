@@ -1,4 +1,4 @@
-"""Rows of a matrix, named by position."""
+"""Rows of a matrix by position."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Kept as they come; other numbers become float64.
+#: Types that are kept; other numbers become float64.
 FLOATS = [np.float64, np.float32, np.float16]
 
 
 class MatrixRows:
-    """Rows of a matrix, named by position: what a table holds, so that taking rows copies none.
+    """Rows of a matrix by position, so that a table can take rows without copying them.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which inputs a network takes, as far as its forward tells."""
+"""The inputs that a network takes, read from the signature of its forward."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Signature:
-    """The inputs that a network needs and takes; without arguments, that of an unknown one.
+    """The inputs that a network needs and takes; the default is that of an unknown network.
 
     Attributes
     ----------
@@ -38,12 +38,12 @@ class Signature:
         return f"the network is called as forward({needed}...)"
 
     def choose(self, names: Sequence[Any], numbers: Collection[Any] = ()) -> list[Any]:
-        """Of inputs by name those that are taken; ``numbers`` are the names of row numbers.
+        """The names that the network takes; ``numbers`` are names of row numbers.
 
         Raises
         ------
         ValueError
-            If one is missing that the network needs, or it takes none of them.
+            If a needed input is missing, or none of the inputs is taken.
         """
         if self.names is None:
             chosen = [n for n in names if n not in numbers or n in self.required] or list(names)
@@ -59,7 +59,7 @@ class Signature:
         return chosen
 
 
-#: Of a network that is not known yet, or does not tell.
+#: The signature of a network that is not known yet, or whose forward says nothing.
 UNKNOWN = Signature()
 
 

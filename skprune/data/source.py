@@ -1,11 +1,11 @@
-"""What the rest of the package sees of a user's data: rows in batches, targets, a digest."""
+"""The interface through which networks read a user's rows: batches, targets, a digest."""
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,12 +21,18 @@ Targets are taken from the first of these that exists:
   3. its items: (inputs, target), (inputs, ..., target), or a dict with one of the keys "labels",
      "label", "target", "targets", "y". The number of the row is never a target."""
 
-#: Rows that are looked at, and how many it takes to tell row numbers from other numbers.
+#: The entries of a dict, and the columns of a Hugging Face dataset, that are the target.
+LABEL_KEYS = ("labels", "label", "target", "targets", "y")
+
+#: Number of rows that are looked at, and the least that tells row numbers from other numbers.
 LOOKED_AT, ENOUGH = 8, 5
 
 
 class RowSource(ABC):
-    """Rows of anything, in batches on the CPU or where the user's tensors are.
+    """Rows of a container, in batches on the CPU or where the user's tensors are.
+
+    A subclass is constructed as ``kind(X, y, takes)`` if it ``reads(X, y)``; ``takes`` is the
+    ``Signature`` of the network. It calls this constructor.
 
     Parameters
     ----------
@@ -35,13 +41,16 @@ class RowSource(ABC):
     n : int
         Number of rows.
     y : array-like of shape (n,) or (n, L), or None
-        Targets that go before those of the dataset.
+        Targets; those of the container are used if it is None.
 
     Raises
     ------
     ValueError
         If there are no rows, or if y has another number of them.
     """
+
+    #: Whether no y is needed, and training functions take the container itself.
+    is_dataset: ClassVar[bool] = False
 
     def __init__(self, original: Any, n: int, y: Any) -> None:
         if n == 0:
@@ -64,7 +73,7 @@ class RowSource(ABC):
         """The inputs, without the targets, batch after batch.
 
         The rows of a dataset whose ``__getitem__`` draws at random (augmentation) differ from pass
-        to pass, which nobody can see from outside: prune the dataset without its augmentation.
+        to pass, which cannot be detected: prune the dataset without its augmentation.
 
         Parameters
         ----------
@@ -91,7 +100,7 @@ class RowSource(ABC):
         return self._batches(size, None if indices is None else self._check_indices(indices))
 
     def targets(self) -> NDArray[Any]:
-        """The targets of all rows, found once and kept.
+        """The targets of all rows; they are looked for once.
 
         Returns
         -------
@@ -101,7 +110,7 @@ class RowSource(ABC):
         Raises
         ------
         ValueError
-            If none are found, with the rules by which they are looked for.
+            If none are found; the message has the rules by which they are looked for.
         """
         if self._targets is None:
             found = self._find_targets()
@@ -118,6 +127,11 @@ class RowSource(ABC):
         other = copy.copy(self)
         other._targets = as_numpy(y)
         return other
+
+    @classmethod
+    @abstractmethod
+    def reads(cls, X: Any, y: Any) -> bool:
+        """Whether ``X`` with targets ``y``, which may be None, is of this kind."""
 
     @abstractmethod
     def fingerprint(self) -> str | None:
@@ -163,7 +177,7 @@ def a_few(n: int) -> NDArray[np.int64]:
 def spans(
     n: int, size: int, indices: NDArray[np.int64] | None
 ) -> Iterator[tuple[slice | NDArray[np.int64], NDArray[np.int64]]]:
-    """For each batch the key of its rows (a slice where it can be) and their numbers."""
+    """Yield for each batch an index of its rows, a slice if possible, and their numbers."""
     count = n if indices is None else len(indices)
     for start in range(0, count, size):
         stop = min(start + size, count)
@@ -174,16 +188,15 @@ def spans(
 
 
 def to_device(inputs: Any, device: torch.device | str, dtype: torch.dtype | None = None) -> Any:
-    """Nested tensors on another device; the floating ones in another precision.
+    """Move nested tensors to another device, and the floating ones to another precision.
 
     Parameters
     ----------
     inputs : tensor, mapping, tuple, list, or an object with a method ``to``
-        Anything else in it is passed on as it is.
+        Anything else is passed on unchanged.
     device : torch.device or str
-        Where to.
     dtype : torch.dtype, default=None
-        Of the floating tensors; integers, booleans and complex numbers keep theirs.
+        Type of the floating tensors; integers, booleans and complex numbers keep theirs.
 
     Returns
     -------

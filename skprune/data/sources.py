@@ -1,34 +1,41 @@
-"""Rows of anything that torch users hand in: the only place that knows Dataset and DataLoader."""
+"""The registry of data sources, and the choice of one for a container."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
-
-from skprune.data.arrays import ArraySource, ColumnsSource, is_columns
-from skprune.data.hub import HubSource, has_transform, is_hub, label_column, refuse_hub
-from skprune.data.items import LABEL_KEYS
+from skprune.data.arrays import ArraySource, ColumnsSource
+from skprune.data.hub import HubSource
 from skprune.data.mapped import DatasetSource
 from skprune.data.signature import UNKNOWN, Signature
-from skprune.data.source import RowSource, to_device
+from skprune.data.source import RowSource
 from skprune.data.subset import PrunedSubset
 
-__all__ = ["PrunedSubset", "RowSource", "as_source", "is_dataset", "to_device"]
+__all__ = ["SOURCES", "PrunedSubset", "RowSource", "as_source", "is_array", "is_dataset"]
 
-_HUB = ("Dataset", "IterableDataset", "DatasetDict", "IterableDatasetDict")
+#: The first one that reads a container is used; the last one reads everything.
+SOURCES: list[type[RowSource]] = [HubSource, DatasetSource, ColumnsSource, ArraySource]
 
 
-def is_dataset(obj: Any) -> bool:
-    """Whether ``obj`` is a Dataset or DataLoader of torch, or a dataset of Hugging Face's.
+def is_dataset(X: Any) -> bool:
+    """Whether ``X`` is a dataset, as a torch Dataset or DataLoader or a Hugging Face dataset is.
 
-    Such an object may carry its targets, so that it needs no y.
+    Such an object may hold its targets, so that no y is needed.
     """
-    return isinstance(obj, (Dataset, DataLoader)) or is_hub(obj, *_HUB)
+    return _kind(X, None).is_dataset
+
+
+def is_array(X: Any, y: Any) -> bool:
+    """Whether ``len`` counts the rows of ``X`` and an index takes them."""
+    return _kind(X, y) is ArraySource
+
+
+def _kind(X: Any, y: Any) -> type[RowSource]:
+    return next(kind for kind in SOURCES if kind.reads(X, y))
 
 
 def as_source(X: Any, y: Any = None, takes: Signature = UNKNOWN) -> RowSource:
-    """Rows of anything, by number.
+    """The data source of a container.
 
     Parameters
     ----------
@@ -44,10 +51,11 @@ def as_source(X: Any, y: Any = None, takes: Signature = UNKNOWN) -> RowSource:
         - A DataLoader: its dataset, in the dataset's order, with its ``collate_fn``, workers and
           pinned memory. Loaders that draw rows more than once or not at all are refused.
         - A Hugging Face ``datasets.Dataset``. Rows are dicts of its columns of numbers.
+        - A container that another class in ``SOURCES`` reads.
     y : array-like of shape (n,) or (n, L), default=None
-        Targets. They go before those that X carries.
+        Targets. They replace those that X holds.
     takes : Signature, optional
-        What the network takes, for which the rows are: how many inputs, by which names.
+        The inputs that the network takes: how many, and by which names.
 
     Returns
     -------
@@ -75,9 +83,4 @@ def as_source(X: Any, y: Any = None, takes: Signature = UNKNOWN) -> RowSource:
     >>> source.take([0, 4])
     PrunedSubset(2 of 5 rows of TensorDataset)
     """
-    if is_dataset(X):
-        refuse_hub(X)
-        if is_hub(X) and not has_transform(X):
-            return HubSource(X, y, label_column(X, LABEL_KEYS), takes)
-        return DatasetSource(X, y, takes)
-    return ColumnsSource(X, y, takes) if is_columns(X, y) else ArraySource(X, y)
+    return _kind(X, y)(X, y, takes)

@@ -46,7 +46,7 @@ class PrunedSubset(Subset[Any]):
         super().__init__(base, rows.tolist())
 
     def __getattr__(self, name: str) -> Any:
-        # Private names are nobody else's business, and while unpickling there is no dataset yet.
+        # Private names are not looked up, and while unpickling there is no dataset yet.
         if name.startswith("_") or "dataset" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         value = getattr(self.dataset, name)

@@ -1,4 +1,4 @@
-"""What the caller hands to ``fit``, checked once and put into one object."""
+"""The arguments of ``fit``, checked once and held in one object."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ LARGEST = 1e50
 
 @dataclass(frozen=True)
 class Table:
-    """Checked rows.
+    """Rows that were checked, with their targets, classes and weights.
 
     Attributes
     ----------
     X : MatrixRows (n, d), csr_matrix (n, d), or the caller's own object
-        Numbers, unless the model encodes the raw rows itself; ``encoder`` made them of others.
+        Numbers, which ``encoder`` made if the caller's rows were none; the caller's own object if
+        the model encodes raw rows itself.
     y : ndarray (n,)
     codes : ndarray (n,), int64
         Class of every row as 0 .. C - 1; zeros for regression.
@@ -49,11 +50,11 @@ class Table:
     unit : float or None
         A power of two, so that no digit changes; None if the caller gave no weights.
     copies : Copies or None
-        Rows with the same columns, as the caller gave them; None if no two have.
+        Rows with equal columns, as the caller gave them; None if there are none.
     encoder : RowEncoder or None
-        What made X of the caller's rows, for others like them; None if they were numbers.
+        Encodes the caller's rows as X, and other rows likewise; None if they were numbers.
     given : ndarray (n,), int64, or None
-        ``positions`` of the rows; None if they are all of the caller's.
+        ``positions`` of the rows; None if they are all rows of the caller.
     """
 
     X: Any
@@ -75,15 +76,15 @@ class Table:
         return len(self.y)
 
     def units(self) -> NDArray[np.int64] | None:
-        """0, 1, 2 ..., equal for rows that are held out together; None if none are."""
+        """Numbers that are equal for copies held out together; None if there are no copies."""
         return None if self.copies is None else numbered(self.copies.units)
 
     def minima(self, min_per_class: int) -> NDArray[np.int64]:
-        """What every class must keep; numbers have no classes."""
+        """The number of rows that every class must keep; a regression has one class."""
         return group_minima(self.codes, 0 if self.classes is None else min_per_class)
 
     def given_weights(self, rows: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        """The caller's own weights of some rows, None if there were none."""
+        """The caller's own weights of some rows; None if there were none."""
         return None if self.unit is None else self.weights[rows] * self.unit
 
     def take(self, indices: NDArray[np.int64]) -> Table:
@@ -99,7 +100,7 @@ class Table:
         )
 
     def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where the caller's ``rows`` stand in this table, whose rows are sorted; -1 if nowhere."""
+        """Positions of the caller's ``rows`` in this table, whose rows are sorted; else -1."""
         own = self.positions
         places = np.minimum(np.searchsorted(own, rows), len(self) - 1)
         return np.where(own[places] == rows, places, -1)
@@ -114,13 +115,13 @@ class Split:
     table : Table
         All rows that may be kept.
     train : Table
-        Those of them that are not held out: among them the size is searched.
+        The rows of ``table`` that are not held out, on which the size is searched.
     validation : Table
-        The rows to measure on.
+        The rows that gaps are measured on.
     held_out : ndarray of int64 or None
-        Where these stand in ``table``; None if the caller brought others, and ``train`` is all.
+        Positions of the validation rows in ``table``; None if the caller brought them.
     units : ndarray of int64 or None
-        Equal for rows of ``train`` that tell of each other: those of one group, or copies.
+        Equal for rows of ``train`` that belong together: those of one group, or copies.
     """
 
     table: Table
@@ -213,7 +214,7 @@ def set_apart(split: Split, groups: Any, seed: int) -> Apart | None:
 def read_weights(sample_weight: Any, X: Any) -> tuple[NDArray[np.float64], float | None]:
     """``weights`` and ``unit`` of a ``Table``, for the rows of X.
 
-    Rows that weigh nothing beside the heaviest one, to the last digit of a float, have no weight.
+    Weights that are negligible beside the largest one, in floating-point precision, become 0.
     """
     weights = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if sample_weight is None:
@@ -230,12 +231,12 @@ def read_weights(sample_weight: Any, X: Any) -> tuple[NDArray[np.float64], float
 def number_classes(
     y: NDArray[Any], weights: NDArray[np.float64]
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The classes, sorted, and the number of that of every row.
+    """The sorted classes, and the number of the class of every row.
 
     Raises
     ------
     ValueError
-        If the rows that have a weight are of one class.
+        If all rows of positive weight are of one class.
     """
     classes, codes = np.unique(y, return_inverse=True)
     codes = codes.reshape(len(y)).astype(np.int64)
@@ -271,20 +272,20 @@ def check_magnitude(values: NDArray[Any], name: str) -> None:
     largest = max(largest, -float(np.fmin.reduce(values, axis=None, initial=0.0)))
     if largest > LARGEST:
         raise ValueError(
-            f"{name} holds numbers as large as {largest:.1e}, more than the {LARGEST:.0e} that can "
-            "be reckoned with; change its unit."
+            f"{name} holds numbers as large as {largest:.1e}, and the largest that is supported is "
+            f"{LARGEST:.0e}; change its unit."
         )
 
 
 def hold_out(
     table: Table, fraction: float, groups: Any, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split rows into (examined, held out), stratified by class, or along whole groups.
+    """Split rows into (training, held out), stratified by class, or along whole groups.
 
-    Every class keeps at least one row on the examined side. Without
-    groups, copies of a row are held out together (``skprune.data.copies`` says which are), and the
-    classes keep their shares as well as whole sets of copies allow. A row that two groups have in
-    common is one that new groups will have as well.
+    Every class keeps at least one training row. Without groups, copies of a row are held out
+    together (``skprune.data.copies`` says which are), and the classes keep their shares as well as
+    whole sets of copies allow. A row that two groups have in common is one that new groups will
+    have as well.
 
     Raises
     ------

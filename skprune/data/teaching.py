@@ -1,7 +1,7 @@
-"""Teacher targets: what a model that has not seen a row says of it, to be trained on instead of y.
+"""Teacher targets: out-of-fold predictions of a teacher model, to train on instead of y.
 
-A label is one draw from the chances of its row. A flexible model that is fitted to few rows fits
-those draws as well; the chances themselves have no such noise in them.
+A label is one draw from the class probabilities of its row, so that it is noisy. A flexible model
+that is fitted to few rows fits that noise; the probabilities themselves have none.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from skprune.data.strata import Rows
 
 Floats = NDArray[np.float64]
-#: Chances below this one are left out: each would be a row more to train on.
+#: Smaller probabilities are left out, because each would be one more row to train on.
 LEAST = 1e-3
 
 
 @dataclass(frozen=True)
 class Teaching:
-    """What some rows carry in place of their labels.
+    """Teacher targets of some rows.
 
     Attributes
     ----------
     values : ndarray of shape (n,) or (n, n_classes)
-        Numbers, or the chances of the classes.
+        Numbers, or class probabilities.
     classes : ndarray of shape (n_classes,) or None
         Their labels.
     """
@@ -35,19 +35,19 @@ class Teaching:
     classes: NDArray[Any] | None = None
 
     def take(self, rows: Any) -> Teaching:
-        """That of some of the rows."""
+        """The targets of some of the rows."""
         return Teaching(self.values[rows], self.classes)
 
     def unfolded(self, weights: Any = None) -> tuple[Rows, NDArray[Any], Floats | None]:
-        """The same for estimators, whose targets are numbers or labels.
+        """Targets for estimators, which take numbers or labels.
 
-        For classes, a row stands once for every label that has a chance, and its weight is shared
-        out in proportion to the chances.
+        For classification, a row is repeated for every label of positive probability, and its
+        weight is divided among them in proportion to the probabilities.
 
         Parameters
         ----------
         weights : array-like of shape (n,), optional
-            What every row counts for.
+            Weights of the rows.
 
         Returns
         -------
@@ -56,7 +56,7 @@ class Teaching:
         y : ndarray
             Their targets.
         weights : ndarray or None
-            What they count for.
+            Their weights.
         """
         n = len(self.values)
         if self.classes is None:

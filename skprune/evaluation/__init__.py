@@ -1,1 +1,1 @@
-"""What a subset costs, by level: predicted, refitted, retrained."""
+"""Measure the gap of a subset, at levels from cheap to expensive."""

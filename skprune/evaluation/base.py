@@ -1,4 +1,4 @@
-"""The protocol of a level: one way to find what keeping some rows costs."""
+"""The protocol of evaluators, each of which measures the gap of kept rows in one way."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from skprune.subset import Selection
 
 
 class Evaluator(ABC):
-    """Measures the gap of kept rows, at one level.
+    """Measures the gap of kept rows at one level.
 
-    A pruner has one evaluator a level, cheap to dear; every trial has the gap of each of them. A
-    new level is a subclass of ``Evaluator``, and of ``Verify`` that makes it.
+    A pruner has one evaluator for each level, from cheap to expensive, and every trial has the gap
+    of each. A new level is a subclass of ``Evaluator``, and one of ``Verify`` that makes it.
 
     Attributes
     ----------
@@ -24,7 +24,7 @@ class Evaluator(ABC):
     level: str
     #: By which the size was chosen, if this one measures on rows that had no part in that.
     searched: Evaluator | None = None
-    #: Trainings that measuring one set of rows takes; 0 where nothing is trained.
+    #: Number of trainings to measure one set of rows; 0 if nothing is trained.
     trainings_a_set: int = 0
 
     @abstractmethod
@@ -34,46 +34,45 @@ class Evaluator(ABC):
         Parameters
         ----------
         kept : Selection
-            Positions among the rows that the evaluator knows, and their weights and targets if they
-            have any.
+            Positions among the rows of the evaluator, with weights and targets if they have any.
         limit : float, optional
-            The budget. Work that cannot change whether the gap is within it may be left out.
+            The budget. Work that cannot change whether the gap is within it may be skipped.
         """
 
     def of_all_rows(self, scoring: str, n_rows: int) -> Gap:
-        """The gap where all rows are kept, which needs no measuring."""
+        """The gap of all rows, which is 0 and needs no measuring."""
         return Gap(0.0, 0.0, self.level, scoring, n_rows)
 
     def learned(self) -> Learned | None:
-        """What the model on all rows has learned over a constant; None if that is not known."""
+        """How much better the model on all rows is than a constant; None if unknown."""
         return None
 
     def affords(self, size: int) -> bool:
-        """Whether the search may spend as much again as measuring ``size`` rows takes."""
+        """Whether the search may still spend the time of measuring ``size`` rows."""
         return True
 
     def training_seconds(self, n_rows: int) -> float | None:
-        """Seconds of one training on that many rows, if there was one."""
+        """Seconds of one training on that many rows; None if there was none."""
         return None
 
     def notes(self) -> tuple[tuple[str, str], ...]:
-        """Lines of the report, (name, value)."""
+        """Lines for the report, (name, value)."""
         return ()
 
     def diagnostics(self) -> tuple[str, ...]:
-        """Why the gaps may not be believed."""
+        """Reasons why the gaps may be wrong."""
         return ()
 
 
 class OnTrain(Evaluator):
-    """Measures rows of a larger table by those of them that are not held out.
+    """Measures rows of a larger table by the training rows among them.
 
     Parameters
     ----------
     evaluator : Evaluator
-        It knows the rows of ``train`` alone.
+        An evaluator of rows of ``train``.
     table, train : Table
-        All rows, and those of them that are not held out.
+        All rows, and those that are not held out.
     """
 
     def __init__(self, evaluator: Evaluator, table: Table, train: Table) -> None:

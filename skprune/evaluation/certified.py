@@ -73,10 +73,6 @@ class CertifiedGap(Gap):
         self.upper_bound, self.confidence = upper_bound, confidence
         return self
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        args = (float(self), self.standard_error, self.level, self.scoring, self.n_rows)
-        return (CertifiedGap, (*args, self.upper_bound, self.confidence))
-
     def __repr__(self) -> str:
         sure = f"at most {self.upper_bound:+.4g} with {self.confidence:.0%} confidence"
         return f"{super().__repr__()[:-1]}, {sure})"

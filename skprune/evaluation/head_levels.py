@@ -13,19 +13,19 @@ from skprune.heads.problem import HeadProblem, fit_head, newton_step
 from skprune.results.gap import Gap, Learned
 from skprune.subset import Selection
 
-#: Mean gradient norm of a refit: its loss is then right to 1e-9 or so.
+#: Norm of the mean gradient at which a refit ends; its loss is then correct to about 1e-9.
 REFIT_TOLERANCE = 1e-6
 
 
 class Predicted(Evaluator):
-    """By one Newton step on the kept rows, from the head of all rows.
+    """Predicts the gap by one Newton step on the kept rows from the head of all rows.
 
     Parameters
     ----------
     problem : HeadProblem
         All rows.
     theta : Tensor of shape (D, K)
-        Their optimum.
+        The optimum on all rows.
     curvature : Curvature
         Preconditions the products with the Hessian of the kept rows.
     held_out : HeldOut
@@ -66,12 +66,12 @@ class Predicted(Evaluator):
 
 
 class Refit(Evaluator):
-    """By fitting the head anew on the kept rows.
+    """Measures the gap by fitting the head anew on the kept rows.
 
     Parameters
     ----------
     predicted : Predicted
-        Where the fit starts from, if that is better than the head of all rows.
+        Its prediction is the start of the fit, if it is better than the head of all rows.
     """
 
     level = "refit"
@@ -92,7 +92,8 @@ class Refit(Evaluator):
     def theta(self, kept: Selection) -> Tensor:
         """The optimum on kept rows.
 
-        A head without penalty starts from nothing: what its rows leave open would stay as it was.
+        A head without penalty starts at zero: directions in which its rows have no information
+        would otherwise keep the values of the start.
         """
         theta, solve = self.predicted.theta, self.predicted.solve
         problem = self.predicted.kept(kept)

@@ -1,4 +1,4 @@
-"""The gap between two heads, on rows that took part in nothing or on those they are fitted on."""
+"""The gap between two heads, on held-out rows or on the rows that they were fitted on."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Answer = TypeVar("Answer")
 
 
 def of_a_constant(score: Callable[[], Answer]) -> Answer | None:
-    """What a scorer says of a constant prediction; None if it cannot score one.
+    """The score of a constant prediction; None if the scorer cannot score one.
 
-    Warnings are turned off for all threads, so that this is for scorers alone.
+    Warnings are turned off in all threads, so this is only for short calls of scorers.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the constant, which is not the user's
+        warnings.simplefilter("ignore")  # about the constant, which the user did not ask for
         try:
             return score()
         except ValueError:
@@ -39,23 +39,23 @@ def of_a_constant(score: Callable[[], Answer]) -> Answer | None:
 
 
 def growth(loss: HeadLoss, Z_full: Tensor, Z_pruned: Tensor, weights: Tensor) -> float:
-    """By what share a model's outputs are larger, along those of the model on all rows.
+    """The share by which a model's outputs grow, along those of the model on all rows.
 
-    A model that is fitted to n rows is larger than the best one by its overfit: the gradient of
-    the population's loss along its own parameters is tr(H^-1 J) / n, with J the second moment of
+    A model that is fitted to n rows overfits, so that its parameters are too large: the gradient
+    of the population's loss along its own parameters is tr(H^-1 J) / n, with J the second moment of
     the rows' gradients. On the rows themselves that gradient is zero. So a subset that shrinks the
-    model (a total penalty weighs more on fewer rows) loses less than is seen in the rows, and one
-    that makes it larger loses more, by this share of ``HeldOut.overfit`` = tr(H^-1 J) / n.
+    model (a total penalty weighs more on fewer rows) loses less than these rows show, and one that
+    makes it larger loses more, by this share of ``HeldOut.overfit`` = tr(H^-1 J) / n.
 
     Parameters
     ----------
     loss : HeadLoss
-        Whose Hessian is the metric.
+        Its Hessian is the metric.
     Z_full, Z_pruned : Tensor of shape (n, K)
     weights : Tensor of shape (n,)
     """
 
-    def centred(Z: Tensor) -> Tensor:  # the intercept is no part of the size
+    def centred(Z: Tensor) -> Tensor:  # the intercept does not count
         return Z - (weights @ Z) / weights.sum()
 
     z, change = centred(Z_full), centred(Z_pruned - Z_full)
@@ -66,7 +66,7 @@ def growth(loss: HeadLoss, Z_full: Tensor, Z_pruned: Tensor, weights: Tensor) ->
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Rows to measure on.
+    """The rows on which heads are compared.
 
     Parameters
     ----------
@@ -75,9 +75,9 @@ class HeldOut:
     unit : float
         Factor from the head's loss to the reported one.
     scoring : str
-        Name of what is scored.
+        Name of the score.
     scorer : callable or None
-        None is the loss.
+        None scores by the loss.
     units : ndarray of shape (n,), int64, optional
         0, 1, 2 ..., equal for copies of a row, which a standard error counts once.
     overfit : float, optional
@@ -93,7 +93,7 @@ class HeldOut:
     overfit: float | None = None
 
     def outputs(self, theta: Tensor) -> Tensor:
-        """Phi @ theta on the held-out rows."""
+        """The outputs Phi @ theta on the held-out rows."""
         return self.problem.features.forward(theta)
 
     def losses(self, Z: Tensor) -> Tensor:
@@ -105,9 +105,9 @@ class HeldOut:
         return self._gap(self.outputs(full), self.outputs(pruned), level)
 
     def learned(self, theta: Tensor, problem: HeadProblem) -> Learned | None:
-        """What the head ``theta`` knows beyond the mean of the targets it was fitted to.
+        """How much better the head ``theta`` is than the mean of the targets it was fitted to.
 
-        None if a constant has no score, as a correlation has none.
+        It is None if a constant has no score; a correlation, for example, is undefined for one.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The gap of a network as its layers' curvature predicts it."""
+"""The gap of a network, predicted by the curvature of its layers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from skprune.subset import Selection
 
 
 class LayersPredicted(Evaluator):
-    """By Newton steps of the layers, the mean over the members of an ensemble.
+    """Predicts the gap by Newton steps of the layers, as a mean over an ensemble.
 
-    Works only while all members are frozen (``TorchModel.frozen``).
+    It works only while all members are frozen (``TorchModel.frozen``).
 
     Parameters
     ----------
     ensemble : CurvatureEnsemble
     n_rows : int
-        Rows that may be kept.
+        Number of rows that may be kept.
     unit : float
         Factor from the networks' loss to the reported one.
     """

@@ -1,4 +1,4 @@
-"""scikit-learn's scorers of held-out rows, asked about many parts of them: models predict once."""
+"""scikit-learn's scorers on many parts of the held-out rows, for which models predict only once."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from skprune.utils.exceptions import advised
 
 #: From a model to its score on some of the held-out rows, by position; more is better.
 Scorer = Callable[[Any], Callable[[Rows], float]]
-#: Names of what a scorer may ask an estimator for.
+#: Methods of an estimator that a scorer may call.
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 
 
 class Reader(Protocol):
-    """Says what outputs (n, K) mean; ``classes`` is None for numbers."""
+    """Turns outputs (n, K) into predictions; ``classes`` is None for numbers."""
 
     classes: NDArray[Any] | None
 
@@ -38,21 +38,21 @@ class Reader(Protocol):
 def fitted_scorer(
     scoring: str | Callable[..., float], take: Callable[[Rows], Any], y: Any
 ) -> Scorer:
-    """A scikit-learn scorer of fitted estimators, each of which predicts the rows once.
+    """A scikit-learn scorer of fitted estimators, each of which predicts all rows once.
 
     Parameters
     ----------
     scoring : str or callable
     take : callable
-        Held-out rows by position, as the estimators take them.
+        ``take(rows)`` are held-out rows by position, as the estimators take them.
     y : array-like of shape (n,)
-        Their targets.
+        Targets of the held-out rows.
 
     Raises
     ------
     ValueError
-        If the name is not one of scikit-learn's; the scorer raises it for an estimator or targets
-        that it is not made for.
+        If the name is not one of scikit-learn's scorers. The result raises it for estimators or
+        targets that it cannot score.
     """
     score = scoring if callable(scoring) else get_scorer(scoring)
     n = n_rows(y)
@@ -80,7 +80,7 @@ def fitted_scorer(
 
 
 def make_scorer(scoring: str | Callable[..., float], reader: Reader, X: Any, y: Any) -> Scorer:
-    """The same of a model's outputs (n, K) on the held-out rows X, y, which ``reader`` reads."""
+    """A scorer of outputs (n, K) on the held-out rows X, y, which ``reader`` interprets."""
     kind = _RegressionOutputs if reader.classes is None else _ClassificationOutputs
 
     def take(rows: Rows) -> Any:
@@ -92,7 +92,7 @@ def make_scorer(scoring: str | Callable[..., float], reader: Reader, X: Any, y: 
 
 
 class _Outputs(BaseEstimator):
-    """A fitted estimator that is known by its outputs on the held-out rows alone."""
+    """A fitted estimator of which only the outputs on the held-out rows are known."""
 
     task: str
 
@@ -132,10 +132,10 @@ class _ClassificationOutputs(ClassifierMixin, _Outputs):
 
 
 class _Answers:
-    """Lets a fitted object answer once for all rows, however many parts of them are scored.
+    """Lets a fitted object predict all rows once, however many parts of them are scored.
 
-    The object was made here and is not used again: its methods are replaced by ones that know
-    the rows in question, and compute as before for any others.
+    The object was made for this and is not used elsewhere. Its methods are replaced by ones that
+    return stored predictions for the rows that are scored, and compute as before for others.
     """
 
     def __init__(self, fitted: Any, all_rows: Any) -> None:
@@ -148,15 +148,15 @@ class _Answers:
 
     @contextmanager
     def about(self, X: Any, rows: Rows) -> Iterator[None]:
-        """The rows that are asked about, as an object and by position."""
+        """Set the rows that are scored, as an object and by position."""
         self.X, self.rows = X, rows
         try:
             yield
         finally:
             self.X = None
 
-    def _asks_about_them(self, X: Any) -> bool:
-        # A callable scorer may hand its rows on in another container, which outputs do not mind.
+    def _are_scored(self, X: Any) -> bool:
+        # A callable scorer may pass its rows on in another container.
         in_another = isinstance(self.fitted, _Outputs) and self.X is not None
         return X is self.X or (in_another and n_rows(X) == n_rows(self.X))
 
@@ -165,7 +165,7 @@ class _Answers:
 
         @wraps(ask)  # scikit-learn goes by the names of methods
         def answer(X: Any, *args: Any, **params: Any) -> Any:
-            if args or params or not self._asks_about_them(X):
+            if args or params or not self._are_scored(X):
                 return ask(X, *args, **params)
             if not known:
                 known.append(ask(self.all_rows))

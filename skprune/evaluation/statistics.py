@@ -1,4 +1,4 @@
-"""Standard errors over held-out rows: of weighted means, and of scores that are no means."""
+"""Standard errors over held-out rows, of weighted means and of other scores."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from skprune.data.strata import Rows
+
 Floats = NDArray[np.float64]
-Rows = NDArray[np.int64]
 
 #: Groups of the delete-a-group jackknife for scores that are no means over rows.
 JACKKNIFE_GROUPS = 20
@@ -20,7 +21,7 @@ def variance_of_mean(
 ) -> tuple[float, int]:
     """Linearised variance of a weighted mean, and its degrees of freedom.
 
-    For equal weights it is s^2 / n. It is infinite where one row has all the weight.
+    For equal weights it is s^2 / n. It is infinite if one row has all the weight.
 
     Parameters
     ----------
@@ -40,12 +41,12 @@ def variance_of_mean(
 
 
 def without_each_group(score: Callable[[Rows], float], units: Rows) -> Floats:
-    """The score of all rows but one group, for every group, shape (k,); NaN where there is none.
+    """The scores without one group of rows each, shape (k,); NaN where there is no score.
 
     Parameters
     ----------
     score : callable
-        ``score(rows)`` of some of the rows, by position; a ValueError is none.
+        ``score(rows)`` is the score of some rows, by position, or raises a ValueError.
     units : ndarray of shape (n,), int64
         0, 1, 2 ..., equal for copies of a row, which are left out together.
     """
@@ -61,7 +62,7 @@ def without_each_group(score: Callable[[Rows], float], units: Rows) -> Floats:
 
 
 def jackknife_variance(parts: Floats) -> tuple[float, int]:
-    """Variance of a score by what ``without_each_group`` says of it, and its degrees of freedom."""
+    """Variance of a score from the parts of ``without_each_group``, and its degrees of freedom."""
     parts = parts[np.isfinite(parts)]
     k = len(parts)
     if k < 2:

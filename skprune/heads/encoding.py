@@ -1,4 +1,4 @@
-"""From rows of the user's table to the head's features, targets and weights."""
+"""Turn rows of the user's table into the features, targets and weights of a head."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from skprune.losses.read import HEADS
 from skprune.utils.exceptions import advised
 from skprune.utils.seeds import seeded, set_random_states
 
-#: What scikit-learn says of rows that it cannot take, and what to do about them.
+#: Words of scikit-learn's error about rows that a model does not take, and advice about it.
 IMPUTE = (
     "contains NaN",
     "The head of model=None fills gaps by itself, but a linear model, and any other estimator "
@@ -50,7 +50,7 @@ class HeadEncoder:
     classes : ndarray or None
         The labels, sorted, for classification.
     seed : int, default=0
-        Of the steps of the model's Pipeline whose ``random_state`` is None.
+        Seed of the steps of the model's Pipeline whose ``random_state`` is None.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class HeadEncoder:
         Regression targets are divided by it (their standard deviation on the fitted rows), so
         that losses are in units of their variance. 1 for classification.
     stratify : bool
-        Whether classes keep their shares, because more than the head may be trained on the rows.
+        Whether classes keep their shares, because a larger model may be trained on the rows.
     """
 
     stratify = False
@@ -154,7 +154,7 @@ class HeadEncoder:
         weights: NDArray[np.float64],
         device: torch.device | str = "cpu",
     ) -> HeadEncoder:
-        """From now on make problems in the span of the given rows, where that pays.
+        """Make all later problems in the span of the given rows, where that pays.
 
         Give all rows that may ever be fitted; rows to measure on need not be among them.
         """

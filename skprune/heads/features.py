@@ -26,10 +26,10 @@ from skprune.utils.threads import side_by_side
 
 T = TypeVar("T")
 
-#: A dense matrix of no more numbers is held in one block, ready to multiply (256 MiB of float64).
+#: A dense matrix of at most so many numbers is held in one block (256 MiB of float64).
 HELD_NUMBERS = 2**25
-#: Bytes of rows that are converted at once to be multiplied: for a thread of a processor what its
-#: cache holds, for an accelerator enough to be busy with.
+#: Bytes of rows that are converted and multiplied at once. On a CPU they fit into the cache of a
+#: thread; on an accelerator they are enough to keep it busy.
 BLOCK_BYTES, DEVICE_BLOCK_BYTES = 2**20, 2**27
 
 
@@ -45,8 +45,8 @@ def shared_tensor(array: NDArray[Any]) -> Tensor:
 class Features(ABC):
     """An (n, D) matrix Phi that multiplies from both sides, on its ``device``.
 
-    Products are made in the precision of what it is multiplied with. ``dtype`` is the least that
-    makes sense: float32 where the rows are stored in no more, else float64.
+    A product has the precision of the other factor. ``dtype`` is the lowest useful precision:
+    float32 if the rows are stored in float32 or less, else float64.
     """
 
     shape: tuple[int, int]
@@ -93,11 +93,11 @@ class Features(ABC):
 
     @abstractmethod
     def to(self, device: torch.device) -> Features:
-        """The same matrix, multiplying on another device."""
+        """The same matrix with its products on another device."""
 
     @abstractmethod
     def content(self) -> tuple[Any, ...]:
-        """What the matrix is made of and where it multiplies, for a digest."""
+        """The stored numbers and the device, for a digest."""
 
     def chunks(self, width: int | None = None) -> Iterator[slice]:
         """Slices over the rows, so that (rows x width) stays within ``CHUNK_NUMBERS``."""
@@ -105,7 +105,7 @@ class Features(ABC):
 
 
 class DenseFeatures(Features):
-    """Rows of a matrix that somebody else holds: Phi = [(matrix[index] - mean) / scale, 1].
+    """Rows of a shared matrix: Phi = [(matrix[index] - mean) / scale, 1].
 
     Parameters
     ----------
@@ -114,12 +114,12 @@ class DenseFeatures(Features):
     index : Tensor of shape (n,), int64, optional
         Rows of the matrix; default: all of them.
     mean, scale : Tensor of shape (d,), float64, optional
-        Of the columns; default: 0 and 1.
+        Mean and scale of the columns; default: 0 and 1.
     ones : bool
-        Whether a column of ones, that of the intercept, is the last.
+        Whether the last column is one of ones, for the intercept.
     device : torch.device, optional
-        Where products are made; default: where the matrix is. On another device blocks of rows
-        are brought there one by one.
+        Device of the products; default: that of the matrix. Blocks of rows are copied to another
+        device one by one.
     """
 
     def __init__(
@@ -142,10 +142,10 @@ class DenseFeatures(Features):
         self._is_here = index is None and matrix.device == self.device
 
     def held(self) -> DenseFeatures:
-        """The same matrix in one block, if that is small, else itself.
+        """The same matrix in one block if that is small; else the matrix itself.
 
-        What is stored in float64 is standardised there. What is stored in less stays as it is, and
-        is standardised at every product: no number is rounded.
+        Numbers in float64 are standardised in the block. Numbers of lower precision are kept and
+        standardised in every product, so that none is rounded.
         """
         double, every = self.matrix.dtype == torch.float64, slice(0, len(self))
         ready = self._is_here and (self._is_bare or not double)
@@ -222,10 +222,10 @@ class DenseFeatures(Features):
         return Z
 
     def to(self, device: torch.device) -> DenseFeatures:
-        """The same matrix, multiplying on another device.
+        """The same matrix with its products on another device.
 
-        The rows move there in their own precision if they take at most half of its free memory;
-        otherwise they stay, and every product brings them there block by block.
+        The rows are copied there in their own precision if they take at most half of its free
+        memory; otherwise every product copies them block by block.
         """
         device = torch.empty(0, device=device).device  # "cuda" is the current one
         if device == self.device:
@@ -252,7 +252,7 @@ class DenseFeatures(Features):
         add: Callable[[Tensor, slice, Tensor], object],
         dtype: torch.dtype,
     ) -> Tensor:
-        """Sum of what ``add(total, part, block)`` adds to a total of the given shape."""
+        """The total, of the given shape, to which ``add(total, part, block)`` adds all blocks."""
 
         def share(rows: slice) -> Tensor:
             total = torch.zeros(shape, dtype=dtype, device=self.device)
@@ -275,7 +275,7 @@ class DenseFeatures(Features):
         self._shares(share)
 
     def _shares(self, work: Callable[[slice], T]) -> list[T]:
-        """``work(rows)`` for shares of the rows: on a processor one for each thread."""
+        """Results of ``work(rows)`` for shares of the rows, on a CPU one share for each thread."""
         n, blocks = len(self), -(-8 * self.shape[0] * self.shape[1] // BLOCK_BYTES)
         count = torch.get_num_threads() if self.device.type == "cpu" else 1
         count = max(1, min(count, blocks))
@@ -299,7 +299,7 @@ class DenseFeatures(Features):
             yield part, buffer[:size]
 
     def _stored(self, positions: Tensor | slice) -> Tensor:
-        """The numbers of some rows as they are held, shape (b, d)."""
+        """The numbers of some rows in their stored precision, shape (b, d)."""
         if self.index is not None:
             return self.matrix.index_select(0, self.index[positions])
         return self.matrix[positions]
@@ -321,7 +321,7 @@ class DenseFeatures(Features):
 
 
 def _fits(nbytes: int, device: torch.device) -> bool:
-    """Whether a matrix of that size is to lie on the device."""
+    """Whether a matrix of that size should be copied to the device."""
     return device.type != "cuda" or 2 * nbytes <= torch.cuda.mem_get_info(device)[0]
 
 

@@ -1,4 +1,4 @@
-"""From what the user hands in as ``model=`` to the head that is examined.
+"""From what the user hands in as ``model=`` to the head that serves as the proxy.
 
 The penalty convention is read off the model: see ``HeadSpec``.
 """
@@ -36,7 +36,7 @@ from skprune.utils.exceptions import advised
 #: lam of the package's own heads, per row, on standardised columns.
 DEFAULT_STRENGTH = 1e-3
 
-#: Steps after which no value is missing.
+#: Steps of a Pipeline after which no value is missing.
 IMPUTERS = (SimpleImputer, KNNImputer)
 
 #: Linear models that are read as heads.
@@ -52,15 +52,15 @@ SMOOTH = (
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """The objective of a linear model, in the package's terms.
+    """The objective of a linear model.
 
     Attributes
     ----------
     task : {"classification", "regression"}
     loss : {"softmax", "sigmoid", "squared"}
-        ``name`` of a ``HeadLoss``, which is not imported here, as torch comes with it.
+        ``name`` of a ``HeadLoss``, which is not imported here because that would import torch.
     strength : float
-        lam, beside the sum of losses of the scale 1.
+        lam, where the other term is the sum of losses of scale 1.
     convention : {"total", "weight", "count"}
         "total": sum_K w l + lam/2 |theta|^2. Per row: sum_K (w l + lam c/2 |theta|^2) with c the
         row's weight ("weight") or 1 ("count", as SGD does).
@@ -70,16 +70,15 @@ class HeadSpec:
     balance_by_weight : bool
         Whether "balanced" sums sample weights or counts rows.
     transformer : estimator, "standardise" or None
-        What turns the rows into features.
+        Turns the rows into features.
     exact : bool
-        Whether fitting the head to some of the rows is all that ``fit`` of the model does with
-        them: no steps before it are fitted as well, no class weights are counted on the rows at
-        hand, and it does not stop before the optimum.
+        Whether ``fit`` of the model does nothing but find the head's optimum: no earlier steps are
+        fitted, class weights do not depend on the rows, and it does not stop before the optimum.
     own : bool
-        Whether the head is the model's own last step. If not, it stands in for a model that is
-        not linear, in choosing rows.
+        Whether the head is the model's own last step. If not, it is a proxy that chooses rows for
+        a model that is not linear.
     notes : tuple of (str, str)
-        What the report says of the rows that the head sees.
+        Lines of the report on the rows that the head sees.
     """
 
     task: str
@@ -98,23 +97,23 @@ class HeadSpec:
 
 
 def read_model(model: Any, task: str) -> HeadSpec:
-    """Read the head off ``model``.
+    """Read the objective of a linear model.
 
-    Of any other classifier or regressor, and of a Pipeline that ends in one, the package's own
-    head is what chooses rows, on what the steps before the last make of them.
+    For any other classifier or regressor, and for a Pipeline that ends in one, it is that of the
+    package's own head, on the output of the steps before the last.
 
     Parameters
     ----------
     model : None, str or estimator
     task : {"classification", "regression"}
-        What the target looks like; decides what None means.
+        The task that the target suggests; it decides on a model of None.
 
     Raises
     ------
     TypeError
-        If the model is no classifier and no regressor.
+        If the model is neither a classifier nor a regressor.
     ValueError
-        If it is a classifier and the target continuous.
+        If it is a classifier and the target is continuous.
     """
     if model is None:
         model = "softmax" if task == "classification" else "ridge"
@@ -132,7 +131,7 @@ def read_model(model: Any, task: str) -> HeadSpec:
         if sampler is not None:
             raise ValueError(
                 f"model={type(model).__name__} holds the sampler {sampler}, which trains on rows "
-                "that are not those of the table, so that no row can be examined by it. Leave the "
+                "that are not those of the table, so that it cannot choose among these. Leave the "
                 "sampler out of model, and train the whole Pipeline on the kept rows: "
                 "PrunedClassifier(pipeline, pruner), or verify=pipeline to measure with it."
             )
@@ -190,18 +189,18 @@ def sampler_in(model: Any) -> str | None:
 
 @contextmanager
 def advised_of_sampler(model: Any) -> Iterator[None]:
-    """While ``model`` is trained on kept rows: say what to do if a sampler in it cannot."""
+    """Add advice to errors of a sampler in ``model`` while that is trained on kept rows."""
     sampler = sampler_in(model)
     advice = (
-        f"The sampler {sampler} was given the kept rows alone: let every class keep as many as it "
-        "needs with min_per_class=, and leave out weights, which the rows that it makes have not."
+        f"The sampler {sampler} was given the kept rows alone: raise min_per_class= so that every "
+        "class keeps as many as it needs, and leave out weights, which its new rows do not have."
     )
     with advised("", advice) if sampler else nullcontext():
         yield
 
 
 def takes_missing(model: Any) -> bool:
-    """Whether rows with NaN can be examined for, and trained on by, a model."""
+    """Whether a model takes rows with NaN, as the proxy and in its own ``fit``."""
     if model is None or isinstance(model, str):
         return True  # the package's own heads
     if not hasattr(model, "__sklearn_tags__"):
@@ -218,7 +217,7 @@ def takes_missing(model: Any) -> bool:
 
 
 def weight_name(estimator: Any) -> str | None:
-    """What ``fit`` of an estimator calls the weights of the rows; None if it takes none."""
+    """The name of the weights of rows in an estimator's ``fit``; None if it takes none."""
     if not isinstance(estimator, Pipeline):
         return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
     if get_config()["enable_metadata_routing"]:  # its steps say which of them get weights
@@ -230,13 +229,13 @@ def weight_name(estimator: Any) -> str | None:
 
 
 def stops_early(model: Any) -> bool:
-    """Whether a linear model may end before its optimum, where columns are of uneven size."""
+    """Whether a linear model's solver may stop early if columns have very different sizes."""
     second_order = ("newton-cholesky", "liblinear")
     return isinstance(model, LogisticRegression) and model.solver not in second_order
 
 
 def _read_linear_model(model: Any) -> HeadSpec | None:
-    """The head that a linear model is; None for any other model."""
+    """The objective of a linear model; None for any other model."""
     if isinstance(model, SMOOTH):
         model._validate_params()  # C > 0, alpha >= 0, ...: scikit-learn's own messages
     if _is_rough(model):

@@ -1,11 +1,11 @@
-"""A convex head on given features: its objective on any subset of rows, and its optimum.
+"""A convex head on given features: its objective on any subset of rows, and the optimum of that.
 
 For a set K of rows the head minimises
 
     F_K(theta) = sum_{i in K} w_i l_i(theta) + (lam_K / 2) |P theta|^2,
 
-where P leaves the intercept out. Two conventions for lam_K are in use downstream and select
-differently: *total* (``LogisticRegression(C)``, ``Ridge(alpha)``), where lam_K is a constant,
+where P leaves the intercept out. Two conventions for lam_K are in use, which lead to different
+subsets: *total* (``LogisticRegression(C)``, ``Ridge(alpha)``), where lam_K is a constant,
 and *per row* (weight decay, SGD's ``alpha``), where lam_K = lam * sum_{i in K} c_i.
 """
 
@@ -27,7 +27,7 @@ from skprune.utils.krylov import Product, conjugate_gradients
 if TYPE_CHECKING:
     from skprune.heads.span import Span
 
-#: Mean gradient norm at which a head counts as fitted.
+#: Norm of the mean gradient at which a head counts as fitted.
 GRADIENT_TOLERANCE = 1e-9
 #: Largest change of an output by the last step of a fit that has converged. Where the minimum
 #: is at infinity (separable classes, no penalty) the gradient vanishes as well, but every
@@ -54,7 +54,7 @@ class Penalty:
     shares: Tensor | None
 
     def total(self) -> float:
-        """lam_K of the rows at hand."""
+        """lam_K of the rows of the problem."""
         return self.strength * (1.0 if self.shares is None else float(self.shares.sum()))
 
 
@@ -70,7 +70,7 @@ class HeadProblem:
     loss : HeadLoss
     penalty : Penalty
     span : Span or None
-        What theta has its coordinates in, where that is not the features themselves.
+        The basis of theta's coordinates; None if these belong to the features themselves.
     """
 
     features: Features
@@ -85,7 +85,7 @@ class HeadProblem:
 
     @property
     def theta_shape(self) -> tuple[int, int]:
-        """(D, K)."""
+        """The shape (D, K) of theta."""
         return (self.features.shape[1], self.targets.shape[1])
 
     @property
@@ -99,11 +99,11 @@ class HeadProblem:
         return float(self.weights.sum())
 
     def zeros(self) -> Tensor:
-        """A starting point."""
+        """A starting point: theta of zeros."""
         return self.targets.new_zeros(self.theta_shape)
 
     def coefficients(self, theta: Tensor) -> Tensor:
-        """``theta`` in terms of the features that were handed in, (n_features, K)."""
+        """``theta`` as coefficients of the original features, (n_features, K)."""
         return theta if self.span is None else self.span.theta(theta)
 
     def coordinates(self, coefficients: Tensor) -> Tensor:
@@ -132,17 +132,17 @@ class HeadProblem:
         return replace(self, weights=self.weights * times, penalty=penalty)
 
     def value(self, theta: Tensor, Z: Tensor) -> float:
-        """F_K at theta, whose outputs are Z."""
+        """The objective F_K at theta, whose outputs are Z."""
         data = torch.dot(self.weights, self.loss.value(Z, self.targets))
         return float(data + 0.5 * self.penalty.total() * (self.penalty.mask * theta).square().sum())
 
     def gradient(self, theta: Tensor, Z: Tensor) -> Tensor:
-        """dF_K / dtheta, shape (D, K)."""
+        """The gradient dF_K / dtheta, shape (D, K)."""
         E = self.loss.residual(Z, self.targets) * self.weights[:, None]
         return self.features.adjoint(E) + self.penalty.total() * self.penalty.mask.square() * theta
 
     def ridges(self, kept: Tensor | None = None) -> Tensor:
-        """lam_K P^2 of all rows or of sets of kept rows (G, n), shape (1 or G, D, 1)."""
+        """The diagonals lam_K P^2, for all rows or sets of kept rows (G, n), (1 or G, D, 1)."""
         penalty = self.penalty
         total = torch.full_like(self.weights[:1], penalty.total())
         if kept is not None and penalty.shares is not None:
@@ -189,7 +189,7 @@ class HeadProblem:
 
 @dataclass(frozen=True)
 class HeadFit:
-    """An optimum and how well it was reached.
+    """The optimum of a head, and how precisely it was reached.
 
     Attributes
     ----------
@@ -201,7 +201,8 @@ class HeadFit:
     n_iter : int
         Newton iterations.
     converged : bool
-        Whether ``gradient_norm`` reached the tolerance, and not on the way to infinity.
+        Whether ``gradient_norm`` reached the tolerance while theta stayed finite: where there is no
+        minimum, the gradient vanishes on the way to infinity.
     """
 
     theta: Tensor
@@ -218,15 +219,14 @@ def solve_hessian(
     precondition: Product,
     *,
     rtol: float,
-    kept: Tensor | None = None,
 ) -> Tensor:
     """H_K^-1 rhs with the exact Hessian at ``outputs``, for gradients.
 
-    Its products are made in the precision of the rows: nobody asks for more digits of a step or of
-    a score than float32 has.
+    Products have the precision of the rows, because steps and scores need no more digits than
+    float32 has.
 
-    The solution is sought among directions that the losses feel. In the others (a common shift
-    of all classes) H may vanish and the rounding error of ``rhs`` would be blown up.
+    The solution is restricted to directions in which the losses change. In the others (a common
+    shift of all classes) H may vanish, which would amplify the rounding error of ``rhs``.
 
     Parameters
     ----------
@@ -238,14 +238,12 @@ def solve_hessian(
         Multiplies the rows of a (G, D K) tensor by an approximate inverse Hessian.
     rtol : float
         Relative residual at which a system is solved.
-    kept : Tensor of shape (G, n), bool, optional
-        The rows of every system; default: all of them.
     """
 
     def projected(V: Tensor) -> Tensor:
         return problem.loss.project(precondition(V).reshape(-1, problem.theta_shape[1])).view_as(V)
 
-    product = problem.hessian(outputs, problem.features.dtype, kept)
+    product = problem.hessian(outputs, problem.features.dtype)
     V = rhs.reshape(-1, problem.dim)
     return conjugate_gradients(product, V, projected, rtol=rtol)[0].reshape(rhs.shape)
 
@@ -255,11 +253,10 @@ def newton_step(
     theta: Tensor,
     precondition: Product,
     *,
-    outputs: Tensor | None = None,
     rtol: float = 1e-3,
 ) -> Tensor:
     """One Newton step -H_K^-1 dF_K(theta) on the rows of ``problem``, shape (D, K)."""
-    Z = problem.features.forward(theta) if outputs is None else outputs
+    Z = problem.features.forward(theta)
     gradient = problem.gradient(theta, Z)
     return solve_hessian(problem, Z, -gradient, precondition, rtol=rtol)
 

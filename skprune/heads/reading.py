@@ -1,4 +1,4 @@
-"""What the caller hands to ``fit``, checked for the head that is read off the model."""
+"""Check the arguments of ``fit`` for the head that is read off the model."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from skprune.heads.encoding import IMPUTE
 from skprune.heads.linear_spec import HeadSpec, read_model, stops_early
 from skprune.utils.exceptions import advised
 
-#: Columns of which one is so many times as large as another keep first-order solvers from their
+#: If one column is so many times as large as another, first-order solvers do not reach their
 #: optimum within scikit-learn's 100 iterations (on raw tables: .13 nats lost instead of .004).
 UNEVEN = 30.0
-#: How numpy says that a value is no number.
+#: Words of numpy's error about values that are no numbers.
 NO_NUMBER = ("could not convert string", "a string or a real number")
 
 
@@ -51,14 +51,14 @@ def read_table(
 ) -> tuple[Table, HeadSpec]:
     """Check the rows and read the model; sets ``n_features_in_`` on the estimator.
 
-    Where the head is the package's own, columns that are not numbers are encoded for it, and
-    gaps filled: ``X`` of the table are numbers then.
+    For the package's own heads, columns that are not numbers are encoded and missing values are
+    filled in, so that ``X`` of the table holds numbers.
 
     Raises
     ------
     ValueError
-        For rows or targets that scikit-learn would refuse, and for columns that are not numbers
-        where a linear model does not encode them.
+        For rows or targets that scikit-learn would refuse, and for columns that are not numbers if
+        the model does not encode them.
     """
     y = read_target(y, estimator)
     task = "regression" if is_continuous(y, model) else "classification"
@@ -78,7 +78,7 @@ def read_table(
     if spec.exact and stops_early(model) and _spread(X) > UNEVEN:
         spec = replace(spec, exact=False)
     if unit is not None and spec.convention != "weight":
-        # The penalty is in the caller's unit. Where it is beyond reckoning the head is 0 anyway.
+        # The penalty is in the caller's unit. If that overflows, the head is 0 anyway.
         spec = replace(spec, strength=min(spec.strength / unit, LARGEST**2))
     codes, classes = np.zeros(len(y), dtype=np.int64), None
     if spec.task == "regression":
@@ -135,16 +135,16 @@ def _is_encoded(X: Any, spec: HeadSpec) -> bool:
 
 
 def _encoder(X: Any, spec: HeadSpec) -> RowEncoder | None:
-    """What makes numbers of the rows; None if only the steps of the model itself can do so.
+    """The encoder of the rows; None if only the steps of the model itself can encode them.
 
-    Of documents, say, the package knows nothing to make.
+    Documents, for example, are encoded by the model alone.
     """
     encoder = RowEncoder(X)
     return None if encoder.is_empty and not isinstance(spec.transformer, str) else encoder
 
 
 def is_continuous(y: NDArray[Any], model: Any) -> bool:
-    """Whether the target calls for regression: by its values, or because the model says so."""
+    """Whether the task is regression, by the model or by the values of the target."""
     if y.dtype.kind not in "fiu":
         return False
     if type_of_target(y, input_name="y") == "continuous":
@@ -161,7 +161,7 @@ def _read_features(
 ) -> Any:
     """Numbers (n, d) in their own precision, or the caller's object if it will be encoded.
 
-    NaN is taken where whatever is trained on the rows takes it.
+    NaN is allowed if all models that are trained on the rows take it.
     """
     refuse_lazy(X)
     if raw or not (spec.transformer is None or isinstance(spec.transformer, str)):
@@ -200,8 +200,8 @@ def _spread(X: Any) -> float:
 
 
 def _has_missing(X: Any) -> bool:
-    """Whether a matrix has gaps; what a model encodes itself is not looked at."""
+    """Whether a matrix has missing values; rows that a model encodes itself are not checked."""
     if sp.issparse(X):
         return bool(np.isnan(X.data).any())
-    # No sum of numbers that are taken overflows, and a sum needs no memory.
+    # A sum of numbers that are allowed never overflows, and it needs no memory.
     return isinstance(X, MatrixRows) and bool(np.isnan(np.sum(X.matrix, dtype=np.float64)))

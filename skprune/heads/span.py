@@ -1,9 +1,9 @@
-"""Tables that are wider than long: the head in the few directions that its rows reach.
+"""Solve a head on a table with more columns than rows in the span of its rows.
 
-A ridge penalty leaves nothing of theta outside the span of the rows, so every optimum, refit and
-Newton step on some of them lies there; without one, theta starts at zero and never leaves. In an
-orthonormal basis of the span the problem has as many features as the table has rows, and nothing
-that is made of outputs, gradients or norms changes.
+With a ridge penalty theta is 0 outside the span of the rows, so every optimum, refit and Newton
+step on some of them lies in it; without a penalty, theta starts at 0 and never leaves it. In an
+orthonormal basis of the span the problem has as many features as the table has rows, and outputs,
+gradients and norms do not change.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor
 from skprune.heads.features import HELD_NUMBERS, DenseFeatures
 from skprune.heads.problem import HeadProblem
 
-#: Rows up to which the basis is sought. For more, it takes longer than it saves.
+#: Number of rows up to which the basis is used. For more, finding it costs more than it saves.
 MOST_ROWS = 4000
 
 
 def spanned_width(n: int, D: int) -> int:
-    """Features in the span of n rows instead of D; D itself where the span does not pay."""
+    """Number of features in the span of n rows; D itself if the span does not pay."""
     return n if n < D and n <= MOST_ROWS and n * D <= HELD_NUMBERS else D
 
 
@@ -39,7 +39,7 @@ class Span:
     ----------
     basis : Tensor of shape (D, r)
     mask : Tensor of shape (r, 1)
-        The penalty's, of coordinates: 1 for the n of the span, 0 for those of free features.
+        The mask of the penalty in coordinates: 1 for the n of the span, 0 for free features.
     """
 
     def __init__(self, problem: HeadProblem) -> None:
@@ -57,15 +57,15 @@ class Span:
 
     @staticmethod
     def pays(problem: HeadProblem, n: int) -> bool:
-        """Whether problems like this one, on n rows, are smaller in the span of their rows."""
+        """Whether a problem of this kind on n rows is smaller in the span of its rows."""
         penalised = int(torch.count_nonzero(problem.penalty.mask))
         return spanned_width(n, penalised) < penalised
 
     def of(self, problem: HeadProblem) -> HeadProblem:
         """``problem`` in coordinates.
 
-        The same problem for rows of the span. For others it has the same outputs, and the same
-        gradient within the span, which is all that rows of the span feel.
+        It is the same problem for rows of the span. For other rows it has the same outputs, and the
+        same gradient within the span.
         """
         device = problem.features.device
         return replace(

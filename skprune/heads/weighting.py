@@ -1,4 +1,4 @@
-"""Which models take weights of rows, which are better off with them, and which take a teacher."""
+"""Which models take weights of rows, which benefit from them, and which take teacher targets."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from sklearn.svm import SVC, NuSVC
 
 from skprune.heads.linear_spec import sampler_in, weight_name
 
-#: Models that take weights and lose less on rows that need none (benchmarks/transfer.py, 10 % kept,
-#: as a share of what random rows lose). Support vector classifiers multiply their C by the weights
-#: and fit single hard rows: 2.8 and 4.2 on adult and bank, unweighted .8 and 1.0. Forests of
-#: classes: .80, .79 and .92 on adult, magic and letter, unweighted .65, .72 and .82. Of numbers
-#: both kinds gain by weights, as do boosting, linear models and networks.
+#: Classifiers that take weights but lose less without them (benchmarks/transfer.py, 10 % kept;
+#: figures are gaps divided by those of random rows). Support vector classifiers multiply their C by
+#: the weights and fit single hard rows: 2.8 and 4.2 on adult and bank with weights, .8 and 1.0
+#: without. Forests: .80, .79 and .92 on adult, magic and letter with weights, .65, .72 and .82
+#: without. As regressors both kinds gain by weights, as do boosting, linear models and networks.
 BETTER_WITHOUT = (SVC, NuSVC, RandomForestClassifier, ExtraTreesClassifier)
 
 
 def wants_weights(estimator: Any) -> bool:
-    """Whether an estimator takes weights of rows and is likely to be better for them.
+    """Whether an estimator takes weights of rows and is likely to benefit from them.
 
-    A guess by the kind of the model: where both can be tried, the trial decides.
+    This is a guess by the kind of the model, for cases where weights are not compared by a trial.
     """
     return weight_name(estimator) is not None and not _is_better_without(estimator)
 
@@ -29,8 +29,8 @@ def wants_weights(estimator: Any) -> bool:
 def takes_teaching(estimator: Any, *, classes: bool) -> bool:
     """Whether an estimator can be trained on a teacher's targets.
 
-    Of classes these are rows of several labels with weights; a sampler in a Pipeline makes rows of
-    its own, which no teacher has seen.
+    For classification a row is repeated with several labels, each with a weight. A sampler in a
+    Pipeline makes new rows, for which there are no teacher targets.
     """
     weighted = not classes or weight_name(estimator) is not None
     return hasattr(estimator, "fit") and weighted and not sampler_in(estimator)

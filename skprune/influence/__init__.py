@@ -1,1 +1,1 @@
-"""What rows pull at: the influence operator, and what leaving rows out does."""
+"""The influence operator, and the predicted effect of leaving rows out."""

@@ -1,4 +1,4 @@
-"""An ensemble: the checkpoints of one training, or several trainings, each with its curvature."""
+"""An ensemble of networks, from one or several trainings, each with its curvature."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from skprune.influence.stacked import StackedInfluence
 from skprune.network.problem import NetworkProblem
 from skprune.utils.exceptions import warn_user
 
-#: Sets of rows that are handled side by side.
+#: Number of sets of rows that are handled side by side.
 GROUPS = 32
-#: Parts of the held-out rows, each of which is scored on the others.
+#: Number of parts of the held-out rows, each of which is scored on the others.
 PARTS = 32
-#: A Newton step of more than this share of the parameters' norm leaves where it was computed.
-#: On digits (one hidden layer), 30 % kept: 0.2 to 0.3 where gaps are right, 0.8 to 1.6 where an
-#: interpolating network makes them many nats.
+#: A Newton step that is longer than this share of the parameters' norm leaves the region in which
+#: it is valid. On digits (one hidden layer, 30 % kept) it is 0.2 to 0.3 where gaps are right, and
+#: 0.8 to 1.6 for an interpolating network, whose predicted gaps are many nats.
 FAR = 0.6
 TOO_FAR = (
     "The predicted step to the network without the removed rows is as large as the layers "
@@ -39,8 +39,8 @@ class Removal:
     Attributes
     ----------
     losses : Tensor of shape (G, h)
-        Change of the loss of every held-out row: at the outputs z + J step of the network that is
-        linear about the given one. Positive where removal harms.
+        Change of the loss of every held-out row, at the outputs z + J step of the linearised
+        network. It is positive where removal harms.
     lengths : Tensor of shape (G,)
         |step| / |layers|, the predicted change as a share of the layers that it changes.
     """
@@ -56,11 +56,11 @@ class Member:
     Attributes
     ----------
     selector : Curvature
-        In whose metric the influence vectors of its rows cancel.
+        Curvature in whose metric rows are selected.
     predictor : Curvature
-        Of the same rows, whose steps predict what removing some does; may be the same.
+        Curvature of the same rows that predicts the effect of removing some; may be the same.
     held_out : NetworkProblem
-        The network on the rows on which that is predicted.
+        The network on the held-out rows.
     """
 
     selector: Curvature
@@ -69,7 +69,7 @@ class Member:
 
     @property
     def problem(self) -> NetworkProblem:
-        """The network on the rows that are examined."""
+        """The network on the training rows."""
         problem: NetworkProblem = self.predictor.problem
         return problem
 
@@ -95,8 +95,8 @@ class Member:
     def held_out_scores(self) -> Tensor:
         """``row_scores`` of the held-out rows if they are among the rows, shape (h,).
 
-        A row would be paid for fitting itself, so that it is scored on the others: here on the rows
-        outside its own 32nd part, which takes a solve a part, side by side, instead of one a row.
+        A row would always be good for itself, so that it is scored on other held-out rows: those
+        outside its own part of 32. That takes one solve for each part instead of one for each row.
         """
         problem, held, h = self.problem, self.held_out, len(self.held_out)
         part = torch.arange(h, device=held.weights.device) % PARTS
@@ -110,15 +110,15 @@ class Member:
 
 
 class CurvatureEnsemble:
-    """Predictions are means over members, each with its own parameters and curvature.
+    """Several networks, whose predictions are averaged.
 
-    One trained network is one draw of a random training; the effect of rows on the next training
-    is nearer to the mean over several. A single network is an ensemble of one.
+    A trained network is one draw of a random training. The effect of rows on the next training is
+    nearer to the mean over several networks. A single network is an ensemble of one.
 
     Parameters
     ----------
     members : sequence of Member
-        Of the same rows, and with the same held-out rows.
+        They have the same rows and the same held-out rows.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -132,7 +132,7 @@ class CurvatureEnsemble:
     def influence(self) -> InfluenceOperator:
         """The operator whose products are means over members."""
         operators = [network_influence(m.selector) for m in self.members]
-        # The stack of one is that one, after a copy of every vector.
+        # A stack of one would copy every vector for nothing.
         return operators[0] if len(operators) == 1 else StackedInfluence(operators)
 
     def group_influence(self, removed: Tensor, unit: float) -> GroupInfluence:

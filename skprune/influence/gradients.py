@@ -1,4 +1,4 @@
-"""The influence vectors of rows, made of their gradients whenever they are multiplied with."""
+"""Influence vectors of rows, which are formed from gradients in every product."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skprune.heads.problem import HeadProblem
 from skprune.influence.operator import DenseInfluence, InfluenceOperator
 from skprune.influence.tilt import PullSpectrum, pull_spectrum
 
-#: Whitened rows of a network are stored up to this many numbers.
+#: Whitened rows of a network are stored if they have at most so many numbers.
 STORED_NUMBERS = 1 << 27
 
 
@@ -20,11 +20,11 @@ class GradientInfluence(InfluenceOperator):
     Parameters
     ----------
     curvature : Curvature
-        With the gradients g_i of the rows.
+        It has the gradients g_i of the rows.
     shares, pull : Tensor of shape (n,) and Tensor of shape (p,), optional
-        c_i and v: what goes with a row beside its gradient.
+        c_i and v, a part of the objective's gradient that is removed together with a row.
     stays : Tensor of shape (p,), optional
-        Part of the gradient of the objective that does not go with rows: that of a total penalty.
+        The part of the objective's gradient that is never removed: that of a total penalty.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class GradientInfluence(InfluenceOperator):
 
     def scores_along(self, U: Tensor) -> Tensor:
         """<a_i, U> for a direction U (p,) of parameter space, shape (n,)."""
-        # Scores rank rows; sums, which are driven to nothing, are exact.
+        # Scores only rank rows. Sums are exact, because the solver drives them to zero.
         scores = self._weights * self.gradients.scores(U)
         return scores if self._shares is None else scores + self._shares * (self._pull @ U)
 
@@ -71,7 +71,7 @@ class GradientInfluence(InfluenceOperator):
         return self._whiten(self.pulls(weights)).to(self.offset.dtype)
 
     def pulls(self, weights: Tensor) -> Tensor:
-        """sum_i weights_i a_i, shape (p,) for weights (n,), (G, p) for weights (G, n)."""
+        """The sums of weights_i a_i, shape (p,) for weights (n,), (G, p) for weights (G, n)."""
         weights = weights.to(self._weights)
         total = self.gradients.weighted_sum(weights * self._weights)
         if self._shares is not None:
@@ -87,7 +87,7 @@ class GradientInfluence(InfluenceOperator):
         return rows
 
     def dense(self) -> DenseInfluence:
-        """All vectors, stored."""
+        """The same operator with all vectors stored."""
         vectors = self._weights.new_empty(self.n_rows, self.dim)
         for positions, factors in self.gradients.each():
             vectors[positions] = self.curvature.whiten_rows(factors)
@@ -116,12 +116,12 @@ class GradientInfluence(InfluenceOperator):
 
 
 class NetworkInfluence(GradientInfluence):
-    """s_i = (W H)^-1/2 (a_i - w_i mean a) of a network.
+    """The vectors s_i = (W H)^-1/2 (a_i - w_i mean a) of a network.
 
     |sum_T s_i|^2 is the squared Newton decrement of removing T, as for a head. The mean of
     a_i = w_i (g_i + lam theta) is the gradient of the full objective per unit of weight: zero at an
-    optimum, and elsewhere a drift of the training that all rows share, whether or not some are
-    removed. Without it the vectors sum to zero.
+    optimum, and elsewhere a drift of the training that all rows share and that does not depend on
+    which are removed. Without it the vectors sum to zero.
 
     Parameters
     ----------
@@ -156,9 +156,9 @@ class HeadInfluence(GradientInfluence):
     outputs : Tensor of shape (n, K)
         Phi @ theta.
     curvature : Curvature
-        Of these rows, or of others like them.
+        Curvature of these rows, or of others like them.
     shared : Tensor of shape (p,), optional
-        Part of a total penalty's pull that goes with the rows, as that of a per-row penalty does.
+        Part of a total penalty's gradient that is shared among the rows, like a per-row penalty.
     """
 
     gradients: HeadGradients
@@ -190,9 +190,9 @@ class HeadInfluence(GradientInfluence):
         return self._with(curvature, self._shared)
 
     def for_size(self, size: int) -> HeadInfluence:
-        """The same rows, of which ``size`` buy as much of a total penalty's pull as it is worth.
+        """The same rows with that part of a total penalty's gradient which ``size`` rows match.
 
-        For choosing rows only: what keeping them does to the head is told by all of the pull.
+        It is for choosing rows only, see ``tilt.py``; predictions always use the whole gradient.
         """
         penalty = self.problem.penalty
         if penalty.shares is not None:

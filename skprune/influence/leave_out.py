@@ -1,4 +1,4 @@
-"""What removing rows does, predicted without retraining: one row, or any set of rows."""
+"""Predict without retraining what removing one row, or a set of rows, does."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from skprune.network.problem import NetworkProblem
 if TYPE_CHECKING:
     from skprune.evaluation.held_out import HeldOut
 
-#: Relative residual of the solves behind scores and behind the influence of a group.
+#: Relative residual of the solves for scores and for the influence of a group.
 SOLVE_TOLERANCE = 1e-3
-#: And of the Newton step of a head.
+#: Relative residual of the solve for the Newton step of a head.
 STEP_TOLERANCE = 1e-4
-#: Mean leverage above which the curvature is no model of the held-out loss: scores are first-order.
+#: Mean leverage above which curvature does not describe the held-out loss: scores are first-order.
 LARGE_LEVERAGE = 0.1
-#: Least part of the curvature along a row's gradient that is taken to come from other rows.
+#: Least part of the curvature along a row's gradient that is attributed to other rows.
 MIN_REST = 0.1
 
 
 @dataclass(frozen=True)
 class Change:
-    """A predicted change.
+    """A predicted change of parameters, predictions and loss.
 
     Attributes
     ----------
     parameters : ndarray of shape (n_features [+ 1], n_outputs)
-        theta without the rows minus theta, the intercept last; in the unit of the target. With
-        ``model=None`` or a Pipeline, of the transformed (standardised) columns.
+        theta without the rows minus theta, the intercept last, in the unit of the target. With
+        ``model=None`` or a Pipeline, they belong to the transformed (standardised) columns.
     predictions : ndarray of shape (n_outputs,)
         Change of the mean prediction on the held-out rows: class probabilities (for two
         classes, of the second), or the target.
     loss : float
-        Change of the mean held-out loss, positive where removal harms: nats, or shares of Var(y).
+        Change of the mean held-out loss in nats or shares of Var(y), positive where removal harms.
     """
 
     parameters: NDArray[np.float64]
@@ -57,10 +57,10 @@ class GroupInfluence:
     Attributes
     ----------
     influence : Change
-        By the influence function, sum of single rows: H^-1 sum_T a_i. It misses that the kept
-        rows curve less than all rows do, so it underestimates large sets.
+        The influence function's prediction, the sum over single rows: H^-1 sum_T a_i. It ignores
+        that the kept rows have less curvature than all rows, so it underestimates large sets.
     newton : Change
-        By one Newton step on the kept rows: H_K^-1 sum_T a_i. The one to believe.
+        The prediction by one Newton step on the kept rows: H_K^-1 sum_T a_i. It is the better one.
     """
 
     influence: Change
@@ -69,14 +69,14 @@ class GroupInfluence:
 
 @dataclass(frozen=True)
 class HeadRows:
-    """The held-out rows of a head, which tell what steps do to them as a ``NetworkProblem`` does.
+    """The held-out rows of a head, with the methods of a ``NetworkProblem`` for steps.
 
     Parameters
     ----------
     held_out : HeldOut
     theta : Tensor of shape (D, K)
     target_scale : float
-        From predictions and parameters of the head to those of the target.
+        Factor from predictions and parameters of the head to the unit of the target.
     """
 
     held_out: HeldOut
@@ -98,7 +98,7 @@ class HeadRows:
         return self.target_scale * self.held_out.problem.loss.mean(outputs)
 
     def coefficients(self, step: Tensor) -> Tensor:
-        """A step (p,) in the coefficients of the columns, (n_features [+ 1], K)."""
+        """A step (p,) as a change of the coefficients, (n_features [+ 1], K)."""
         coordinates = step.reshape(self.theta.shape)
         return self.target_scale * self.held_out.problem.coefficients(coordinates)
 
@@ -120,7 +120,7 @@ def removal_steps(
     ----------
     operator : GradientInfluence
     removed : Tensor of shape (G, n), bool
-        True where a row goes.
+        True where a row is removed.
     method : {"newton", "influence"}
     tolerance : float, optional
         Relative residual at which the solves stop.
@@ -141,10 +141,10 @@ def removal_steps(
 def change(
     steps: Sequence[Tensor], held_out: Sequence[HeadRows | NetworkProblem], unit: float = 1.0
 ) -> Change:
-    """What steps (p,) do, each to its own model: the mean over the models.
+    """The effect of steps (p,), each of its own model, as a mean over the models.
 
-    Each has parameters of its own: their changes stand one after the other. ``unit`` is the factor
-    from the models' loss to the reported one.
+    Changes of parameters are concatenated. ``unit`` is the factor from the models' loss to the
+    reported one.
     """
     parameters, predictions, losses = [], [], []
     for step, held in zip(steps, held_out, strict=True):
@@ -185,10 +185,10 @@ def group_influence(
 def row_scores(
     operator: GradientInfluence, gradient: Tensor, tolerance: float | None = None
 ) -> Tensor:
-    """<gradient, H^-1 a_i> / W for all rows, shape (n,).
+    """The scores <gradient, H^-1 a_i> / W of all rows, shape (n,).
 
-    To first order, the change of a mean held-out loss of that ``gradient`` (p,) if one row is
-    removed; positive where the row helps.
+    To first order a score is the change of a mean held-out loss with that ``gradient`` (p,) if the
+    row is removed; it is positive where the row helps.
     """
     U = operator.curvature.restricted(None, tolerance)(gradient[None])[0]
     return operator.scores_along(U) / operator.problem.total
@@ -204,23 +204,23 @@ def leave_one_out(
     """Predicted change of the mean held-out loss of a head if one row is removed, shape (n,).
 
     s_i = <grad L_val(at), d_i> + d_i' H d_i / 2 for the step d_i = H^-1 a_i / (W (1 - h_i)), with
-    W the sum of the weights and h_i the leverage of the row: without it H is smaller. The first
-    product uses the exact Hessian of ``problem``; the second, by which any step away from the
-    optimum costs, takes H for the Hessian of the held-out loss. With few rows a parameter it
-    is far from that, and the score stays first-order: ``row_scores``.
+    W the sum of the weights and h_i the leverage of the row, by which H shrinks without it. The
+    first product uses the exact Hessian of ``problem``. The second is the cost of any step away
+    from the optimum, and takes H for the Hessian of the held-out loss. With few rows for each
+    parameter that is a bad approximation, and scores are first-order, as ``row_scores``.
 
     Parameters
     ----------
     problem : HeadProblem
         All rows.
     operator : HeadInfluence
-        Of the same rows, at their optimum.
+        The operator of the same rows, at their optimum.
     held_out : HeldOut
     at : Tensor of shape (D, K)
-        Where the held-out gradient is taken: a head that never saw those rows.
+        The head at which the held-out gradient is taken; it was not fitted on the held-out rows.
     self_rows : Tensor or None
-        Position in ``problem`` of every held-out row if they are among its rows. Such a row is
-        scored on the other held-out rows only, or it would be paid for fitting itself.
+        Positions in ``problem`` of the held-out rows if they are among its rows. They are then
+        scored on the other held-out rows, because a row is always good for itself.
     """
     scores = row_scores(operator, held_out.gradient(at).reshape(-1), SOLVE_TOLERANCE)
     squares = held_out.unit * operator.squared_norms()
@@ -238,9 +238,10 @@ def leave_one_out(
 
 
 def scored_on_others(scores: Tensor, squares: Tensor, weights: Tensor) -> Tensor:
-    """Scores (h,) of held-out rows on the other held-out rows, or they are paid for fitting selves.
+    """Scores (h,) of held-out rows on the other held-out rows.
 
-    ``squares`` are |s_i|^2, what a row does to itself. One that is held out alone has no others.
+    ``squares`` are |s_i|^2, the effects of rows on themselves, which are taken out. The
+    score of a row that is held out alone is 0.
     """
     rest = weights.sum() - weights
     corrected = (weights.sum() * scores - squares) / rest

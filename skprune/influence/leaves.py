@@ -1,8 +1,8 @@
-"""What trees make of the rows: sums over the leaves of a small forest, as an influence operator.
+"""An influence operator for tree models: sums over the leaves of a small forest.
 
-A tree of given structure is told all it learns by the number and the mean target of the rows in
-each leaf. Kept rows whose (weighted) counts by leaf and by leaf and class, or whose sums of the
-target by leaf, are those of all rows teach it the same; a forest stands for the trees to come.
+What a tree of given structure learns depends only on the number of rows and the mean target in each
+leaf. So kept rows teach it the same as all rows if their (weighted) counts by leaf and by leaf and
+class, or their sums of the target by leaf, agree. The forest stands for the trees of later models.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from skprune.influence.operator import SparseInfluence
 
-#: The forest. What boosting loses on the rows differs little between 20 trees and 60; 25 leaves and
-#: 150 are no better (docs/theory.rst, "Balanced sampling", has the figures).
+#: Size of the forest. Gaps of boosting differ little between 20 and 60 trees; 25 and 150 leaves are
+#: no better (docs/theory.rst, "Balanced sampling", has the figures).
 TREES, LEAVES = 40, 60
-#: Numbers held at most: of very many rows a smaller forest is grown.
+#: Bound on the stored numbers, and the fewest trees: many rows get a smaller forest.
 HELD_NUMBERS, FEWEST_TREES = 2**25, 5
-#: Rows of a leaf at least: fewer cannot be matched by a share of them.
+#: Fewest rows of a leaf: the kept share of fewer rows could not match them.
 LEAF_ROWS = 10
-#: Rows that a tree is grown from at most.
+#: Most rows that a tree is grown from.
 TREE_ROWS = 50_000
-#: Sums that are balanced at most: of many classes the rarest pairs of leaf and class, which few
-#: kept rows cannot match anyway, are left out.
+#: Most sums that are balanced. With many classes the rarest pairs of leaf and class are left out,
+#: because few kept rows could not match them anyway.
 MOST_COLUMNS = 2**14
-#: How much a linear head's whitened gradients count beside the leaves, in mean squares. Between 0
-#: and 1 boosting does not notice; the head gains up to here, and further with many classes.
+#: Mean square of a linear head's whitened gradients beside that of the leaves. Between 0 and 1 it
+#: makes no difference to boosting; the head gains up to this value, and beyond with many classes.
 HEAD_SHARE = 0.3
 
 
@@ -55,7 +55,7 @@ def leaf_influence(
     n_classes : int or None
     seed : int
     weights : ndarray of shape (n,), optional
-        Factors of the rows, in the forest and in the sums.
+        Weights of the rows in the forest and in the sums.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def leaf_influence(
     leaves = forest.fit(X, y, sample_weight=w).apply(X)
     nodes = np.array([tree.tree_.node_count for tree in forest.estimators_])
     leaves = leaves + (np.cumsum(nodes) - nodes)
-    # Behind a column for every node one for every node and class, or node times target.
+    # Columns for every node come first, then those for node and class, or node times target.
     cells = leaves if n_classes is None else leaves * n_classes + y[:, None]
     columns = np.hstack([leaves, nodes.sum() + cells])
     second = y * w if n_classes is None else w

@@ -1,4 +1,4 @@
-"""The influence operator: n influence vectors that multiply, without ever being stored.
+"""The influence operator: products with n influence vectors, which need not be stored.
 
 The vector of row i is s_i = (W H)^-1/2 a_i, its gradient (with its share of a per-row penalty)
 whitened by the curvature H of the mean loss, of which W, the sum of the weights, makes the sum.
@@ -21,10 +21,10 @@ from skprune.utils.chunks import row_chunks
 
 
 class InfluenceOperator(ABC):
-    """All that a subset solver may know of the problem: n vectors s_i of length ``dim``.
+    """The interface of subset solvers to the problem: n vectors s_i of length ``dim``.
 
-    ``offset`` (dim,) is a constant part of every sum: the gradient of a total penalty, which
-    stays when rows go.
+    ``offset`` (dim,) is a constant part of every sum: the gradient of a total penalty, which is
+    there whichever rows are kept.
     """
 
     n_rows: int
@@ -33,7 +33,7 @@ class InfluenceOperator(ABC):
 
     @abstractmethod
     def scores(self, direction: Tensor) -> Tensor:
-        """<s_i, direction> for all rows, shape (n,)."""
+        """The products <s_i, direction> for all rows, shape (n,)."""
 
     @abstractmethod
     def sum(self, indices: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -44,7 +44,7 @@ class InfluenceOperator(ABC):
 
     @abstractmethod
     def weighted_sum(self, weights: Tensor) -> Tensor:
-        """sum_i weights_i s_i for weights (n,), without the offset, shape (dim,)."""
+        """The sum of weights_i s_i for weights (n,), without the offset, shape (dim,)."""
 
     @abstractmethod
     def rows(self, indices: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class InfluenceOperator(ABC):
 
     @abstractmethod
     def squared_norms(self) -> Tensor:
-        """|s_i|^2 for all rows, shape (n,)."""
+        """The squared norms |s_i|^2 of all rows, shape (n,)."""
 
     def for_size(self, size: int) -> InfluenceOperator:
         """The operator by which ``size`` rows are chosen."""
@@ -63,11 +63,11 @@ class InfluenceOperator(ABC):
         return None
 
     def residual(self, kept: NDArray[np.int64]) -> Tensor:
-        """Offset + sum of s_i over the kept rows, shape (dim,)."""
+        """The offset plus the sum of s_i over the kept rows, shape (dim,)."""
         return self.offset + self.sum(torch.from_numpy(kept).to(self.offset.device))
 
     def typical_norm(self) -> float:
-        """Root mean square of |s_i|: the unit that norms are judged by."""
+        """Root mean square of |s_i|, the unit in which norms are judged."""
         return math.sqrt(float(self.squared_norms().mean(dtype=torch.float64)))
 
 
@@ -122,7 +122,7 @@ class DenseInfluence(InfluenceOperator):
 class SparseInfluence(InfluenceOperator):
     """Influence vectors that are given as a scipy sparse matrix (n, dim) of floats.
 
-    Only what ``rows`` is asked for becomes dense. Sums are accumulated in float64.
+    Only the result of ``rows`` is dense. Sums are accumulated in float64.
     """
 
     def __init__(self, vectors: sp.csr_array) -> None:
@@ -150,7 +150,7 @@ class SparseInfluence(InfluenceOperator):
 
 
 class RestrictedInfluence(InfluenceOperator):
-    """Some rows of another operator, under new numbers; the offset stays."""
+    """Some rows of another operator, numbered anew, with the same offset."""
 
     def __init__(self, operator: InfluenceOperator, rows: Tensor) -> None:
         self._operator, self._rows = operator, rows

@@ -1,4 +1,4 @@
-"""Several operators on the same rows as one: their vectors side by side, each with a weight."""
+"""Join several operators on the same rows to one, each with a weight."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from skprune.influence.operator import InfluenceOperator
 
 
 class StackedInfluence(InfluenceOperator):
-    """Several operators on the same rows: the vectors of a row, end to end.
+    """Several operators on the same rows, with the vectors of a row concatenated.
 
-    By default each has an equal share and |s|^2 is the mean of theirs: the influence of an
-    ensemble, such as the checkpoints of one training or of several seeds. The operators may lie on
-    different devices; the stack lies on the first that is no CPU.
+    By default all have equal shares, so that |s|^2 is the mean of theirs. That is the influence in
+    an ensemble, such as checkpoints of one training or of several seeds. The operators may be on
+    different devices; the stack is on the first one that is no CPU.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ class StackedInfluence(InfluenceOperator):
 def in_proportion(
     operators: Sequence[InfluenceOperator], shares: Sequence[float]
 ) -> StackedInfluence:
-    """The stack in which the mean square |s|^2 of every operator is its share."""
-    # Vectors that are all zero stay so under any factor.
+    """The stack in which the mean of |s|^2 of every operator is its share."""
+    # Vectors that are all zero have no factor.
     norms = [o.typical_norm() or 1.0 for o in operators]
     scales = [share**0.5 / norm for share, norm in zip(shares, norms, strict=True)]
     return StackedInfluence(operators, scales)

@@ -1,20 +1,22 @@
-"""What a total penalty asks of the labels of few rows, and where that is too dear.
+"""How far a total penalty may change the mix of labels among few kept rows.
 
-The penalty of ``LogisticRegression(C)`` stays whole when rows go. For the optimum on m of n rows to
-be that on all of them, the kept gradients must add up to all of the pull alpha P^2 theta, while
-those of a random draw add up to a share m / n of it. What is missing is bought with labels of
-another mix. Along an eigenvector of the data's Hessian of value d, with r = (n / m) alpha / d the
-weight of the penalty beside what m rows know,
+The penalty of ``LogisticRegression(C)`` does not shrink with the number of rows. To have the same
+optimum on m of n rows as on all, the gradients of the kept rows must add up to the whole pull
+alpha P^2 theta of the penalty, while those of a random draw add up to a share m / n of it. The
+difference is only reached by keeping labels in other proportions. Along an eigenvector of the
+data's Hessian with eigenvalue d, and with r = (n / m) alpha / d, the ratio of the penalty to the
+information in m rows,
 
     the head gains about  1/2 (d / n) theta^2 (r / (1 + r))^2   nats a row,
     and the labels tilt   1/2 (d / n) theta^2 r^2               nats a row (a divergence).
 
-A direction that is well known costs little; one that is hardly known gains little, whatever it
-costs. Of date parts beside the seconds since 1970 a head gains nothing, and of months that are late
-as often as each other 12, 1 and 70 % are late among a tenth of the rows, which misleads every other
-model. Hence the share 1 / (1 + PRICE r^2) of what is missing is bought, which for large r makes the
-lost gain and PRICE times the tilt least together. The rest of the pull is shared out among the
-rows, as a penalty per row is.
+In a direction with much data the tilt is small; in one with little data the gain is small, however
+large the tilt. For example, if parts of dates are columns beside the seconds since 1970, a head
+gains nothing, but the shares of late flights in three months that are equal in the data become 12,
+1 and 70 % among a tenth of the rows, which misleads every other model. So only the share
+1 / (1 + PRICE r^2) of the difference is reached, which for large r minimises the sum of the lost
+gain and PRICE times the tilt. The rest of the pull is shared among the rows, as with a penalty per
+row.
 """
 
 from __future__ import annotations
@@ -26,13 +28,14 @@ from torch import Tensor
 
 from skprune.curvature import Curvature
 
-#: Nats of gap that a nat of tilt must save: half is bought where r = 58. At 3, 10 and 20 % of
-#: made-up flights with dates beside seconds the late shares of 12 months lie chi^2 = 25 to 240 off
-#: without a price, 5 to 10 with it, which is chance. At 10 and 20 % the head's own gap stays the
-#: same on letter, magic, adult and synthetic classes, and within its standard error on digits,
-#: breast cancer, diabetes and words; from 1e-2 on it grows by 0.02 on unscaled breast cancer.
+#: Nats of gap that a nat of tilt must save; half the difference is reached where r = 58. With 3, 10
+#: and 20 % of simulated flights with dates beside seconds, the late shares of 12 months deviate by
+#: chi^2 = 25 to 240 without a price, and by 5 to 10 with it, which is chance. At 10 and 20 % the
+#: head's own gap stays the same on letter, magic, adult and synthetic classes, and within its
+#: standard error on digits, breast cancer, diabetes and words; at prices from 1e-2 on it grows by
+#: 0.02 on unscaled breast cancer.
 PRICE = 3e-4
-#: Dimension of the Krylov space in which the pull is resolved: both ends of a spectrum come first.
+#: Dimension of the Krylov space in which the pull is resolved; it finds both ends of a spectrum.
 KRYLOV = 32
 #: A part of a vector below this share of it is rounding.
 ROUNDING = 1e-10
@@ -40,15 +43,15 @@ ROUNDING = 1e-10
 
 @dataclass(frozen=True)
 class PullSpectrum:
-    """The pull of a total penalty, by how much of the curvature is the penalty's.
+    """The pull of a total penalty, resolved by the penalty's share of the curvature.
 
     Attributes
     ----------
     basis : Tensor of shape (p, k)
         Orthonormal whitened directions.
     shares : Tensor of shape (k,)
-        beta = alpha / (d + alpha) of every direction, from 0 (the data's) to 1 (the penalty's, and
-        more where the curvature is approximate).
+        beta = alpha / (d + alpha) of every direction, from 0 (all curvature is the data's) to 1
+        (all is the penalty's; more is possible if the curvature is approximate).
     parts : Tensor of shape (k,)
         The whitened pull in that basis.
     """
@@ -58,10 +61,10 @@ class PullSpectrum:
     parts: Tensor
 
     def too_dear(self, fraction: float, total: float) -> Tensor | None:
-        """The vector u whose pull B u is not to be bought when that fraction of the rows is kept.
+        """The vector u whose pull B u is left out when that fraction of the rows is kept.
 
-        None if less tilt would be saved than chance gives every draw along one direction; it adds
-        up over all rows, whose weights sum to ``total``.
+        It is None if that would save less tilt than any random draw has along one direction. Tilt
+        adds up over all rows, whose weights sum to ``total``.
         """
         known = (1.0 - self.shares).clamp_min(torch.finfo(self.shares.dtype).eps)
         scale = 1.0 / (fraction * known)
@@ -74,8 +77,8 @@ class PullSpectrum:
 def pull_spectrum(curvature: Curvature, pull: Tensor, mask: Tensor) -> PullSpectrum:
     """Resolve ``pull`` (p,) by the share of the penalty, lam P^2, in the curvature L L'.
 
-    By Rayleigh and Ritz in the Krylov space of B = L^-1 diag(lam P^2) L^-T and the whitened pull;
-    ``mask`` (p,) is the diagonal of P^2.
+    This uses the Rayleigh-Ritz method in the Krylov space of B = L^-1 diag(lam P^2) L^-T and the
+    whitened pull; ``mask`` (p,) is the diagonal of P^2.
     """
     ridge = curvature.penalty * mask
     whitened = rest = curvature.whiten(pull)

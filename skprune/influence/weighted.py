@@ -1,4 +1,4 @@
-"""Rows that stand for others: their vectors times weights, against the sum over all rows."""
+"""The operator of weighted rows, whose weighted sum should equal the sum over all rows."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from skprune.influence.operator import InfluenceOperator
 class WeightedInfluence(InfluenceOperator):
     """Vectors w_i s_i, so that the residual of kept rows K is sum_K w_i s_i - sum_all s_i.
 
-    With w_i the inverse of the chance that row i is kept, the expected residual is zero.
+    If w_i is the inverse of the probability that row i is kept, the expected residual is zero.
 
     Parameters
     ----------
     operator : InfluenceOperator
-        Whose own offset plays no part: it stays as it is when the weighted rows stand for all.
+        Its own offset cancels, because the weighted rows represent all rows.
     weights : Tensor of shape (n,)
     """
 

@@ -1,1 +1,1 @@
-"""Losses of rows: value, gradient and curvature in the outputs."""
+"""Losses of rows: their value, gradient and curvature in the outputs."""

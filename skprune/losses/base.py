@@ -1,4 +1,4 @@
-"""What every loss of a row is: a function of the row's K outputs and its target."""
+"""The base classes of losses, which are functions of a row's K outputs and its target."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Loss(ABC):
     ``Z`` (b, K) are logits: the module's outputs without its last ``activation``.
     """
 
-    #: Whether the model predicts classes or labels, and not numbers; None if nobody knows.
+    #: Whether the model predicts classes or labels, and not numbers; None if unknown.
     predicts_classes: ClassVar[bool | None] = False
     #: Whether a row has only one of the classes.
     exclusive: ClassVar[bool] = False
@@ -60,7 +60,7 @@ class Loss(ABC):
         return Z[:, 0] if Z.shape[1] == 1 else Z
 
     def probabilities(self, Z: Tensor) -> Tensor:
-        """Of the classes (b, C), or of every label (b, L)."""
+        """Probabilities of the classes (b, C), or of every label (b, L)."""
         P = self.mean(Z)
         return torch.cat([1.0 - P, P], dim=1) if P.shape[1] == 1 else P
 
@@ -69,7 +69,7 @@ class Loss(ABC):
         return LOGITS[self.activation](outputs) if self.activation in LOGITS else outputs
 
     def classes(self, n_outputs: int) -> NDArray[Any] | None:
-        """Numbers of the classes, or of the labels of which a row may have several; else None."""
+        """The numbers 0 .. K - 1 of the classes or labels; None for a loss of numbers."""
         return np.arange(max(2, n_outputs)) if self.predicts_classes else None
 
     def encode(self, y: NDArray[Any], n_outputs: int) -> Tensor:
@@ -88,28 +88,43 @@ class Loss(ABC):
         return T.float() if T.is_floating_point() and dtype != torch.float64 else T
 
     def shares(self, y: NDArray[Any], n_outputs: int) -> Tensor:
-        """What every row counts in torch's mean, by which the loss is divided, (n,) float64."""
+        """Weights of the rows in torch's mean, by whose sum it divides, (n,) float64."""
         return torch.ones(len(y), dtype=torch.float64)
 
     def in_mean(self, y: NDArray[Any], weights: NDArray[np.float64], n_outputs: int) -> float:
-        """What a unit of weight counts in torch's mean."""
+        """The mean of ``shares`` over the rows, weighted."""
         w = torch.from_numpy(weights)
         return float(w @ self.shares(y, n_outputs) / w.sum())
+
+    def reported_unit(
+        self,
+        y: NDArray[Any],
+        weights: NDArray[np.float64],
+        train: tuple[NDArray[Any], NDArray[np.float64]],
+        n_outputs: int,
+    ) -> float:
+        """Factor from the losses of rows to reported ones, whose mean is torch's.
+
+        ``train`` are the targets and weights of the training rows.
+        """
+        y_train, train_weights = train
+        unit = self.unit(self.encode(y_train, n_outputs), torch.from_numpy(train_weights))
+        return unit / self.in_mean(y, weights, n_outputs)
 
     def unit(self, targets: Tensor, weights: Tensor) -> float:
         """Factor from the loss to the reported one, for encoded training targets.
 
-        What is reported of classes is in nats, of squared errors the share of Var(y), and of any
-        other loss the loss itself.
+        Losses of classes are reported in nats, squared errors as shares of Var(y), and any other
+        loss as it is.
         """
         return 1.0
 
     def target_scale(self, y: NDArray[Any]) -> float:
-        """What a head divides its targets by, so that they are of unit size."""
+        """The number by which a head divides its targets, so that they are of unit size."""
         return 1.0
 
     def content(self) -> tuple[Any, ...] | None:
-        """What a digest of the loss is made of; None if nobody knows."""
+        """Everything that determines the loss, for a digest; None if that is unknown."""
         return None
 
 
@@ -118,18 +133,18 @@ class HeadLoss(Loss):
     """A convex loss with the canonical link, which a linear head may have as well.
 
     The loss of row i is scale * sum_k f_ik l(z_ik, t_ik), with the targets T and the factors f of
-    ``soften``. Its gradient in the outputs is the mean P minus T, and its Hessian h_i a function
-    of P alone, both times scale and factors. What is given as a function of ``P`` leaves these
-    out, as heads do: they have a loss without options, and the factors are part of their weights.
+    ``soften``. Its gradient in the outputs is the mean P minus T, and its Hessian h_i is a function
+    of P alone, both times scale and factors. Methods that take ``P`` leave scale and factors out;
+    so do heads, whose loss has no options and whose weights include the factors.
 
     Parameters
     ----------
     activation : str
     scale : float
-        Of the mean over K outputs that torch takes: the loss here is a sum over outputs.
+        Scale of torch's loss, which is a mean over the K outputs: the loss here is their sum.
     """
 
-    #: The head in one word, for reports.
+    #: The name of the head in reports.
     name: ClassVar[str]
     #: Whether h_i is the same at all outputs.
     quadratic: ClassVar[bool] = False
@@ -142,15 +157,15 @@ class HeadLoss(Loss):
     @classmethod
     @abstractmethod
     def read(cls, loss: Any, activation: str, y: NDArray[Any], n_outputs: int) -> HeadLoss:
-        """What one of ``torch_losses`` is; ValueError if it does not go with the rest."""
+        """Read one of ``torch_losses``; ValueError if it contradicts activation or targets."""
 
     @abstractmethod
     def link(self, P: Tensor) -> Tensor:
-        """Outputs at which the mean is ``P``; a mean that no outputs have is moved to one."""
+        """Outputs whose mean is ``P``; a mean that no outputs have is moved slightly."""
 
     @abstractmethod
     def variance(self, P: Tensor) -> Tensor:
-        """Elementwise d(P): h_i is diag(d_i), less d_i d_i' where classes are exclusive."""
+        """The vectors d(P): h_i is diag(d_i), minus d_i d_i' if classes are exclusive."""
 
     def hessian_product(self, P: Tensor, V: Tensor) -> Tensor:
         """h_i v_i for the rows v_i of ``V`` (..., n, K)."""
@@ -177,7 +192,7 @@ class HeadLoss(Loss):
         return (along - (d @ directions).square()).clamp_min_(0.0) if self.exclusive else along
 
     def project(self, V: Tensor) -> Tensor:
-        """``V`` (D, K) without the part that no loss feels; H is singular there."""
+        """``V`` (D, K) without the part that changes no loss, in which H is singular."""
         return V - V.mean(1, keepdim=True) if self.exclusive else V
 
     def soften(self, targets: Tensor, n_outputs: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -199,7 +214,7 @@ class HeadLoss(Loss):
         )
 
     def label_targets(self, codes: Tensor, n_classes: int) -> Tensor:
-        """Targets (n, K) of a linear model of classes from the classes' numbers, float64."""
+        """Targets (n, K), float64, of a linear classifier from class numbers."""
         every = codes[:, None] if n_classes == 2 else functional.one_hot(codes, n_classes)
         return every.double()
 

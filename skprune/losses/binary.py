@@ -1,4 +1,4 @@
-"""Cross-entropy of labels, of which a row may have any."""
+"""Binary cross-entropy, for two classes or for rows with any number of labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BinaryCrossEntropy(HeadLoss):
     Parameters
     ----------
     weight, pos_weight : Tensor of shape (K,) or None
-        Of the outputs, and of the positives of every output.
+        Weights of the outputs, and of the positive targets of every output.
     """
 
     name = "sigmoid"

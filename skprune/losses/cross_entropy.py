@@ -1,4 +1,4 @@
-"""Cross-entropy of classes of which a row has one."""
+"""Cross-entropy of exclusive classes."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class CrossEntropy(HeadLoss):
         if given.shape[1:] not in ((), (1,)) or given.dtype.kind not in "biuf":
             raise ValueError(
                 f"Cross-entropy takes one class number a row; got targets of shape {given.shape} "
-                f"and type {given.dtype}. Of class numbers written as rows with one 1 give "
+                f"and type {given.dtype}. For class numbers written as rows with one 1 give "
                 "y.argmax(axis=1); for other tables of zeros and ones, loss=nn.BCEWithLogitsLoss()."
             )
         given = given.reshape(len(given))

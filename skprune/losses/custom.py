@@ -14,7 +14,7 @@ from skprune.losses.base import Loss
 
 
 class Custom(Loss):
-    """What ``function(outputs, targets)`` returns: (b,), or (b, ...) to be summed."""
+    """The loss ``function(outputs, targets)`` of shape (b,), or (b, ...), which is summed."""
 
     predicts_classes = None
 
@@ -30,7 +30,7 @@ class Custom(Loss):
             raise ValueError(
                 f"loss(output, target) returned shape {shape} for outputs {tuple(Z.shape)} and "
                 f"targets {tuple(targets.shape)}; it must return one value a row "
-                '(reduction="none"). Targets like the outputs come of y with shape (n, 1).'
+                '(reduction="none"). For targets shaped like the outputs, give y of shape (n, 1).'
             )
         return values.reshape(n, -1).sum(1)
 

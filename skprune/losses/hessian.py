@@ -1,4 +1,4 @@
-"""The Hessian of the loss in the outputs, row by row: the middle of the Gauss-Newton matrix."""
+"""The Hessians of the rows' losses in their outputs, the middle of the Gauss-Newton matrix."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch.autograd import grad
 
 @dataclass(frozen=True)
 class OutputHessian:
-    """h_i = d^2 l_i / dz^2 of b rows, as something that multiplies and has a root s_i s_i' = h_i.
+    """The Hessians h_i = d^2 l_i / dz^2 of b rows, with products and a root s_i s_i' = h_i.
 
     Attributes
     ----------
     like : Tensor of shape (b, K)
-        Of the shape, precision and device of the outputs.
+        A tensor with the shape, precision and device of the outputs.
     product : callable
         h_i v_i for V (..., b, K).
     root : callable

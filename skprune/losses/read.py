@@ -1,4 +1,4 @@
-"""Which loss it is that a torch model was trained with."""
+"""Find the loss that a torch model was trained with."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from skprune.losses.cross_entropy import CrossEntropy
 from skprune.losses.custom import Custom
 from skprune.losses.squared import SquaredError
 
-#: The losses that are torch's.
+#: The losses that torch has.
 LOSSES: tuple[type[HeadLoss], ...] = (CrossEntropy, BinaryCrossEntropy, SquaredError)
-#: The same by the name that a ``HeadSpec`` has for them.
+#: The same losses by the names that a ``HeadSpec`` uses.
 HEADS = {kind.name: kind for kind in LOSSES}
 #: Torch's functions, and the modules that call them.
 FUNCTIONS = {f: module for kind in LOSSES for module, f in kind.torch_losses.items()}
@@ -28,7 +28,7 @@ SUPPORTED = (
 
 
 def as_loss(loss: Any) -> Any:
-    """The module that a class or a function of torch's stands for; anything else as it is."""
+    """The module that a torch class or function stands for; anything else unchanged."""
     if isinstance(loss, FunctionType):
         loss = FUNCTIONS.get(loss, loss)
     return loss() if isinstance(loss, type) and loss in FUNCTIONS.values() else loss
@@ -45,7 +45,7 @@ def loss_class(loss: Any) -> type[Loss]:
 def read_loss(loss: Any, activation: str, y: NDArray[Any], n_outputs: int) -> Loss:
     """The loss a model was trained with, for a module that ends in ``activation``.
 
-    None is read off the targets: class numbers are for cross-entropy (or its binary form, for one
+    For None the targets decide: class numbers are for cross-entropy (or its binary form, for one
     output), a table of zeros and ones for binary cross-entropy, other numbers for squared error.
 
     Raises
@@ -53,7 +53,7 @@ def read_loss(loss: Any, activation: str, y: NDArray[Any], n_outputs: int) -> Lo
     TypeError
         If the loss is not ``SUPPORTED``.
     ValueError
-        If the module's last activation or the targets do not go with it.
+        If the module's last activation or the targets contradict it.
     """
     if loss is None:
         return _guess(activation, y, n_outputs)
@@ -81,7 +81,7 @@ def _guess(activation: str, y: NDArray[Any], n_outputs: int) -> Loss:
         if sigmoid:
             raise ValueError(
                 f"The module ends in a sigmoid of {n_outputs} outputs, and y holds class numbers, "
-                "which go with no loss that is known here; say what it was trained with: loss=..."
+                "which fit no known loss; give the one that it was trained with: loss=..."
             )
         return CrossEntropy(activation)
     if binary and (y.ndim == 2 or n_outputs == 1):

@@ -1,4 +1,4 @@
-"""The squared error, and the variance of the target that it is reported in."""
+"""The squared error, and the variance of the target, in whose units it is reported."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class SquaredError(HeadLoss):
         return torch.ones_like(P)
 
     def label_targets(self, codes: Tensor, n_classes: int) -> Tensor:
-        """-1 and 1, as scikit-learn's ridge classifier has them."""
+        """Targets of -1 and 1, as in scikit-learn's ridge classifier."""
         return 2.0 * super().label_targets(codes, n_classes) - 1.0
 
     def unit(self, targets: Tensor, weights: Tensor) -> float:
-        """From half squared errors to shares of Var(y)."""
+        """The factor from half squared errors to shares of Var(y)."""
         return 2.0 / (self.scale * total_variance(targets, weights))
 
     def target_scale(self, y: NDArray[Any]) -> float:
-        """The standard deviation."""
+        """The standard deviation of the targets."""
         numbers = torch.from_numpy(np.asarray(y, dtype=np.float64).reshape(-1, 1))
         return math.sqrt(total_variance(numbers, torch.ones(len(numbers), dtype=torch.float64)))
 
@@ -57,7 +57,7 @@ class SquaredError(HeadLoss):
 def total_variance(targets: Tensor, weights: Tensor) -> float:
     """Variance of the weighted rows of ``targets`` (n, K), summed over columns.
 
-    A row without weight has no say. 1 if the targets are constant to rounding.
+    It is 1 if the targets are constant up to rounding. Rows of weight 0 are ignored.
     """
     weights = weights / weights.sum()
     variance = float((weights @ (targets - weights @ targets).square()).sum())

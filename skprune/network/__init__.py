@@ -1,1 +1,1 @@
-"""Torch networks: modules that are examined, their losses, curvatures and influence."""
+"""Torch networks: the module, its layers and parameters, and its per-row gradients."""

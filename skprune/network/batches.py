@@ -1,4 +1,4 @@
-"""Work on rows batch by batch, in smaller batches where memory runs out."""
+"""Work on rows batch by batch, in smaller batches if memory runs out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from skprune.data.sources import RowSource
 
-#: Rows of a batch that is chosen here, on the CPU and on an accelerator.
+#: Rows of a batch by default, on the CPU and on an accelerator.
 CPU_BATCH, ACCELERATOR_BATCH = 256, 1024
 
 
 def first_size(batch_size: int | str, device: torch.device) -> int:
-    """Rows of the first batch that is tried; ``batch_size`` unless that is "auto"."""
+    """Number of rows of the first batch: ``batch_size``, or a default for "auto"."""
     if not isinstance(batch_size, str):
         return batch_size
     return CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH
@@ -31,7 +31,7 @@ def is_short_of_memory(error: Exception) -> bool:
 
 
 def smaller(size: int, error: Exception, device: torch.device) -> int:
-    """The size to try where ``size`` rows do not fit.
+    """The next smaller batch size after ``size`` rows did not fit into memory.
 
     Raises
     ------
@@ -61,8 +61,8 @@ def for_batches(
 ) -> None:
     """Call ``work(inputs, places)`` on every batch; ``places`` count within ``indices``.
 
-    Where memory runs out the batch is halved and tried again, so ``work`` must not leave half of
-    a batch behind.
+    If memory runs out, the batch is halved and tried again, so ``work`` must have no effect when it
+    fails.
 
     Parameters
     ----------

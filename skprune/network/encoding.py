@@ -30,15 +30,15 @@ from skprune.utils.chunks import row_chunks
 from skprune.utils.progress import Progress
 from skprune.utils.store import FeatureStore
 
-#: Features kept in memory, shared by all pruners of this process.
+#: Features in memory, shared by all pruners of this process.
 FEATURES = ContentCache(max_bytes=2**30)
-#: Part of the widest feature's spread that every feature is taken to have by the penalty.
+#: The penalty treats features of a smaller spread as if they had this share of the largest one.
 LEAST_SPREAD = 1e-3
 
 
 @dataclass(frozen=True)
 class SourceRows:
-    """Some rows of a source, named by position: what a table holds instead of columns."""
+    """Some rows of a source by position, which a table holds in place of columns."""
 
     source: RowSource
     positions: NDArray[np.int64]
@@ -51,14 +51,14 @@ class SourceRows:
         return SourceRows(self.source, self.positions[indices])
 
     def fingerprint(self) -> str | None:
-        """A digest of the rows' inputs, None if the source does not tell them."""
+        """A digest of the rows' inputs; None if the source has none."""
         every = self.source.fingerprint()
         return None if every is None else digest(every, self.positions)
 
     def batches(
         self, size: int, indices: NDArray[np.int64] | None = None
     ) -> Iterator[tuple[Any, NDArray[np.int64]]]:
-        """Inputs, and their places among these rows, batch after batch."""
+        """Inputs and their positions among these rows, batch after batch."""
         places = np.arange(len(self)) if indices is None else np.asarray(indices)
         done = 0
         for inputs, found in self.source.batches(size, self.positions[places]):
@@ -77,16 +77,16 @@ class NetworkEncoder(HeadEncoder):
     device, batch_size, cache_dir
         As in ``InfluencePruner``.
     seed : int
-        For the training of a network that is not trained yet.
+        Seed of the training, for a network that is not trained yet.
     progress : Progress, optional
-        Told of the training, and of the rows that have gone through the network.
+        Shows the training, and counts the rows that have gone through the network.
 
     Attributes
     ----------
     model : TorchModel
     head : LinearHead
     given : Tensor of shape (D, K)
-        theta of the layer as it came.
+        theta of the trained layer.
     """
 
     stratify = True
@@ -137,9 +137,9 @@ class NetworkEncoder(HeadEncoder):
         logits = isinstance(self.network.loss, nn.NLLLoss) and link == "identity"
         if logits or (undone != link and (undone, link) != ("identity", "log_softmax")):
             raise ValueError(
-                f"The module returns the {link} of what its last layer {self.head.name!r} makes, "
-                f"with which {type(self.network.loss).__name__} does not go. If it was trained "
-                f"with another loss, say so (loss=...), else name the layer: "
+                f"The module returns the {link} of its last layer {self.head.name!r}, with which "
+                f"{type(self.network.loss).__name__} does not go. If it was trained with another "
+                f"loss, give that (loss=...), else name the layer: "
                 f"layers=[{self.head.name!r}]."
             )
         self.classes = row_loss.classes(n_outputs)
@@ -158,7 +158,7 @@ class NetworkEncoder(HeadEncoder):
         return self
 
     def _check_independence(self, X: SourceRows) -> None:
-        """Refuse outputs that are not a row's own; pairs, as some modules squeeze a single row."""
+        """Refuse outputs that depend on other rows. Pairs are run, as modules may squeeze a row."""
         rows = np.arange(min(4, len(X)) // 2 * 2)
         if len(rows) == 0:
             return
@@ -215,7 +215,7 @@ class NetworkEncoder(HeadEncoder):
         return unit * self.row_loss.scale * in_mean
 
     def notes(self, problem: HeadProblem, fit: HeadFit) -> tuple[tuple[str, str], ...]:
-        """How far the layer was from the optimum at which it is examined."""
+        """How far the layer was from its optimum, at which influence is computed."""
         given = self.given.to(fit.theta)
         outputs = problem.features.forward(problem.coordinates(given))
         total, unit = float(problem.weights.sum()), self.loss_unit(problem)
@@ -224,7 +224,7 @@ class NetworkEncoder(HeadEncoder):
         moved = problem.coefficients(fit.theta) - given
         distance = float(moved.norm()) / max(float(given.norm()), 1e-300)
         text = (
-            f"{self.head.name or 'the module'}, polished to its optimum: mean loss "
+            f"{self.head.name or 'the module'}, fitted to its optimum: mean loss "
             f"{before / total:.4f} as given, {after / total:.4f} there; weights moved by "
             f"{distance:.0%} of their norm"
         )
@@ -235,7 +235,7 @@ class NetworkEncoder(HeadEncoder):
         return (("layer", text),)
 
     def _soft_targets(self, y: NDArray[Any]) -> tuple[Tensor, Tensor]:
-        """Targets (n, K) and what the loss makes of the rows' weights, factors (n,)."""
+        """Targets (n, K), and factors (n,) by which the loss multiplies the rows' weights."""
         K = self.head.layer.out_features
         targets, factor = self.row_loss.soften(self.row_loss.encode(y, K), K, torch.float64)
         if factor.shape[1] > 1:
@@ -246,7 +246,7 @@ class NetworkEncoder(HeadEncoder):
         return targets, factor[:, 0]
 
     def _spread(self, X: SourceRows) -> Tensor:
-        """Standard deviation of every input of the layer, (D,)."""
+        """Standard deviation of every input of the layer, shape (D,)."""
         matrix, rows = self._all_features(X.source), torch.from_numpy(X.positions)
         total = torch.zeros(2, matrix.shape[1], dtype=torch.float64)
         for part in row_chunks(len(rows), matrix.shape[1]):
@@ -256,10 +256,10 @@ class NetworkEncoder(HeadEncoder):
         return (square - mean.square()).clamp_min(0.0).sqrt()
 
     def _penalised(self, spread: Tensor, y: NDArray[Any]) -> Tensor:
-        """P's diagonal: torch's weight decay takes all weights alike, the default scales them.
+        """P's diagonal: torch's weight decay penalises weights equally, the default scales them.
 
-        Classes of the model that have no row have no optimal bias. There is one, far away, once
-        the default takes biases for features of the least spread.
+        A class of the model without rows has no finite optimal bias. To have one, the default
+        penalises its bias like the weight of a feature of the least spread.
         """
         bias = self.head.layer.bias is not None
         if self.network.weight_decay is not None:
@@ -280,13 +280,13 @@ class NetworkEncoder(HeadEncoder):
         everything = np.arange(len(source))
         try:
             key = self._content(source)
-        except UnknownContentError as error:  # nobody can say whether kept features are right
+        except UnknownContentError as error:  # it cannot be known whether stored features are right
             if self._store is not None:
                 raise ValueError(
-                    "cache_dir keeps features by the content of rows and network, which nobody can "
-                    f"know here: {error}. Leave cache_dir=None, or change that: arrays, a "
-                    "TensorDataset or a Hugging Face dataset tell their content, and so do "
-                    "tensors, plain values and code that reaches no open files, locks or the like."
+                    "cache_dir stores features by the content of rows and network, which cannot be "
+                    f"known here: {error}. Leave cache_dir=None, or change that: the content is "
+                    "known of arrays, TensorDatasets, Hugging Face datasets, tensors and plain "
+                    "values, and of code that uses no open files, locks or the like."
                 ) from error
             return self._finite(source, everything)
         if self._store is None:
@@ -310,9 +310,9 @@ class NetworkEncoder(HeadEncoder):
         return digest(rows, self.head.name, module)
 
     def _finite(self, source: RowSource, rows: NDArray[np.int64]) -> Tensor:
-        """``_extract``, or which row has no features."""
+        """``_extract``, or an error that names a row whose features are not finite."""
         self._progress.phase(
-            "taking rows through the network", len(source), unit="rows", done=int(rows[0])
+            "running rows through the network", len(source), unit="rows", done=int(rows[0])
         )
         features = self._extract(source, rows)
         finite = torch.isfinite(features).all(1)

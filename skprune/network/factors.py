@@ -1,8 +1,8 @@
-"""Per-row gradients of one layer in the factored form that the layer gives them.
+"""Per-row gradients of one layer in factored form.
 
 A layer's chosen parameters make one block of q numbers, in the block's own order. A linear layer
-that sees t positions has the gradient sum_t e_t x_t' for row i: its factors X and E are kept,
-never the matrix, unless it is asked for.
+that sees t positions has the gradient sum_t e_t x_t' for row i: the factors X and E are stored,
+and the matrix is only formed on demand.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from skprune.utils.chunks import row_chunks
 
 @dataclass(frozen=True)
 class Block:
-    """Where the chosen parameters of a layer lie in theta, and in which order.
+    """The chosen parameters of a layer, and their places in theta.
 
     Attributes
     ----------
     name : str
-        Of the layer.
+        Name of the layer.
     slices : tuple of slice
-        Of its parameters in theta.
+        The places of its parameters in theta.
     shape : tuple (groups, outputs, inputs) or None
-        Of a matrix that x is multiplied by; the last input is the bias, if ``has_bias``, and the
-        only one if the weight is not under study.
+        Shape of the matrix that x is multiplied by, if there is one. The last input is the bias, if
+        ``has_bias``, and it is the only one if the weight is not among the chosen parameters.
     has_bias : bool
     """
 
@@ -75,7 +75,7 @@ class Basis:
     ----------
     U_X : Tensor of shape (groups, inputs, inputs)
     U_E : Tensor of shape (groups, outputs, outputs)
-        Columns are vectors.
+        Their columns are the vectors.
     """
 
     def __init__(self, U_X: Tensor, U_E: Tensor) -> None:
@@ -90,11 +90,11 @@ class Basis:
         return (self.U_E @ self._matrix(D) @ self.U_X.mT).reshape(D.shape)
 
     def rotate_inputs(self, X: Tensor) -> Tensor:
-        """X (b, t, groups, inputs) of a factor."""
+        """Coordinates of the inputs X (b, t, groups, inputs) of a factor."""
         return torch.einsum("btgd,gdk->btgk", X, self.U_X)
 
     def rotate_outputs(self, E: Tensor) -> Tensor:
-        """E (b, t, groups, outputs) of a factor."""
+        """Coordinates of the gradients E (b, t, groups, outputs) of a factor."""
         return torch.einsum("btgo,gok->btgk", E, self.U_E)
 
     def _matrix(self, V: Tensor) -> Tensor:
@@ -112,27 +112,27 @@ class Factor(ABC):
         """The number of rows, b."""
 
     def numbers(self) -> int:
-        """How many numbers are kept."""
+        """Number of stored numbers."""
         return sum(v.numel() for v in vars(self).values() if isinstance(v, Tensor))
 
     @abstractmethod
     def take(self, rows: Tensor | slice) -> Factor:
-        """Some of the rows."""
+        """The factor of some of the rows."""
 
     @abstractmethod
     def scores(self, U: Tensor) -> Tensor:
-        """<g_i, u> for U (B, q), shape (B, b)."""
+        """The products <g_i, u> for U (B, q), shape (B, b)."""
 
     @abstractmethod
     def weighted_sum(self, weights: Tensor) -> Tensor:
-        """sum_i c_i g_i for weights (G, b), shape (G, q)."""
+        """The sums sum_i c_i g_i for weights c (G, b), shape (G, q)."""
 
     @abstractmethod
     def rows(self) -> Tensor:
-        """g_i, shape (b, q)."""
+        """The gradients g_i as rows, shape (b, q)."""
 
     def parts(self, width: int) -> Iterator[Factor]:
-        """A few rows at a time, so that ``width`` numbers a row fit into memory."""
+        """Yield a few rows at a time, so that ``width`` numbers for each row fit into memory."""
         chunks = list(row_chunks(len(self), width))
         yield from [self] if len(chunks) == 1 else map(self.take, chunks)
 
@@ -146,7 +146,7 @@ class Factor(ABC):
             total += part.rows().square().sum(0)
 
     def weighted_squares(self, scale: Tensor) -> Tensor:
-        """sum_j scale_j g_ij^2 of every row, shape (b,)."""
+        """The sums sum_j scale_j g_ij^2 of every row, shape (b,)."""
         return torch.cat([part.rows().square() @ scale for part in self.parts(len(scale))])
 
 
@@ -156,9 +156,9 @@ class MatrixFactor(Factor):
     Parameters
     ----------
     X : Tensor of shape (b, t, groups, inputs)
-        What the layer saw at every position, with a last input of 1 for the bias.
+        Inputs of the layer at every position, with a last input of 1 for the bias.
     E : Tensor of shape (b, t, groups, outputs)
-        The gradient in what it returned.
+        Gradients in its outputs.
     """
 
     def __init__(self, X: Tensor, E: Tensor) -> None:
@@ -207,9 +207,9 @@ class LookupFactor(Factor):
     ----------
     ids : Tensor of shape (b, t), int64
     E : Tensor of shape (b, t, width)
-        Zero at the padding.
+        Gradients in the vectors that were looked up; zero at the padding.
     entries : int
-        Rows of the table.
+        Number of rows of the table.
     """
 
     def __init__(self, ids: Tensor, E: Tensor, entries: int) -> None:
@@ -240,7 +240,7 @@ class LookupFactor(Factor):
         return rows.reshape(b, -1)
 
     def merged(self) -> tuple[Tensor, Tensor]:
-        """Gradients of the entries a row uses, once each: keys row * entries + id, and vectors."""
+        """Gradients of each entry that a row uses, with repeated ids summed: keys and vectors."""
         width = self.E.shape[2]
         first = torch.arange(len(self), device=self.ids.device)[:, None] * self.entries
         keys, where = torch.unique((first + self.ids).reshape(-1), return_inverse=True)
@@ -261,7 +261,7 @@ class LookupFactor(Factor):
 
 
 class RowFactor(Factor):
-    """g_i as they are, (b, q): normalisation layers, and parameters without a factored form."""
+    """The g_i themselves, (b, q), for normalisations and parameters without a factored form."""
 
     def __init__(self, values: Tensor) -> None:
         self.values = values

@@ -1,4 +1,4 @@
-"""What a network computes, for a digest: by its content, and by a look at what comes out."""
+"""A digest of a network, made of its content and of some of its results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skprune.data.content import content
 from skprune.utils.cache import digest
 from skprune.utils.threads import ALONE
 
-#: Rows whose results are part of what is known of a network.
+#: Number of rows whose results are part of the digest.
 LOOKED_AT = 8
 
 
@@ -22,22 +22,22 @@ def module_content(
 ) -> str:
     """A digest of all that a module's results depend on.
 
-    Its numbers, its code and what that reaches tell it. A look at some results is there for what
-    no code tells: compiled functions that remember, files, the environment. It goes to four digits
-    only, as other machines differ in the last ones.
+    It covers the module's numbers and code, and everything that the code uses. Some results are
+    part of it as well, because they may depend on more: compiled functions with a state, files,
+    the environment. They are rounded to four digits, as machines differ in the last ones.
 
     Parameters
     ----------
     module : nn.Module
     n : int
-        Rows there are.
+        Number of rows.
     results : callable (positions) -> Tensor of shape (b, D)
-        What the module makes of some rows.
+        Results of the module for some rows.
 
     Raises
     ------
     UnknownContentError
-        If a part of it does not tell what it holds.
+        If the content of a part of it cannot be known.
     """
     some = np.unique(np.linspace(0, n - 1, LOOKED_AT).astype(np.int64))
     with ALONE:  # a fit in another thread may have put hooks of its own into it

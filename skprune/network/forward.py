@@ -1,4 +1,4 @@
-"""A torch module's forward pass as a function: of its parameters, with plain operations only."""
+"""A torch module's forward pass as a function of its parameters, made of plain operations."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def first_not_finite(module: nn.Module, run: Callable[[], object]) -> str | None
 
 @contextmanager
 def no_batching_advice() -> Iterator[None]:
-    """Without torch's advice that some operation is mapped over rows by a loop: it is right."""
+    """Hide torch's advice that an operation is mapped over rows by a loop."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "There is a performance drop because", UserWarning)
         yield
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], inputs: Any) -> Any:
-    """Nested inputs with ``function`` of every tensor in its place."""
+    """Nested inputs with every tensor replaced by ``function`` of it."""
     if isinstance(inputs, Tensor):
         return function(inputs)
     if isinstance(inputs, dict):

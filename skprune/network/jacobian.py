@@ -1,4 +1,4 @@
-"""Products with the Jacobian of a network's outputs in its parameters, in whichever way exists."""
+"""Products with the Jacobian of a network's outputs, by whichever differentiation exists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skprune.network.batches import is_short_of_memory
 from skprune.network.forward import no_batching_advice
 from skprune.network.module import watched, written
 
-#: Directions that are pushed through a network side by side.
+#: Number of directions that are pushed through a network side by side.
 DIRECTIONS = 16
 
 
@@ -42,7 +42,7 @@ Way = Callable[[Function, Tensor], Linearised]
 
 
 def by_forward_mode(f: Function, theta: Tensor) -> Linearised:
-    """The way that takes the least, where all that f does has a forward mode."""
+    """The fastest way, which needs a forward mode of all operations in f."""
     load_forward_mode()
     outputs, adjoint = vjp(f, theta)[:2]
     return Linearised(
@@ -53,7 +53,7 @@ def by_forward_mode(f: Function, theta: Tensor) -> Linearised:
 
 
 def by_reverse_mode(f: Function, theta: Tensor) -> Linearised:
-    """J' c is linear in c, and the derivative of that map, transposed, is J."""
+    """Reverse mode twice: J' c is linear in c, and the transposed derivative of it is J."""
     outputs, adjoint = vjp(f, theta)[:2]
 
     def push(V: Tensor) -> Tensor:
@@ -65,10 +65,10 @@ def by_reverse_mode(f: Function, theta: Tensor) -> Linearised:
 
 
 def by_graph(f: Function, theta: Tensor) -> Linearised:
-    """The same by the graph of ordinary autograd, vector by vector, for all that has no other way.
+    """The same by ordinary autograd, vector by vector, for modules that allow no other way.
 
-    Of that kind are an ``autograd.Function`` without ``setup_context``, packed sequences, and a
-    forward that looks at the numbers.
+    Examples are an ``autograd.Function`` without ``setup_context``, packed sequences, and a
+    forward that branches on its numbers.
     """
     leaf = theta.detach().requires_grad_()
     with torch.enable_grad():
@@ -95,7 +95,7 @@ def _product(made: Tensor, given: Tensor, c: Tensor, create_graph: bool = False)
 
 
 class NoDerivativesError(RuntimeError):
-    """A function has none that torch could tell."""
+    """Torch cannot differentiate a function."""
 
 
 def choose_way(f: Function, theta: Tensor, *, forward_mode: bool = True) -> Way:
@@ -104,7 +104,7 @@ def choose_way(f: Function, theta: Tensor, *, forward_mode: bool = True) -> Way:
     Raises
     ------
     NoDerivativesError
-        If there is none; it says what torch said first.
+        If there is none; the message is torch's first error.
     """
     generator = torch.Generator().manual_seed(0)
     V = torch.randn(2, len(theta), generator=generator).to(theta)
@@ -126,16 +126,15 @@ def choose_way(f: Function, theta: Tensor, *, forward_mode: bool = True) -> Way:
 
 
 def no_derivatives(module: nn.Module, f: Function, theta: Tensor, said: str) -> ValueError:
-    """The refusal of a module that f runs, with the name of the layer that is to blame."""
+    """The error for a module without derivatives, which names the layer at fault."""
     name = _first_without(module, f, theta)
     kind = type(module.get_submodule(name)).__name__
     where = f"the layer {written(name)!r}" if name else "the network itself"
     reason = said.partition("\n")[0].rstrip(".")
     return ValueError(
-        f"No derivatives, row by row, are to be had of {where} ({kind}): {reason}. Leave out what "
-        "has none (activation checkpointing is of use in training only), name layers that come "
-        "after this one, layers=[...], or take layers='head', which needs none but a last layer "
-        "that is linear."
+        f"There are no derivatives, row by row, of {where} ({kind}): {reason}. Leave out what has "
+        "none (activation checkpointing is useful in training only), name layers that come after "
+        "this one, layers=[...], or take layers='head', which only needs a linear last layer."
     )
 
 
@@ -157,7 +156,7 @@ def _first_without(module: nn.Module, f: Function, theta: Tensor) -> str:
 
 
 def _made_by(module: nn.Module, name: str, f: Function, theta: Tensor) -> Tensor:
-    """What a layer makes when f runs, as (b, K)."""
+    """Outputs of a layer while f runs, as (b, K)."""
     with watched(module) as (_, ended):
         f(theta)
     for called, made in ended:
@@ -168,7 +167,7 @@ def _made_by(module: nn.Module, name: str, f: Function, theta: Tensor) -> Tensor
 
 @functools.cache
 def load_forward_mode() -> None:
-    """Let torch load its forward mode, which warns of a deprecation of its own."""
+    """Load torch's forward mode, and hide a deprecation warning of torch's own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         jvp(torch.sin, (torch.zeros(1),), (torch.zeros(1),))

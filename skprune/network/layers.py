@@ -1,4 +1,4 @@
-"""Per-row gradients of a whole network: which parameter is treated how, and what they multiply."""
+"""Per-row gradients of a whole network, and products with those of all rows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from skprune.network.problem import Batch, NetworkProblem
 from skprune.network.trace import NotByRowError, Trace, read_layers
 from skprune.utils.krylov import Product
 
-#: Factors of all rows are kept up to this many numbers.
+#: Factors of all rows are stored if they have at most so many numbers.
 CACHED_NUMBERS = 1 << 28
-#: Rows whose gradients are compared with automatic differentiation before anything is believed.
+#: Number of rows on which factored gradients are compared with automatic differentiation.
 CHECKED_ROWS = 3
-#: Relative disagreement at which a form is rejected, in units of the square root of epsilon.
+#: Relative difference at which a factored form is rejected, in units of the root of epsilon.
 DISAGREEMENT = 10.0
-#: What is said where a row's outputs are not its own.
+#: The error if a row's outputs depend on other rows.
 DEPENDENT = (
     "The outputs of a row depend on the other rows of its batch, or change from one time to the "
     "next, so that no row has a gradient of its own: look for normalisation by batch statistics "
@@ -45,34 +45,33 @@ class Treatment:
 class RowGradients:
     """The gradients g_i of all rows in the chosen parameters, never stored at full width.
 
-    Products with all rows are forward- and reverse-mode products of the network, or, where the
-    factors of all rows fit into memory, products with these. Every form is first compared, on a
-    few rows, with automatic differentiation one row at a time; a layer whose form disagrees (its
-    weights are used elsewhere too, or its rows lie along another dimension) is differentiated
-    functionally, row by row.
+    Products with all rows are products with their factors, if these fit into memory, and otherwise
+    forward- and reverse-mode products of the network. Every factored form is first compared on a
+    few rows with automatic differentiation, one row at a time. A layer whose form disagrees (its
+    weights are used elsewhere too, or its rows lie along another dimension) is differentiated row
+    by row.
 
     Parameters
     ----------
     problem : NetworkProblem
     cached_numbers : int
-        Bound on the numbers that the kept factors may hold.
+        Bound on the numbers that the stored factors may hold.
 
     Attributes
     ----------
     treatments : list of Treatment
-        One for every parameter under study.
+        One for every chosen parameter.
     blocks : list of Block
         A partition of theta: layers, then the parameters without a factored form.
 
     Raises
     ------
     ValueError
-        If the gradients of a parameter cannot be had row by row, as where rows of a batch
-        influence each other.
+        If a parameter has no gradients row by row, because rows of a batch influence each other.
     """
 
     convex = False
-    #: Sets of rows that are solved with side by side.
+    #: Number of sets of rows for which systems are solved side by side.
     systems = 32
 
     def __init__(self, problem: NetworkProblem, cached_numbers: int = CACHED_NUMBERS) -> None:
@@ -81,11 +80,11 @@ class RowGradients:
         self._layers = read_layers(problem)
         self._by_loop = False
         with problem.explained():
-            self._examine()
+            self._find_treatments()
         self._cache: list[tuple[Tensor, list[Factor]]] | None = None
         self._too_large = False
 
-    # What is treated how ------------------------------------------------------------------------
+    # How gradients are formed -------------------------------------------------------------------
 
     @property
     def blocks(self) -> list[Block]:
@@ -94,7 +93,7 @@ class RowGradients:
 
     @property
     def treatments(self) -> list[Treatment]:
-        """One for every parameter under study, in theta's order."""
+        """How the gradient of every chosen parameter is formed, in theta's order."""
         how = {(s.start, s.stop): layer.how for layer in self._layers for s in layer.block.slices}
         rest = "by automatic differentiation, row by row" + " in a loop" * self._by_loop
         return [
@@ -102,7 +101,7 @@ class RowGradients:
             for name, s in self.problem.slices.items()
         ]
 
-    def _examine(self) -> None:
+    def _find_treatments(self) -> None:
         problem = self.problem
         rows = torch.linspace(0, len(problem) - 1, min(CHECKED_ROWS, len(problem))).long()
         batch = next(iter(problem.batches(rows)))
@@ -134,7 +133,7 @@ class RowGradients:
                     raise ValueError(
                         f"The gradient of parameter {written(block.name)!r} cannot be computed "
                         "row by row: the module does not use its current value when it is called. "
-                        "Name the layers to be studied without it."
+                        "Name the layers to use, without this one."
                     )
                 bad = True
 
@@ -159,7 +158,7 @@ class RowGradients:
 
     @property
     def penalty(self) -> float:
-        """Lam of the mean objective."""
+        """The penalty lam of the mean objective."""
         return self.problem.penalty
 
     # The factors of a batch ---------------------------------------------------------------------
@@ -254,7 +253,7 @@ class RowGradients:
         return self._cache
 
     def scores(self, U: Tensor) -> Tensor:
-        """<g_i, u> of all rows, shape (n,) for U (p,), (B, n) for U (B, p)."""
+        """The products <g_i, u> of all rows, shape (n,) for U (p,), (B, n) for U (B, p)."""
         many = U.reshape(-1, U.shape[-1])
         cache = self.cached()
         if cache is None:
@@ -266,7 +265,7 @@ class RowGradients:
         return scores.reshape(*U.shape[:-1], -1)
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
-        """sum_i c_i g_i, shape (p,) for weights (n,), (G, p) for weights (G, n)."""
+        """The sums of c_i g_i, shape (p,) for weights (n,), (G, p) for weights (G, n)."""
         many = weights.reshape(-1, weights.shape[-1]).to(self.problem.theta.dtype)
         cache = self.cached()
         if cache is None:
@@ -300,7 +299,7 @@ class RowGradients:
             yield self.factors(batch)
 
     def hessian(self, kept: Tensor) -> Product:
-        """Multiplies the rows of (G, p), each by M_K + lam I of its own kept rows.
+        """A function that multiplies the rows of (G, p), each by M_K + lam I of its kept rows.
 
         M_K is the mean Gauss-Newton matrix of the rows where the mask ``kept`` (G, n) is True.
         """
@@ -309,7 +308,7 @@ class RowGradients:
         return lambda V: self.problem.gauss_newton(V, shares) + self.penalty * V
 
     def project(self, V: Tensor) -> Tensor:
-        """Vectors without the part that no loss feels: of a network none is known."""
+        """Return ``V`` itself: no direction is known in which a network's losses never change."""
         return V
 
     def each(self) -> Iterator[tuple[Tensor, list[Factor]]]:
@@ -333,7 +332,7 @@ class RowGradients:
 
 
 def _one_by_one(problem: NetworkProblem, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Gradients of <z_i, c_i> for random c, by autograd on the module itself, and these c."""
+    """Gradients of <z_i, c_i> by autograd on the module itself, and the random c."""
     generator = torch.Generator().manual_seed(0)
     wanted = [(p, p.requires_grad) for p in problem.model.module.parameters()]
     chosen = list(problem.parameters.values())

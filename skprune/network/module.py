@@ -1,4 +1,4 @@
-"""A trained torch module as something that maps rows to outputs, and comes back as it was."""
+"""A trained torch module that maps rows to outputs, and is left as it was."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skprune.network.operations import Untouched, not_compiled, own_precision
 from skprune.utils.devices import check_device
 from skprune.utils.threads import ALONE
 
-#: What a last activation makes of the outputs of the linear layer before it.
+#: Last activations, as functions of the outputs of the linear layer before them.
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda Z: Z,
     "softmax": lambda Z: torch.softmax(Z, dim=1),
@@ -28,7 +28,7 @@ LINKS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 #: Keys of a dict, or attributes of an object, that hold the outputs of a module.
 OUTPUT_NAMES = ("logits", "output", "prediction")
-#: Beginnings of torch's names for operations that hand numbers on, and for products with weights.
+#: Beginnings of torch's names of operations that pass numbers on, and of products with weights.
 PASSING = ("Mean", "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Select", "Permute")
 PRODUCTS = ("Addmm", "Mm", "Bmm", "Convolution")
 
@@ -43,7 +43,7 @@ class LinearHead:
         Its name among the module's submodules.
     layer : nn.Linear
     link : {"identity", "softmax", "log_softmax", "sigmoid"}
-        What the module does to its outputs.
+        The activation that the module applies to its outputs.
     """
 
     name: str
@@ -58,12 +58,12 @@ class LinearHead:
         return torch.cat(rows).to("cpu", torch.float64)
 
     def check(self, call: LinearCall, outputs: Tensor) -> None:
-        """Refuse rows of which the module's outputs are not the link of x W' + b.
+        """Refuse rows for which the module's outputs are not the link of x W' + b.
 
         Raises
         ------
         ValueError
-            If the layer, a hook or what follows does to them what it did not to the first rows.
+            If the module computes something else for them than for the first rows.
         """
         if not (call.is_plain and call.makes(outputs, self.link)):
             raise not_linear(self.name, self.layer)
@@ -71,7 +71,7 @@ class LinearHead:
 
 @dataclass(frozen=True)
 class LinearCall:
-    """What a linear layer was given, and what it made of that, hooks included.
+    """Inputs and outputs of one call of a linear layer, including its hooks.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class LinearCall:
     layer : nn.Linear
     given, made : Tensor
     is_plain : bool
-        Whether it made x W' + b; those that derive from nn.Linear may make anything.
+        Whether the outputs are x W' + b, which need not hold for subclasses of nn.Linear.
     """
 
     name: str
@@ -89,14 +89,14 @@ class LinearCall:
     is_plain: bool
 
     def makes(self, outputs: Tensor, link: str) -> bool:
-        """Whether the module's outputs are the link of what the layer made."""
+        """Whether the module's outputs are the link of the layer's outputs."""
         if self.made.numel() != outputs.numel():
             return False
         return _equal(LINKS[link](self.made.reshape(outputs.shape).to(outputs.dtype)), outputs)
 
 
 def not_linear(name: str, layer: nn.Linear) -> ValueError:
-    """The refusal of a last layer that makes something else than x W' + b."""
+    """The error for a last layer whose outputs are not x W' + b."""
     return ValueError(
         f"The last layer {name!r} ({type(layer).__name__}) is an nn.Linear whose outputs, as the "
         "network has them, are not x W' + b for all rows: its own forward, a hook or what follows "
@@ -124,7 +124,7 @@ class TorchModel:
     Raises
     ------
     ValueError
-        If the module has no parameters, or some that hold no numbers yet (lazy layers).
+        If the module has no parameters, or some that are not initialised yet (lazy layers).
     """
 
     def __init__(self, module: nn.Module, device: str | torch.device = "auto") -> None:
@@ -160,10 +160,10 @@ class TorchModel:
     def frozen(self) -> Iterator[TorchModel]:
         """Evaluation mode on ``device``; afterwards the module is as it was.
 
-        Dropout is off and BatchNorm uses its running statistics, so that the output of a row
-        does not depend on the other rows of its batch. Modes, ``requires_grad``, gradients,
-        buffers and the device are put back, hooks of the caller stay. Other threads wait, even
-        with other modules: torch's forward mode and choice of kernels are of the process.
+        Dropout is off and BatchNorm uses its running statistics, so that the output of a row does
+        not depend on the other rows of its batch. Modes, ``requires_grad``, gradients, buffers and
+        the device are restored afterwards; hooks of the caller stay. Other threads wait, even with
+        other modules, because torch's forward mode and choice of kernels are global.
         """
         with ALONE:
             yield from self._frozen()
@@ -203,7 +203,7 @@ class TorchModel:
 
     @contextmanager
     def _by_itself(self) -> Iterator[None]:
-        """With gradients, in its own precision and as it was written, whatever the caller is in."""
+        """Run with gradients, without autocast and uncompiled, whatever mode the caller is in."""
         grad, own = torch.enable_grad(), own_precision(self.device.type)
         with torch.inference_mode(False), grad, own, not_compiled():
             yield
@@ -220,8 +220,8 @@ class TorchModel:
     def prepare(self, inputs: Any) -> Any:
         """Inputs of one batch on the device, numbers in the module's own precision.
 
-        Floating inputs and bytes (pixels) are numbers. Other integers and booleans are so if they
-        are all that a module without embeddings is given; else they may be indices or masks.
+        Floating inputs and bytes (pixels) are numbers. Other integers and booleans are numbers if
+        the module has no embeddings and no other inputs; else they may be indices or masks.
         """
         return self._prepare(inputs, whole=not self._embeds)
 
@@ -247,7 +247,7 @@ class TorchModel:
         return as_outputs(returned, type(self.module).__name__, single=_first_length(inputs) == 1)
 
     def check(self, inputs: Any) -> None:
-        """Run a few rows, so that rows which the module does not take are refused in words.
+        """Run a few rows, and refuse rows that the module does not take with a clear error.
 
         Raises
         ------
@@ -311,7 +311,7 @@ class TorchModel:
         raise ValueError(
             f"The outputs of {name} are not those of one linear layer (or "
             "its softmax, log-softmax or sigmoid) that sees every row once, so there is no head "
-            'to examine; use layers="all" or name the layers.'
+            'to work with; use layers="all" or name the layers.'
         )
 
 
@@ -341,7 +341,7 @@ def linear_calls(layers: Iterable[tuple[str, nn.Linear]]) -> Iterator[list[Linea
 
 @contextmanager
 def watched(module: nn.Module) -> Iterator[tuple[list[str], list[tuple[str, Any]]]]:
-    """Names of the layers that are running, and what those that have ended made."""
+    """Names of the layers that are running, and the outputs of those that have ended."""
     running: list[str] = []
     ended: list[tuple[str, Any]] = []
 
@@ -364,7 +364,7 @@ def watched(module: nn.Module) -> Iterator[tuple[list[str], list[tuple[str, Any]
 
 
 def _is_plain(layer: nn.Linear, given: Tensor, made: Tensor) -> bool:
-    """Whether a layer made x W' + b, in the precision in which it runs."""
+    """Whether a layer's outputs are x W' + b in the precision in which it runs."""
     try:
         return _equal(functional.linear(given, layer.weight, layer.bias), made)
     except (RuntimeError, TypeError) as error:  # such as weights that are packed or of bytes
@@ -376,7 +376,7 @@ def _is_plain(layer: nn.Linear, given: Tensor, made: Tensor) -> bool:
 def _equal(found: Tensor, truth: Tensor) -> bool:
     """Whether two tensors are equal up to rounding.
 
-    A row that holds NaN makes NaN, which is for the caller to say.
+    NaN equals NaN, because the caller reports rows that make NaN.
     """
     if found.shape != truth.shape or not truth.is_floating_point():
         return False
@@ -392,7 +392,7 @@ def _equal(found: Tensor, truth: Tensor) -> bool:
 
 
 def _signature(module: nn.Module) -> str:
-    """What the forward of a module takes, as the end of a sentence; traced ones do not tell."""
+    """The arguments of a module's forward, as the end of a sentence; empty for traced ones."""
     try:
         return f"; its forward is forward{inspect.signature(module.forward)}"
     except (TypeError, ValueError):
@@ -420,14 +420,14 @@ def _first_length(inputs: Any) -> int | None:
 
 
 def first_input(args: Any, kwargs: Any) -> Any:
-    """What a layer is given, by position or by name."""
+    """The first input of a layer, by position or by name."""
     return args[0] if args else next(iter(kwargs.values()))
 
 
 def find_link(model: TorchModel, inputs: Any) -> str:
-    """What the module does to the outputs of its last layer, as far as it can be seen.
+    """The activation at the end of a module, as far as it can be recognised.
 
-    That layer may be of any kind: then probabilities are told by their range and their sum. (Of
+    If the last layer is not linear, probabilities are recognised by range and sum. (Of
     log-probabilities and their logits the cross-entropy is the same.)
     """
     try:
@@ -445,9 +445,10 @@ def find_link(model: TorchModel, inputs: Any) -> str:
 
 
 def _are_of_any_size(outputs: Tensor) -> bool:
-    """Whether the graph says that a product with weights made the outputs, not an activation.
+    """Whether, by their graph, the outputs come from a product with weights.
 
-    A few logits may all lie between 0 and 1. Without a graph, nothing is said.
+    Otherwise logits that all lie between 0 and 1 would be taken for probabilities. Without a graph
+    the answer is False.
     """
     node = outputs.grad_fn
     while node is not None and node.name().startswith(PASSING):

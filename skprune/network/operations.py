@@ -1,4 +1,4 @@
-"""Torch's functions in a form that has all derivatives, and that leaves weights alone."""
+"""Torch functions in a form that has all derivatives and never changes weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-#: Of torch's ways of reducing a bag of embeddings, the names that ``scatter_reduce`` has for them.
+#: Modes of embedding bags, and their names in ``scatter_reduce``.
 REDUCTIONS = {"sum": "sum", "mean": "mean", "max": "amax"}
 
 
@@ -28,8 +28,8 @@ def embedding(
 ) -> Tensor:
     """``functional.embedding`` that does not write to ``weight``, with its own dense gradient.
 
-    Torch shortens the vectors that are looked up in the table itself, and differentiates what is
-    then in it: so does this, on a copy.
+    Torch shortens vectors that are too long in the table itself, and differentiates the shortened
+    ones. This does the same on a copy.
     """
     found = functional.embedding(ids, weight, padding_idx)
     if max_norm is None:
@@ -52,7 +52,7 @@ def embedding_bag(
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> Tensor:
-    """``functional.embedding_bag`` by operations that may be differentiated twice."""
+    """``functional.embedding_bag`` by operations that can be differentiated twice."""
     flat = ids.reshape(-1)
     found = embedding(flat, weight, padding_idx, max_norm, norm_type)
     if per_sample_weights is not None:
@@ -79,7 +79,7 @@ REPLACED: dict[Any, Callable[..., Tensor]] = {
 
 
 class Untouched(TorchFunctionMode):
-    """Embeddings whose vectors torch would shorten in their table are shortened outside of it."""
+    """Shortens embedding vectors that are too long in a copy of the table."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -91,7 +91,7 @@ class Untouched(TorchFunctionMode):
 
 
 class PlainFunctions(TorchFunctionMode):
-    """All embeddings as above, and no autocast: a network in the precision of its weights.
+    """Replaces all embeddings as above, and turns autocast off.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class PlainFunctions(TorchFunctionMode):
 
 
 def own_precision(device_type: str) -> AbstractContextManager[Any]:
-    """Without autocast, if there is any."""
+    """Turn autocast off, if the device has it."""
     try:
         casts = torch.is_autocast_enabled(device_type)
     except TypeError:  # before torch 2.4
@@ -122,7 +122,7 @@ def own_precision(device_type: str) -> AbstractContextManager[Any]:
 
 @contextmanager
 def plain_operations(module: nn.Module, device_type: str) -> Iterator[None]:
-    """Attention, recurrence and embeddings by ordinary operations.
+    """Run attention, recurrent layers and embeddings by ordinary operations.
 
     Fused kernels of attention call no hooks and lack forward mode; cuDNN's recurrent layers have
     derivatives in training mode only.
@@ -153,9 +153,9 @@ def plain_operations(module: nn.Module, device_type: str) -> Iterator[None]:
 
 @contextmanager
 def not_compiled() -> Iterator[None]:
-    """What ``torch.compile`` made runs as it was written: compiled code calls no hooks."""
+    """Run compiled modules uncompiled, because compiled code calls no hooks."""
     compiler = torch.compiler
-    # Who has compiled nothing has not loaded the compiler either, and that takes seconds.
+    # The compiler takes seconds to load, and it is not loaded if nothing was compiled.
     if "torch._dynamo" not in sys.modules or not hasattr(compiler, "set_stance"):
         yield
         return

@@ -1,4 +1,4 @@
-"""Which parameters of a network are under study, and that they can be."""
+"""The parameters of a network whose gradients count, chosen by layer, and checks of them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from skprune.network.module import written
 def choose_parameters(
     module: nn.Module, layers: str | Sequence[str | nn.Module]
 ) -> dict[str, nn.Parameter]:
-    """The parameters under study by name, in the module's order.
+    """The parameters of the given layers by name, in the module's order.
 
     Raises
     ------
     ValueError
-        If a name is that of no module and no parameter, or nothing is left to study.
+        If a name is that of no module and no parameter, or no parameter is left.
     """
     inference = [
         n for n, p in (*module.named_parameters(), *module.named_buffers()) if p.is_inference()

@@ -34,15 +34,15 @@ from skprune.network.operations import plain_operations
 from skprune.network.parameters import check_finite, choose_parameters
 from skprune.utils.cache import digest
 
-#: Inputs are kept on the device between passes up to this many bytes.
+#: Inputs of at most so many bytes stay on the device between passes.
 CACHED_BYTES = 1 << 30
-#: Rows on which a network is compared with a linear one.
+#: Number of rows on which it is checked whether a network is linear in its parameters.
 LINEAR_ROWS = 8
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows on the device: inputs, their positions (b,), targets and weights (b,)."""
+    """A batch of rows on the device: inputs, positions (b,), targets and weights (b,)."""
 
     inputs: Any
     positions: Tensor
@@ -54,7 +54,7 @@ class Batch:
 
 
 class NetworkProblem:
-    """Rows, targets, weights, loss, penalty and the parameters under study.
+    """Rows, targets, weights, loss, penalty and the chosen parameters of a network.
 
     Everything but the constructor must run within ``model.frozen()``, where the output of a row
     does not depend on the other rows.
@@ -71,7 +71,7 @@ class NetworkProblem:
     penalty : float, default=0.0
         lam, per row (weight decay).
     layers : "all", or list of str or nn.Module
-        Parameters under study: all that are trained, or those of the named modules (of a single
+        The chosen parameters: all that are trained, or those of the named modules (of a single
         parameter too, by its name).
     batch_size : int
         Rows that go through the network together.
@@ -81,9 +81,9 @@ class NetworkProblem:
     theta : Tensor of shape (p,)
         The chosen parameters, in the order of ``slices``.
     slices : dict of str to slice
-        Where each parameter lies in ``theta``.
+        The place of each parameter in ``theta``.
     net : nn.Module
-        Prepared inputs to logits.
+        A module that maps prepared inputs to logits.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class NetworkProblem:
 
     @property
     def length(self) -> float:
-        """Norm of all parameters of the modules that have one under study; never 0."""
+        """Norm of all parameters of the modules that have a chosen one; 1 if that is 0."""
         owners = {name.rpartition(".")[0] for name in self.parameters}
         named = self.model.module.named_parameters()
         parts = [
@@ -158,7 +158,7 @@ class NetworkProblem:
 
     @property
     def is_linear(self) -> bool:
-        """Whether outputs are linear in the parameters under study, judged by a few rows."""
+        """Whether outputs are linear in the chosen parameters, judged by a few rows."""
         batch = next(iter(self.batches(np.arange(min(len(self), LINEAR_ROWS)))))
         generator = torch.Generator().manual_seed(0)
         step = torch.randn(self.dim, generator=generator).to(self.theta)
@@ -175,7 +175,7 @@ class NetworkProblem:
         Raises
         ------
         UnknownContentError
-            If rows, loss or module do not tell it.
+            If the content of rows, loss or module cannot be known.
         """
         if self._content is None:
             rows, loss = self.rows.fingerprint(), self.loss.content()
@@ -194,7 +194,7 @@ class NetworkProblem:
 
     @property
     def n_outputs(self) -> int:
-        """K."""
+        """The number K of outputs."""
         if self._n_outputs is None:
             with torch.no_grad():
                 batch = next(iter(self.batches(np.arange(1))))
@@ -242,13 +242,13 @@ class NetworkProblem:
         return self.call(inputs, self.split(self.theta if theta is None else theta))
 
     def call(self, inputs: Any, parameters: dict[str, Tensor]) -> Tensor:
-        """Logits (b, K) with some parameters replaced; no other one takes part in gradients."""
+        """Logits (b, K) with some parameters replaced; gradients exist for these only."""
         with self._plainly():
             # Torch's own way to keep ties would not put back a layer that has two names.
             return functional_call(self.net, self._state(parameters), (inputs,), tie_weights=False)
 
     def _state(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-        """All that the module holds, by name; copies of what its forward may write to."""
+        """All parameters and buffers by name; copies of those that forward may write to."""
         module, state = self.model.module, {}
         given = {b: b.clone() for b in module.buffers()}
         given.update({p: p.detach() for p in module.parameters()})
@@ -267,7 +267,7 @@ class NetworkProblem:
             return self.net(inputs)
 
     def losses(self, theta: Tensor | None = None) -> Tensor:
-        """l_i of all rows, shape (n,)."""
+        """The losses l_i of all rows, shape (n,)."""
         values = []
         with torch.no_grad():
             for batch in self.batches():
@@ -297,11 +297,12 @@ class NetworkProblem:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Torch's errors about derivatives become a sentence that names the layer.
+        """Turn torch's errors about derivatives into one that names the layer.
 
         Raises
         ------
         ValueError
+            If a layer has no derivatives.
         """
         try:
             yield
@@ -317,7 +318,7 @@ class NetworkProblem:
             ) from error
 
     def _pads(self) -> bool:
-        """Whether a padded embedding is under study: only reverse mode leaves the padding out."""
+        """Whether a padded embedding is chosen: only reverse mode leaves its padding out."""
         names = {id(p) for p in self.parameters.values()}
         return any(
             getattr(m, "padding_idx", None) is not None and id(m.weight) in names
@@ -334,19 +335,19 @@ class NetworkProblem:
         return torch.cat(parts, dim=1)
 
     def losses_at(self, outputs: Tensor) -> Tensor:
-        """l_i of all rows at logits (G, n, K), shape (G, n)."""
+        """The losses l_i of all rows at logits (G, n, K), shape (G, n)."""
         return torch.stack([self.loss.value(Z, self.targets) for Z in outputs])
 
     def predictions_at(self, outputs: Tensor) -> Tensor:
-        """What the network predicts where its logits are (n, K)."""
+        """Predictions of the network at logits (n, K)."""
         return self.loss.mean(outputs)
 
     def coefficients(self, step: Tensor) -> Tensor:
-        """A step (p,) in the parameters as the user knows them."""
+        """A step (p,) in theta, in the user's own units."""
         return step
 
     def cotangents(self, batch: Batch, outputs: Tensor) -> Tensor:
-        """dl_i / dz of every row, shape (b, K): the gradient of row i is J_i' c_i."""
+        """The c_i = dl_i / dz of every row, shape (b, K); the gradient of row i is J_i' c_i."""
         return self.loss.residual(outputs.detach(), batch.targets)
 
     def hessian_of(self, batch: Batch, outputs: Tensor) -> OutputHessian:
@@ -354,7 +355,7 @@ class NetworkProblem:
         return self.loss.hessian(outputs.detach(), batch.targets)
 
     def gradients(self, weights: Tensor | None = None) -> Tensor:
-        """sum_i c_i g_i, without the penalty.
+        """The sum of c_i g_i over all rows, without the penalty.
 
         Parameters
         ----------
@@ -375,7 +376,7 @@ class NetworkProblem:
         return total[0] if weights is None else total
 
     def scores(self, U: Tensor) -> Tensor:
-        """<g_i, u> of all rows for U (B, p), shape (B, n)."""
+        """The products <g_i, u> of all rows for U (B, p), shape (B, n)."""
         scores = U.new_empty(len(U), len(self))
         for batch in self.batches():
             linear = self.linearise(batch)
@@ -384,7 +385,7 @@ class NetworkProblem:
         return scores
 
     def gauss_newton(self, V: Tensor, weights: Tensor | None = None) -> Tensor:
-        """sum_i c_i J_i' h_i J_i v, without penalty and damping.
+        """The Gauss-Newton products sum_i c_i J_i' h_i J_i v, without penalty and damping.
 
         Parameters
         ----------
@@ -411,10 +412,10 @@ class NetworkProblem:
         return linear.pull(weights[:, :, None] * bent)
 
     def hessian(self, V: Tensor) -> Tensor:
-        """sum_i w_i d^2 l_i v for V (B, p), exact, without the penalty, shape (B, p).
+        """The exact products sum_i w_i d^2 l_i v for V (B, p), without the penalty, (B, p).
 
-        By reverse mode twice and vector by vector: forward mode and vectorised maps lack the
-        second derivatives of some layers.
+        They are computed by reverse mode twice, vector by vector, because forward mode and
+        vectorised maps lack the second derivatives of some layers.
         """
         total = torch.zeros_like(V)
         for batch in self.batches():
@@ -438,7 +439,7 @@ class NetworkProblem:
                 )
 
     def _blame(self, losses: Tensor) -> str:
-        """Where numbers that are not finite come from, in words."""
+        """Say in words which row and which layer make losses that are not finite."""
         row = int((~torch.isfinite(losses)).nonzero()[0])
         batch = next(iter(self.batches(np.array([row]))))
         name = first_not_finite(self.model.module, lambda: self.outputs(batch.inputs))

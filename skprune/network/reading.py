@@ -1,4 +1,4 @@
-"""What a user of torch hands to ``fit``, checked once and put into a table of positions."""
+"""Check the arguments of ``fit`` for networks, and make a table of positions of them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any, model: Any = None) 
         None takes the targets of the dataset.
     sample_weight : array-like of shape (n,), or None
     loss : object or None
-        What the model was trained with, as far as it is known.
+        The loss that the model was trained with, if it is known.
     model : nn.Module, skorch net, callable or None
-        Whose forward tells which of the inputs are meant.
+        Its forward tells which inputs it takes.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def read_rows(X: Any, y: Any, sample_weight: Any, loss: Any, model: Any = None) 
             _rows(source), y, np.zeros(len(y), dtype=np.int64), None, weights, unit, copies
         )
     classes, codes = number_classes(y, weights)
-    if y.dtype.kind in "OUST":  # whoever trains on these rows gets numbers as well
+    if y.dtype.kind in "OUST":  # a model that is trained on these rows gets numbers as well
         source, y = source.with_targets(codes), codes
     return Table(_rows(source), y, codes, classes, weights, unit, copies)
 
@@ -88,7 +88,7 @@ def read_validation_rows(X: Any, y: Any, table: Table, loss: Any, model: Any = N
 
 
 def signature_of(model: Any) -> Signature:
-    """What the forward of a model takes; of one that a callable trains, nobody knows."""
+    """The inputs of a model's forward; unknown for a model that a callable trains."""
     module = (
         getattr(model, "module_", getattr(model, "module", None)) if is_skorch(model) else model
     )

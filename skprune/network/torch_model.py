@@ -1,4 +1,4 @@
-"""From what the user hands in as ``model=`` to trained torch modules."""
+"""Turn the ``model=`` of the user into trained torch modules."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from skprune.data.sources import RowSource, is_dataset
 from skprune.losses.read import as_loss, loss_class
 from skprune.utils.seeds import seeded
 
-#: Of a network that is not built yet.
+#: Number of parameters of a network that is not built yet.
 UNKNOWN_PARAMETERS = 2**16
 
 
 class Network:
-    """A torch model, or several, that is trained already, or knows how to be.
+    """One or several torch models, trained or to be trained.
 
     Parameters
     ----------
     model : nn.Module, skorch net, callable ``train(dataset, seed) -> nn.Module``, or list or \
             tuple of trained nn.Modules
     loss : object or None
-        What the user says that the loss is; None takes the criterion of a skorch net, and leaves
-        it to the targets of other models.
+        The loss that the user gave; None takes the criterion of a skorch net, and for other models
+        the loss is chosen by the targets.
     weight_decay : float or None
         Penalty per row, lam/2 |theta|^2 beside the mean loss; None takes that of a skorch net's
         optimizer, if it has one.
@@ -41,7 +41,7 @@ class Network:
     Attributes
     ----------
     trains : bool
-        Whether the model is trained here, on the rows that are examined.
+        Whether the model is trained here, on the training rows.
     """
 
     def __init__(self, model: Any, loss: Any = None, weight_decay: float | None = None) -> None:
@@ -60,7 +60,7 @@ class Network:
 
     @property
     def n_parameters(self) -> int:
-        """Numbers that a row meets on its way through the network, as far as they are known."""
+        """Number of parameters of one network, as far as it is known."""
         module = getattr(self.model, "module_", self.model)
         if not isinstance(module, nn.Module):
             return UNKNOWN_PARAMETERS
@@ -68,7 +68,7 @@ class Network:
         return sum(p.numel() for p in known)
 
     def modules(self, source: RowSource, rows: NDArray[np.int64], seed: int) -> list[nn.Module]:
-        """The trained modules: all of several, or the only one as ``module`` gives it."""
+        """The trained modules: several that were given, or the one that ``module`` returns."""
         return self.members if len(self.members) > 1 else [self.module(source, rows, seed)]
 
     def module(self, source: RowSource, rows: NDArray[np.int64], seed: int) -> nn.Module:
@@ -83,8 +83,8 @@ class Network:
         """
         if len(self.members) > 1:
             raise ValueError(
-                f"layers='head' examines the last layer of one network, and model holds "
-                f"{len(self.members)}; give one of them, or examine whole networks with "
+                f"layers='head' is for the last layer of one network, and model holds "
+                f"{len(self.members)}; give one of them, or take whole networks with "
                 "layers='all' or the names of layers."
             )
         if isinstance(self.model, nn.Module):
@@ -115,8 +115,8 @@ def as_members(model: Any) -> list[Any]:
         if not isinstance(member, nn.Module):
             raise TypeError(
                 f"model[{position}] is of type {type(member).__name__}; a list of models is an "
-                "ensemble of trained nn.Modules and holds nothing else (of a fitted skorch net "
-                "take its module_)."
+                "ensemble of trained nn.Modules and holds nothing else (for a fitted skorch net "
+                "give its module_)."
             )
     return list(model)
 
@@ -137,9 +137,8 @@ def is_network(model: Any) -> bool:
 def fit_skorch(net: Any, source: RowSource, rows: NDArray[np.int64]) -> Any:
     """Fit a skorch net on some rows, in the container that the caller has.
 
-    Numbers are given the type that module and criterion take: double precision becomes single, as
-    it does for a net that is fitted, and whole numbers are class numbers to all losses but those
-    of numbers.
+    Inputs and targets get the types that module and criterion take: double precision becomes
+    single, and whole numbers are class numbers, except for a loss of numbers.
     """
     given, y = source.take(rows), source.targets()[rows]
     if y.dtype.kind in "iub":
@@ -172,7 +171,7 @@ def call_trainer(train: Any, source: RowSource, rows: NDArray[np.int64], seed: i
             name = getattr(train, "__name__", type(train).__name__)
             raise TypeError(
                 f"{name} is called as train(dataset, seed), and does not take that: {error}. "
-                "Give it these two arguments; others go in by functools.partial."
+                "Give it these two arguments, and bind others with functools.partial."
             ) from None
     module = train(as_dataset(source, rows), seed)
     if not isinstance(module, nn.Module):

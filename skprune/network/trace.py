@@ -1,4 +1,4 @@
-"""Per-row gradients by hooks: what a layer saw, and the gradient in what it returned."""
+"""Per-row gradients by hooks, from a layer's inputs and the gradients in its outputs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Layer:
     block : Block
     """
 
-    #: How the layer is treated, for the report.
+    #: How the gradients of the layer are formed, for the report.
     how = "factored"
 
     def __init__(self, module: nn.Module, block: Block) -> None:
@@ -46,7 +46,7 @@ class Layer:
         return {"shape": (1, module.out_features, inputs), "has_bias": has_bias}
 
     def inputs(self, x: Tensor) -> Tensor:
-        """What the layer multiplies its parameters by, shape (N, t, ...) for t positions."""
+        """The factors of the parameters, shape (N, t, ...) for t positions."""
         return self._homogeneous(x.reshape(len(x), -1, x.shape[-1]))
 
     def gradient(self, d: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class Layer:
         return MatrixFactor(X.unsqueeze(2), E.unsqueeze(2))
 
     def empty(self, b: int, like: Tensor) -> Factor:
-        """The factor of rows that the layer did not see."""
+        """The factor of b rows if the layer was not called."""
         assert self.block.shape is not None
         groups, outputs, inputs = self.block.shape
         return MatrixFactor(
@@ -134,11 +134,11 @@ class LookupLayer(Layer):
 
 
 class BagLayer(LookupLayer):
-    """Bags of embeddings, one line of ids each: every id has its share of the bag's gradient."""
+    """Bags of embeddings, in which every id has its share of the bag's gradient."""
 
     def inputs(self, x: Tensor) -> Tensor:
         if x.ndim != 2:
-            raise ValueError("The bags are not one a line.")
+            raise ValueError("The bags of embeddings are not one for each row.")
         return super().inputs(x)
 
     def factor(self, X: Tensor, E: Tensor) -> Factor:
@@ -153,7 +153,7 @@ class BagLayer(LookupLayer):
 
 
 class AffineLayer(Layer):
-    """Scale and shift of a normalisation: the gradient of a row is as small as the layer."""
+    """Scale and shift of a normalisation; the gradient of a row is as small as the layer."""
 
     how = "row by row"
 
@@ -206,7 +206,7 @@ KINDS: tuple[tuple[tuple[type[nn.Module], ...], type[Layer]], ...] = (
 
 
 def read_layers(problem: NetworkProblem) -> list[Layer]:
-    """The layers with a factored form that have parameters under study."""
+    """The layers with a factored form that have chosen parameters."""
     layers: list[Layer] = []
     for name, module in problem.model.module.named_modules():
         kind = next((kind for types, kind in KINDS if isinstance(module, types)), None)
@@ -224,12 +224,12 @@ def read_layers(problem: NetworkProblem) -> list[Layer]:
 
 
 class Trace:
-    """One forward pass that remembers what the layers saw.
+    """One forward pass that records the inputs and outputs of the layers.
 
     Attributes
     ----------
     outputs : Tensor of shape (b, K)
-        With the graph that ``pull`` goes back through.
+        Outputs with their graph, through which ``pull`` differentiates.
     """
 
     def __init__(self, problem: NetworkProblem, layers: list[Layer], batch: Batch) -> None:
@@ -289,13 +289,13 @@ class Trace:
         return factors
 
     def _by_row(self, values: Tensor) -> Tensor:
-        """(N, t, ...) as (b, t N / b, ...): some networks merge positions with the rows."""
+        """Reshape (N, t, ...) to (b, t N / b, ...), as some networks merge positions with rows."""
         per_row = len(values) // self._b * values.shape[1]
         return values.reshape(self._b, per_row, *values.shape[2:])
 
 
 def _together(parts: list[Tensor]) -> Tensor:
-    """Several calls of a layer are more positions."""
+    """Join several calls of a layer, whose positions add up."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
@@ -321,7 +321,7 @@ def _hooked(trace: Trace, layers: list[Layer]) -> Iterator[None]:
 
 
 def _padding(module: Any) -> list[int]:
-    """What ``functional.pad`` adds on both sides, the last dimension first."""
+    """The padding as arguments of ``functional.pad``, the last dimension first."""
     pairs: list[int] = []
     for d in reversed(range(len(module.kernel_size))):
         if module.padding == "same":

@@ -1,1 +1,1 @@
-"""What chooses the rows: a convex head, or the layers of a network."""
+"""Proxies, which choose the rows: a convex head, or the layers of a network."""

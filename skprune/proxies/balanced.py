@@ -1,4 +1,4 @@
-"""A head and the leaves of a small forest together: rows that serve linear models and trees."""
+"""A head and a small forest as a proxy, for rows that serve both linear models and trees."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from skprune.proxies.pilot import Pilot, fit_pilot
 from skprune.subset import Selection
 from skprune.subset.balanced import Balance
 
-#: Trees are grown on a dense copy of the columns; beyond so many numbers the head stands alone.
+#: Trees are grown on a dense copy of the columns. Above so many numbers only the head is used.
 MOST_NUMBERS = 2**27
 
 
 class FittedBalanced(FittedProxy):
-    """A head on some rows, beside what trees make of them.
+    """A fitted head on some rows, together with the leaves of a small forest.
 
     Parameters
     ----------
     head : FittedHead
     seed : int
     units : ndarray of shape (n,) or None
-        Equal for rows that tell of each other, which no fold of a pilot parts.
+        Equal for rows that belong together, which are in the same fold of a pilot.
     """
 
     stratify = True
@@ -59,7 +59,7 @@ class FittedBalanced(FittedProxy):
         self.balance = Balance(parts, [HEAD_SHARE, 1.0][: len(parts)])
 
     def weighted(self) -> FittedBalanced | None:
-        """The same with weights for the rows, after a pilot; None if there can be none."""
+        """The same proxy with weights for the rows, by a pilot; None if no pilot can be fitted."""
         pilot = self._fitted_pilot()
         if pilot is None:
             return None
@@ -68,16 +68,16 @@ class FittedBalanced(FittedProxy):
         return found
 
     def taught(self) -> FittedBalanced | None:
-        """The same whose rows carry what the pilot says of them; None if there can be no pilot."""
+        """The same proxy with the pilot's predictions as targets; None without a pilot."""
         pilot = self._fitted_pilot()
         if pilot is None:
             return None
         found, values = copy(self), pilot.predictions
         if self.n_classes is None:
-            # Numbers stay where the target lives: a model of counts takes none below 0.
+            # Predictions stay in the range of the target: a model of counts takes none below 0.
             values = np.clip(values, self.y.min(), self.y.max())
         else:
-            # No label that a kept row has gets lost.
+            # Every class that a kept row has keeps some probability.
             own = np.eye(self.n_classes, dtype=bool)[self.y]
             values = np.where(own, np.maximum(values, 2 * LEAST), values)
             values /= values.sum(axis=1, keepdims=True)
@@ -88,7 +88,7 @@ class FittedBalanced(FittedProxy):
         found = FittedBalanced(self.head.on(table), self.seed)
         if self.pilot is None or found.columns is None:
             return found
-        # The pilot has seen the training rows alone: the others are new to all its folds.
+        # The pilot was fitted on the training rows alone, so the others are new to all its folds.
         known = self.table.places(table.positions)
         found.pilot = self.pilot.of(found.columns, found.y, known)
         if self.balance.residuals is not None:
@@ -138,7 +138,7 @@ class FittedBalanced(FittedProxy):
 
 
 def _columns(head: FittedHead) -> NDArray[np.float32] | None:
-    """What the head sees of the rows, dense; None if that is too large."""
+    """The features of the head as a dense array; None if that is too large."""
     features = head.problem.features
     n, D = features.shape
     if n * D > MOST_NUMBERS:

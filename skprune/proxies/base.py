@@ -1,8 +1,8 @@
-"""The protocol of a proxy: what chooses the rows.
+"""The protocol of proxies, which choose the rows.
 
-A ``Proxy`` holds parameters only, as an estimator of scikit-learn does. It reads the caller's rows
-and is fitted to some of them; what comes of that, a ``FittedProxy``, knows how the rows pull at the
-model, and says what leaving some out does.
+A ``Proxy`` has parameters only, as an estimator of scikit-learn does. It reads the caller's rows
+and is fitted to some of them. The result, a ``FittedProxy``, has the influence vectors of these
+rows and predicts the effect of leaving some out.
 """
 
 from __future__ import annotations
@@ -33,18 +33,17 @@ if TYPE_CHECKING:  # torch comes with the first fit
 
 @dataclass(frozen=True)
 class Reading:
-    """The caller's rows, as a proxy reads them.
+    """The caller's rows as a proxy reads them.
 
     Attributes
     ----------
     table : Table
     validation : Table or None
-        Rows to measure on, if the caller brought any.
+        The rows to measure on, if the caller brought any.
     subject : object
-        What the model was read as: ``HeadSpec``, ``Network``.
+        The model in the proxy's own terms: a ``HeadSpec`` or a ``Network``.
     linear : bool
-        Whether the proxy's head is the model's own, so that the excess loss on all rows tells the
-        model's gap.
+        Whether the proxy's head is the model itself, so that its gap can be measured on all rows.
     """
 
     table: Table
@@ -54,7 +53,7 @@ class Reading:
 
 
 class Proxy(BaseEstimator, ABC):
-    """What a pruner's ``model`` is, with the parameters that belong to it."""
+    """A pruner's ``model`` together with the parameters that belong to it."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {}
 
@@ -65,20 +64,20 @@ class Proxy(BaseEstimator, ABC):
 
     @property
     def given(self) -> Any:
-        """The estimator, network or name that stands for the model; None if there is none."""
+        """The estimator, network or name that was given as the model; None if none was."""
         return None
 
     def check(self) -> None:
-        """Refuse parameters that make no sense, of a wrong kind in scikit-learn's words."""
+        """Refuse invalid parameters, those of a wrong type as scikit-learn does."""
         self._validate_params()
 
     def check_task(self, pruner: Any) -> None:
-        """Refuse what a pruner asks and this proxy cannot know."""
+        """Refuse parameters of a pruner that this proxy does not support."""
 
     def read(
         self, pruner: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
     ) -> Reading:
-        """Check the caller's rows, and set what ``pruner`` knows of their columns."""
+        """Check the caller's rows, and set the attributes of ``pruner`` about their columns."""
         from skprune.heads.reading import read_table, read_validation
 
         table, spec = read_table(pruner, X, y, sample_weight, self.given)
@@ -96,7 +95,7 @@ class Proxy(BaseEstimator, ABC):
         Parameters
         ----------
         reading : Reading
-            What ``read`` gave.
+            The result of ``read``.
         split : Split
         scoring : str or callable
             "loss", or a scorer.
@@ -118,7 +117,7 @@ class Proxy(BaseEstimator, ABC):
 
 
 class FittedProxy(ABC):
-    """What a proxy knows of some rows.
+    """A proxy that was fitted to some rows.
 
     Attributes
     ----------
@@ -127,16 +126,16 @@ class FittedProxy(ABC):
     influence : InfluenceOperator
         Their influence vectors.
     stratify : bool
-        Whether classes keep their shares, because more than the proxy may be trained on what is
-        kept.
+        Whether classes keep their shares, because a larger model may be trained on the kept rows.
     least_rows : int
-        Fewer rows do not determine the proxy.
+        The fewest rows that determine the proxy.
     gradient_norm : float
-        Mean gradient norm where the proxy was fitted: how well "optimum" is meant.
+        Norm of the mean gradient at the proxy's optimum, which is 0 if that is exact.
     balance : Balance or None
-        What is balanced instead of the influence alone, if the rows are for other models.
+        The quantities that are balanced in place of the influence alone, if the rows are for other
+        models as well.
     targets : Teaching or None
-        What the rows carry in place of their labels.
+        Targets of the rows in place of their labels.
     """
 
     table: Table
@@ -153,26 +152,26 @@ class FittedProxy(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """What chose the rows, for the report."""
+        """A description of the proxy, for the report."""
 
     def evaluators(self) -> Sequence[Evaluator]:
-        """The levels that the proxy itself offers, cheap to dear."""
+        """The proxy's own evaluators, from cheap to expensive."""
         return ()
 
     def weighted(self) -> FittedProxy | None:
-        """The same proxy, which gives rows weights; None if it cannot."""
+        """The same proxy with weights for the rows; None if it gives none."""
         return None
 
     def taught(self) -> FittedProxy | None:
-        """The same proxy, whose rows carry a teacher's targets; None if it has no teacher."""
+        """The same proxy with teacher targets for the rows; None if it has no teacher."""
         return None
 
     def seen(self) -> Seen | None:
-        """What corrects the gap of a linear model that is measured on its own rows."""
+        """The correction of the gap of a linear model that is measured on its own rows."""
         return None
 
     def difficulty(self, name: str) -> NDArray[np.float64]:
-        """How hard every row is, shape (n,), by the score of that name: "loss" or "el2n"."""
+        """The difficulty of every row, shape (n,), by the score ``name``: "loss" or "el2n"."""
         raise ValueError(f"{self.describe()} knows no difficulty {name!r} of rows.")
 
     def scores(self) -> NDArray[np.float64]:
@@ -204,13 +203,13 @@ class FittedProxy(ABC):
         )
 
     def fit_seconds(self, kept: Selection | None = None) -> float | None:
-        """Seconds of a cold fit on all rows, or on kept ones, if that is known."""
+        """Seconds of a cold fit on all rows, or on ``kept`` ones; None if unknown."""
         return None
 
     def notes(self) -> tuple[tuple[str, str], ...]:
-        """Lines of the report, (name, value)."""
+        """Lines for the report, (name, value)."""
         return ()
 
     def diagnostics(self) -> tuple[str, ...]:
-        """Why numbers that the proxy gives may not be believed."""
+        """Reasons why numbers of the proxy may be wrong."""
         return ()

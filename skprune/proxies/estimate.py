@@ -1,4 +1,4 @@
-"""What ``fit`` of a pruner would take, from the rows it is given and a probe of the machine."""
+"""Estimate the cost of a pruner's ``fit`` from the rows and a probe of the machine."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from skprune.proxies.torch_proxy import TorchProxy
 from skprune.utils.devices import choose_device
 from skprune.utils.threads import threads
 
-#: Rows that are encoded to learn how many features there will be.
+#: Number of rows that are encoded to find the number of features.
 ENCODED_ROWS = 2000
 
 
 def estimate_cost(pruner: Any, X: Any, y: Any) -> CostEstimate:
-    """Cost of ``fit`` of an ``InfluencePruner``, trainings not counted; it is left as it is."""
+    """Cost of ``fit`` of an ``InfluencePruner`` without trainings; the pruner is not changed."""
     proxy = as_proxy(pruner.model)
     proxy.check()
 

@@ -1,4 +1,4 @@
-"""A convex head as a proxy: its optimum, curvature and influence on some rows."""
+"""A convex head as a proxy: its optimum, curvature and influence vectors on some rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from skprune.utils.cache import ContentCache, digest, memory
 from skprune.utils.devices import choose_device
 from skprune.utils.progress import Progress
 
-#: Fits of heads kept in memory, shared by all pruners of this process.
+#: Fits of heads in memory, shared by all pruners of this process.
 FITS = ContentCache(max_bytes=2**30)
 
 
@@ -48,9 +48,9 @@ class FittedCurvature:
     ----------
     fit : HeadFit
     curvature : Curvature
-        Without its rows.
+        The curvature without its rows.
     seconds : float
-        Of the cold fit.
+        Duration of the cold fit.
     """
 
     fit: HeadFit
@@ -63,10 +63,9 @@ class FittedCurvature:
 
 
 def cold_fit(problem: HeadProblem) -> tuple[HeadFit, float]:
-    """Fit a head from nothing; returns the fit and its seconds.
+    """Fit a head from theta = 0; return the fit and its duration in seconds.
 
-    The preconditioner is the curvature at theta = 0, where that of a softmax is exactly a
-    Kronecker product.
+    The preconditioner is the curvature there, which for a softmax is exactly a Kronecker product.
     """
     start = time.perf_counter()
     zeros = problem.zeros()
@@ -84,9 +83,9 @@ def fit_curvature(problem: HeadProblem, name: str) -> FittedCurvature:
 
 
 def difficulty(score: str, problem: HeadProblem, fit: HeadFit) -> NDArray[np.float64]:
-    """How hard every row is for the fitted head, shape (n,).
+    """The difficulty of every row for the fitted head, shape (n,).
 
-    "loss" is its loss, "el2n" the norm of its error vector p - y.
+    The score "loss" is the loss of the row, and "el2n" the norm of its error vector p - y.
     """
     if score == "loss":
         values = problem.loss.value(fit.outputs, problem.targets)
@@ -101,14 +100,14 @@ class FittedHead(FittedProxy):
     Parameters
     ----------
     encoder : HeadEncoder
-        Fitted; makes problems of rows.
+        A fitted encoder, which makes problems of rows.
     table : Table
     problem : HeadProblem
         The rows of ``table``.
     fitted : FittedCurvature
-        The optimum on them, and a curvature, which may be that of the training rows.
+        The optimum on these rows, and a curvature, which may be that of the training rows.
     influence : HeadInfluence
-        The rows in that curvature's metric.
+        The influence vectors of the rows in the metric of that curvature.
     measured_on : HeldOut
         The rows to measure on.
     split : Split
@@ -237,7 +236,7 @@ def fit_head_proxy(
     Parameters
     ----------
     encoder : HeadEncoder
-        Not fitted yet.
+        An encoder that is not fitted yet.
     split : Split
     scoring : str or callable
     curvature : str
@@ -246,7 +245,7 @@ def fit_head_proxy(
     """
     table, train, validation = split.table, split.train, split.validation
     encoder.fit(train.X, train.y, train.weights)
-    # One row tells how wide the features of all are.
+    # The number of features follows from one row.
     row = train.take(np.zeros(1, dtype=np.int64))
     width = encoder.problem(row.X, row.y, row.weights).theta_shape[0]
     where = choose_device(device, len(train) * width)

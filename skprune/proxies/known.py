@@ -1,4 +1,4 @@
-"""What searches have found before, for fits that have the same to do."""
+"""A memory of searches, for fits on the same rows with the same parameters."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def search_once(
     seed: int,
     progress: Progress,
 ) -> Outcome:
-    """What a search finds, from memory for the same rows and parameters.
+    """The outcome of a search, from memory if rows and parameters are the same.
 
-    A search over parameters of the model that is fitted on the kept rows prunes each fold again
-    for every candidate. Features that are wanted on disk are looked after by every fit, and layers
-    of networks hold on to too much to be remembered.
+    Without this memory, a grid search over parameters of an estimator after the pruner would prune
+    each fold again for every candidate. Searches with ``cache_dir`` are not stored, since every fit
+    must write its features, and neither are those of layers, which would hold too much memory.
 
     Parameters
     ----------
     fresh : callable
-        Searches.
+        ``fresh()`` does the search.
     asked : tuple
-        All that what it finds depends on, beside what follows.
+        Everything else that the outcome depends on, besides the following.
     proxy : Proxy
     reading : Reading
     rows : Table
@@ -57,7 +57,7 @@ def search_once(
     try:
         look = _look(proxy, reading, rows.X, seed)
         key = content((asked, proxy.get_params(deep=False), reading, rows, seed, look))
-    except Exception:  # unknown content; or rows that do not suit, of which the search will speak
+    except Exception:  # unknown content, or rows that the search will refuse
         return fresh()
     found: Outcome = OUTCOMES.get(key, fresh, memory)
     return replace(
@@ -68,7 +68,7 @@ def search_once(
 
 
 def _look(proxy: Proxy, reading: Reading, rows: SourceRows, seed: int) -> str | None:
-    """What comes out of a trained network, beside the code and the numbers that are in it."""
+    """A digest of a trained network, made of its code, its numbers and some results."""
     if not isinstance(proxy, TorchProxy) or reading.subject.trains:
         return None
     module = reading.subject.module(rows.source, rows.positions, seed)

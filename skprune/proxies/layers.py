@@ -1,4 +1,4 @@
-"""The layers of a network, or of several, as a proxy: their curvatures on some rows."""
+"""The layers of one or several networks as a proxy, with their curvatures on some rows."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from skprune.proxies.base import FittedProxy
 from skprune.utils.progress import DELAY, Progress
 from skprune.utils.seeds import seeded
 
-#: Rows on which the last activation of a module is looked for.
+#: Number of rows from which the last activation of a module is recognised.
 LINK_ROWS = 8
 
 
 @dataclass(frozen=True)
 class TrainedNetworks:
-    """The members of an ensemble, and what is examined of them.
+    """The members of an ensemble of networks, and which of their layers count.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class TrainedNetworks:
     curvature : str
     cache_dir : path-like or None
     seconds : float or None
-        That their training took, if they were trained here.
+        Time that their training took, if they were trained here.
     """
 
     network: Network
@@ -59,14 +59,14 @@ class TrainedNetworks:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """All models in evaluation mode on their device; afterwards they are as they were."""
+        """Set all models to evaluation mode on their device, and restore them afterwards."""
         with ExitStack() as stack:
             for model in self.models:
                 stack.enter_context(model.frozen())
             yield
 
     def check(self, rows: SourceRows) -> None:
-        """Refuse rows that a member does not take, and members that have no mean."""
+        """Refuse rows that a member does not take, and members that differ in what is averaged."""
         inputs, _ = next(iter(rows.batches(1)))
         for model in self.models:
             model.check(inputs)
@@ -84,10 +84,10 @@ class TrainedNetworks:
                 )
 
     def say_seconds(self, table: Table, seed: int, progress: Progress) -> None:
-        """To whom progress is shown: how long it will take, if that is long."""
+        """Show an estimate of the duration in the progress, if it is long."""
         if not progress.shown:
             return
-        # What is wrong with the rows, the fit says; the probe may need more memory than it.
+        # The fit reports what is wrong with the rows; the probe may need more memory than the fit.
         with suppress(Exception), seeded(seed):
             cost = ensemble_cost(
                 probe_layers(model, table, self.network, self.layers, self.curvature)
@@ -95,15 +95,15 @@ class TrainedNetworks:
             )
             if cost.seconds > DELAY:
                 progress.say(
-                    f"about {cost.seconds:,.0f} s for these layers, right to a factor of about "
-                    "three"
+                    f"about {cost.seconds:,.0f} s for these layers, accurate to a factor of "
+                    "about three"
                 )
 
 
 def train_networks(
     network: Network, split: Split, device: Any, seed: int, progress: Progress
 ) -> tuple[list[TorchModel], float | None]:
-    """The networks, trained on the training rows if need be, and the seconds that took."""
+    """The networks, trained on the training rows if necessary, and the seconds of that."""
     rows, begin = split.train.X, time.perf_counter()
     if network.trains:
         progress.phase("training the networks")
@@ -113,13 +113,13 @@ def train_networks(
 
 
 class FittedLayers(FittedProxy):
-    """The layers of trained networks on some rows; works only while these are frozen.
+    """The layers of trained networks on some rows, usable only while these are frozen.
 
     Parameters
     ----------
     networks : TrainedNetworks
     table : Table
-        Rows, as positions.
+        The rows, as positions.
     split : Split
     batch_size : int
     progress : Progress
@@ -153,12 +153,12 @@ class FittedLayers(FittedProxy):
         return (LayersPredicted(self.ensemble, len(self.table), self._unit()),)
 
     def difficulty(self, name: str) -> NDArray[np.float64]:
-        """Its loss, or the norm of the loss's gradient in the outputs; means over members."""
+        """The mean over members of the loss, or of the norm of its gradient in the outputs."""
         found = [_difficulty(name, member.problem) for member in self.ensemble.members]
         return np.asarray(np.mean(found, axis=0))
 
     def scores(self) -> NDArray[np.float64]:
-        """As the ensemble has them; a row that is held out itself is scored on the others."""
+        """The ensemble's scores, where held-out rows are scored on other held-out rows."""
         scores = self.ensemble.row_scores().double()
         members, held_out = self.ensemble.members, self.split.held_out
         if held_out is not None:
@@ -166,16 +166,16 @@ class FittedLayers(FittedProxy):
             if any(m.selector is not m.predictor for m in members):
                 scores[own] = self.ensemble.held_out_scores().double()
             else:
-                # What a row does to itself is its norm, in the metric that rows are selected in.
+                # The effect of a row on itself is its norm in the metric of the selection.
                 squares = self.influence.squared_norms()[own].double()
                 weights = self.ensemble.weights.double()
                 scores[own] = scored_on_others(scores[own], squares, weights)
         return (self._unit() * scores).cpu().numpy()
 
     def leave_out(self, removed: NDArray[np.bool_]) -> GroupInfluence:
-        """Predictions and loss are means over the members.
+        """The predicted effect of removing rows, where predictions and loss are means.
 
-        Each has parameters of its own: their changes stand one after the other.
+        The changes of the members' parameters are concatenated.
         """
         with self.networks.frozen():
             return self.ensemble.group_influence(torch.from_numpy(removed), self._unit())
@@ -187,7 +187,7 @@ class FittedLayers(FittedProxy):
         return _distinct(_description(m.predictor) for m in self.ensemble.members)
 
     def notes(self) -> tuple[tuple[str, str], ...]:
-        """How the layers were treated."""
+        """How the gradients of the layers were formed."""
         curvatures = [member.predictor for member in self.ensemble.members]
         damping = _distinct(
             f"{c.ridge:.2g}, mean eigenvalue {c.mean_eigenvalue:.2g}" for c in curvatures
@@ -198,11 +198,11 @@ class FittedLayers(FittedProxy):
         return (("members", f"{len(curvatures)} networks; effects are means over them"), *notes)
 
     def _member(self, model: TorchModel) -> Member:
-        """The curvature of one network on the rows, and the network on those to measure on."""
+        """The curvature of one network on the rows, and the network on the validation rows."""
         networks, table, validation = self.networks, self.table, self.split.validation
         inputs, _ = next(iter(table.X.batches(LINK_ROWS)))
         loss, n_outputs = read_model_loss(model, networks.network.loss, inputs, table.y)
-        # What a unit of weight counts in the mean that torch divides the loss by.
+        # The mean by which torch divides the loss.
         in_mean = loss.in_mean(table.y, table.weights, n_outputs)
         problem = NetworkProblem(
             model,
@@ -228,14 +228,9 @@ class FittedLayers(FittedProxy):
 
     def _unit(self) -> float:
         """Factor from the model's loss to the reported one."""
-        held, table, validation = (
-            self.ensemble.members[0].held_out,
-            self.table,
-            self.split.validation,
-        )
-        targets = held.loss.encode(table.y, held.n_outputs)
-        unit = held.loss.unit(targets, torch.from_numpy(table.weights))
-        return unit / held.loss.in_mean(validation.y, validation.weights, held.n_outputs)
+        held, rows = self.ensemble.members[0].held_out, self.split.validation
+        train = self.table.y, self.table.weights
+        return held.loss.reported_unit(rows.y, rows.weights, train, held.n_outputs)
 
 
 def _difficulty(score: str, problem: NetworkProblem) -> NDArray[np.float64]:
@@ -267,5 +262,5 @@ def _treatments(curvature: Curvature) -> str:
 
 
 def _distinct(texts: Iterable[str]) -> str:
-    """What is said of the members, once where they are the same."""
+    """Texts about the members, with equal ones only once."""
     return " | ".join(dict.fromkeys(texts))

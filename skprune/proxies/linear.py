@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class LinearProxy(Proxy):
-    """A linear model of the columns: a convex head, of which the theory is exact.
+    """A linear model of the columns: a convex head, for which the theory is exact.
 
     Parameters
     ----------
     estimator : None, "softmax", "ridge", or scikit-learn classifier, regressor or Pipeline, \
             default=None
-        As ``model`` of ``InfluencePruner``. Of a model that is not linear, and for None, the
+        As ``model`` of ``InfluencePruner``. For None, and for a model that is not linear, the
         package's own softmax or ridge head chooses the rows.
     curvature : {"auto", "dense", "ekfac", "diagonal"}, default="auto"
         The Hessian of the head: exact, in its Kronecker-factored eigenbasis, or its diagonal.
         "auto" takes the first that is affordable for the number of parameters.
     device : str or torch.device, default="auto"
-        Where the products are made. "auto" is CUDA if there is one and the rows are worth it.
+        Device of the computations. "auto" is CUDA if it is available and there are enough rows.
 
     Examples
     --------
@@ -81,17 +81,17 @@ class LinearProxy(Proxy):
 
 
 class BalancedProxy(LinearProxy):
-    """A head and a small forest: rows that serve linear models, trees and others.
+    """A head and a small forest, for rows that serve linear models, trees and others.
 
-    What ``model`` is a shorthand for, if it is None or not linear. The sums of the whitened
+    A ``model`` that is None or not linear is a shorthand for it. The sums of the whitened
     gradients of a head are balanced together with the counts of rows and classes (or the sums of
     the target) in the leaves of a small forest.
 
     Parameters
     ----------
     estimator : None, or scikit-learn classifier, regressor or Pipeline, default=None
-        What will be trained; its gap holds the budget. With None nobody knows: both a head and a
-        gradient boosting hold it.
+        The model that will be trained, whose gap must be within the budget. With None it is
+        unknown, and the gaps of both a head and a gradient boosting must be.
     curvature, device
         As in ``LinearProxy``.
     """

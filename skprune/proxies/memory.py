@@ -1,4 +1,4 @@
-"""Memory that runs out on a table: what the rows and their curvature take, and what takes less."""
+"""Explain memory errors on a table: what was needed, and which options need less."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def says_what_fits(fit: Fit) -> Fit:
-    """Let ``fit`` of a pruner of tables tell what its memory would have been needed for."""
+    """Let a pruner's ``fit`` explain a memory error on a table."""
 
     @wraps(fit)
     def fitted(self: Any, X: Any, y: Any = None, *args: Any, **params: Any) -> Any:
@@ -53,7 +53,7 @@ def _needs(pruner: Any, X: Any, y: Any) -> str:
         )
     encoded = ""
     if isinstance(unwrapped(pruner.model), Pipeline):
-        encoded = " What the Pipeline in model= makes of X may have more columns, or be dense."
+        encoded = " The output of the Pipeline in model= may have more columns than X, or be dense."
     # Numbers of 8 bytes: H, its factor and the inverse, or a factor's own four; two diagonals.
     cure = (
         '; or LinearProxy(..., curvature="diagonal" or "ekfac")'

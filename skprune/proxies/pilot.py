@@ -1,4 +1,4 @@
-"""The pilot: what a boosting that has not seen a row says of it, for every row."""
+"""The pilot: out-of-fold predictions of all rows by gradient boosting."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from skprune.data.strata import Rows
 
-#: Each row is predicted by a boosting of the other folds: three of them see all rows twice.
+#: Number of folds. Each row is predicted by a boosting of the other folds, so three cost two fits.
 FOLDS = 3
-#: Rounds of a boosting, and its trees in all: with many classes a round is a tree a class.
+#: Rounds of a boosting, and a bound on its trees, of which a round has one for each class.
 ROUNDS, MOST_TREES = 80, 400
-#: A boosting of few rounds takes longer steps, and none has fewer rounds than this.
+#: Fewest rounds of a boosting; one of few rounds takes longer steps.
 FEWEST_ROUNDS, STEPS, LONGEST_STEP = 10, 8.0, 0.3
 #: Penalty on the leaves. Without any, boosting diverges on rare classes: fars, with 8 of them, 3.41
 #: nats instead of .49, and letter in steps of .3, 10 nats instead of .33.
@@ -25,7 +25,7 @@ PENALTY = 1.0
 
 @dataclass(frozen=True)
 class Pilot:
-    """Out-of-fold predictions.
+    """Out-of-fold predictions of some rows, and predictions of others.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Pilot:
     residuals : ndarray of shape (n,)
         |e_y - p| / sqrt 2 for a row of class y, from 0 to 1; |y - f| for numbers.
     predict : callable
-        ``predict(X)``, the mean of what the boostings of all folds say of rows that none has seen.
+        ``predict(X)`` is the mean prediction of the boostings of all folds, for new rows.
     """
 
     predictions: NDArray[np.float64]
@@ -42,14 +42,14 @@ class Pilot:
     predict: Callable[[NDArray[np.floating]], NDArray[np.float64]]
 
     def of(self, X: NDArray[np.floating], y: NDArray[Any], places: Rows) -> Pilot:
-        """The same of other rows.
+        """The pilot of other rows.
 
         Parameters
         ----------
         X : ndarray of shape (m, d)
         y : ndarray of shape (m,)
         places : ndarray of shape (m,)
-            Where they stand among the rows that the boostings know; -1 where none has seen them.
+            Their positions among the rows of the pilot; -1 for new rows.
         """
         new, predictions = places < 0, self.predictions[places]
         if new.any():
@@ -78,7 +78,7 @@ def fit_pilot(
     seed : int
     weights : ndarray of shape (n,), optional
     units : ndarray of shape (n,), optional
-        Equal for rows that no fold may part: copies of each other, or the caller's groups.
+        Equal for rows that must be in the same fold: copies, or rows of one group.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def fit_pilot(
     n = len(y)
     rng = np.random.default_rng(seed)
     w = np.ones(n) if weights is None else weights
-    # Equal weights are none to a boosting, which bins weighted columns ten times as slowly.
+    # Boosting bins weighted columns ten times as slowly, so equal weights are left out.
     weighted = bool(np.ptp(w) > 0)
     folds = _folds(np.arange(n) if units is None else units, y, n_classes, rng)
     mean, unit, target = 0.0, 1.0, y
@@ -126,7 +126,7 @@ def _residuals(predictions: NDArray[np.float64], y: NDArray[Any]) -> NDArray[np.
 
 
 def _folds(units: Rows, y: NDArray[Any], n_classes: int | None, rng: np.random.Generator) -> Rows:
-    """Fold of every row: the units of each class are dealt out in turn, in random order."""
+    """Fold of every row; units of each class are assigned in turn, in random order."""
     _, first, unit = np.unique(units, return_index=True, return_inverse=True)
     order = rng.permutation(len(first))
     if n_classes is not None:
@@ -143,13 +143,13 @@ def _boost(
     n_classes: int | None,
     seed: int,
 ) -> Callable[[NDArray[np.floating]], NDArray[np.float64]]:
-    """What a boosting of these rows predicts for others."""
+    """The predictions of a boosting of these rows, as a function of other rows."""
     if n_classes is None:
         numbers = HistGradientBoostingRegressor(
             max_iter=ROUNDS, l2_regularization=PENALTY, early_stopping=False, random_state=seed
         )
         return numbers.fit(X, y, w).predict
-    # A class that was not seen is taken to have no chance.
+    # A class that is not among these rows gets probability 0.
     present = np.unique(y).astype(np.int64)
     boosting: HistGradientBoostingClassifier | None = None
     if len(present) > 1:

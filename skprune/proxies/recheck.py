@@ -1,4 +1,4 @@
-"""Whether the kept rows still do as well as all of them, on rows that came later."""
+"""Check on new rows whether the kept rows still do as well as all rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from skprune.utils.progress import Progress
 def recheck(
     pruner: Any, given: tuple[Any, Any, Any], X_new: Any, y_new: Any, certify: bool
 ) -> Recheck:
-    """Measure the gap of what a fitted pruner kept on new rows.
+    """Measure the gap of the rows that a fitted pruner kept, on new rows.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def recheck(
     X_new, y_new
         The new rows.
     certify : bool
-        Whether a certificate is wanted.
+        Whether to certify the gap.
     """
     X, y, sample_weight = given
     proxy = as_proxy(pruner.model)
@@ -72,7 +72,7 @@ def recheck(
 def _verified(pruner: Any, model: Any, certify: bool) -> Verify | None:
     """What measures the gap; None if a head is fitted, without a certificate."""
     verify = as_verify(pruner.verify)
-    if verify is not None and not isinstance(verify, Retrain):  # a level of somebody else
+    if verify is not None and not isinstance(verify, Retrain):  # a level that was defined elsewhere
         if not certify:
             return verify
         verify = None
@@ -100,7 +100,7 @@ def kept_rows(pruner: Any, table: Table) -> Selection:
 
 
 def _told(pruner: Any, gap: Gap, certifier: Certifier | None = None) -> Recheck:
-    """The answer, and what follows from it."""
+    """The result with its status in words."""
     allowed = pruner.max_gap
     if pruner.keep is not None:
         allowed = float(pruner.gap_) + 2 * pruner.gap_.standard_error

@@ -1,4 +1,4 @@
-"""Which parameters of a pruner go together, and how gaps are verified when the user leaves it."""
+"""Checks of parameters that depend on each other, and the choices behind "auto"."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_rows(model: Any, X: Any) -> None:
 def how_verified(
     pruner: Any, proxy: Proxy, subject: Any = None, table: Table | None = None
 ) -> Verify | None:
-    """How gaps are measured beyond what the proxy says of them; None if they are not.
+    """How gaps are measured beyond the proxy's own levels; None if they are not.
 
     A model whose head alone does not say what its ``fit`` makes of fewer rows is retrained unless
     the user says otherwise; where it is not linear, and its trainings may be dear, only for a
@@ -48,9 +48,9 @@ def how_verified(
     ----------
     pruner : InfluencePruner
     proxy : Proxy
-        Its model.
+        The pruner's model.
     subject : HeadSpec or Network, optional
-        What the model was read as.
+        The model in the proxy's own terms.
     table : Table, optional
         The rows.
     """
@@ -58,7 +58,8 @@ def how_verified(
     of_head = certificate_of_head(verify, proxy) is not None
     auto = of_head or (isinstance(pruner.verify, str) and pruner.verify == "auto")
     if auto and is_for_every_model(proxy) and table is not None:
-        # Nobody knows what comes next: beside the head a boosting holds the budget.
+        # The later model is unknown, so the gap of a boosting must be allowed as well as the
+        # head's.
         if pruner.keep is not None or np.size(table.X) > MOST_NUMBERS:
             return None
         numbers = table.classes is None
@@ -81,13 +82,13 @@ def how_verified(
 
 
 def is_for_every_model(proxy: Proxy) -> bool:
-    """Whether the kept rows are for whatever comes next."""
+    """Whether the kept rows are for a model that is not known yet."""
     named = proxy.given is None or isinstance(proxy.given, str)
     return isinstance(proxy, BalancedProxy) and named
 
 
 def check_curvature(curvature: str, *, head: bool) -> None:
-    """Refuse a curvature that a head, or layers, do not have."""
+    """Refuse a curvature that does not exist for a head, or for layers."""
     known = CURVATURES["head" if head else "layers"]
     if curvature != "auto" and curvature not in known:
         names = ", ".join(map(repr, known))
@@ -98,7 +99,7 @@ def check_curvature(curvature: str, *, head: bool) -> None:
 
 
 def check_layers_task(pruner: Any, proxy: Proxy) -> None:
-    """Refuse what cannot be known of a whole network without training it."""
+    """Refuse tasks for which a whole network would have to be trained."""
     if pruner.verify == "refit":
         raise ValueError(
             "verify='refit' fits a head anew; for other layers use verify='retrain', or None."
@@ -108,7 +109,7 @@ def check_layers_task(pruner: Any, proxy: Proxy) -> None:
             "Without retraining the gap of a whole network is a prediction, good for comparing "
             "subsets but no ground to choose a size on. Fix the size with keep=..., give "
             "verify='retrain' with a model that can be trained (a skorch net or a callable "
-            "train(dataset, seed)), or examine the last layer with layers='head'."
+            "train(dataset, seed)), or take the last layer with layers='head'."
         )
     if pruner.scoring != "loss" and how_verified(pruner, proxy) is None:
         raise ValueError(
@@ -120,13 +121,13 @@ def check_layers_task(pruner: Any, proxy: Proxy) -> None:
 def weights_wanted(pruner: Any, proxy: Proxy, verify: Verify | None) -> str | bool:
     """Whether rows may get weights, or must: "auto", True or False.
 
-    "auto" gives them where whoever hands the rows on takes weights, and the judge loses less with
-    them; without a judge, where models of that kind do.
+    With "auto" they get weights if these are passed on to the trained model and it loses less with
+    them. If no model is trained here, models of the same kind decide.
 
     Raises
     ------
     ValueError
-        If weights are asked for and what is trained takes none.
+        If weights are asked for, but the trained model takes none.
     """
     if pruner.weights is False or not isinstance(proxy, BalancedProxy):
         return False
@@ -146,12 +147,12 @@ def weights_wanted(pruner: Any, proxy: Proxy, verify: Verify | None) -> str | bo
 
 
 def targets_wanted(pruner: Any, proxy: Proxy, verify: Verify | None, table: Table) -> str | None:
-    """Whether rows may carry a teacher's targets, or must: "auto", "teacher" or None.
+    """Whether rows may have teacher targets, or must: "auto", "teacher" or None.
 
     Raises
     ------
     ValueError
-        If they must and what is trained on the rows does not take them, or nothing is trained.
+        If they must, but the trained model does not take them, or none is trained.
     """
     why_not = None if pruner.targets is None else _no_teaching(pruner, proxy, verify, table)
     if why_not is None or pruner.targets == "auto":
@@ -160,7 +161,7 @@ def targets_wanted(pruner: Any, proxy: Proxy, verify: Verify | None, table: Tabl
 
 
 def _no_teaching(pruner: Any, proxy: Proxy, verify: Verify | None, table: Table) -> str | None:
-    """Why rows can carry no teacher's targets, and what to do; None if they can."""
+    """Why rows cannot have teacher targets, and what to do; None if they can."""
     classes = table.classes is not None
     trained = trained_model(proxy, verify)
     if not isinstance(proxy, BalancedProxy):

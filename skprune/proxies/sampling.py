@@ -1,4 +1,4 @@
-"""Initial sampling weights: the odds of the rows to be in the subset that a search starts from."""
+"""Initial sampling weights: the odds of rows to be in the subset at which a search starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Sampling:
     Raises
     ------
     ValueError
-        If it is not one finite, non-negative number a row, positive somewhere.
+        If it is not one finite, non-negative number for each row, or if all are 0.
     """
 
     def __init__(self, given: Any, n: int) -> None:
@@ -44,13 +44,13 @@ class Sampling:
     def of(
         self, rows: Rows, difficulty_by: Callable[[str], NDArray[np.float64]]
     ) -> NDArray[np.float64] | None:
-        """Odds of some rows, numbered as the caller's; None is uniform.
+        """Odds of some rows of the caller; None if they are uniform.
 
         Parameters
         ----------
         rows : ndarray of int64
         difficulty_by : callable
-            Their difficulty, (len(rows),), by the score of that name.
+            ``difficulty_by(name)`` is their difficulty by the score of that name, (len(rows),).
         """
         if self.odds is not None:
             return np.asarray(self.odds[rows])
@@ -60,7 +60,7 @@ class Sampling:
         return np.sqrt(hardness) if self.name == "loss" else hardness
 
     def describe(self) -> str:
-        """Which weights are in force, and what that means for other models."""
+        """The weights in words, and what they mean for other models."""
         if self.is_uniform:
             return "uniform within classes"
         name = f'"{self.name}"' if self.name else "given"

@@ -1,4 +1,4 @@
-"""Estimators, networks and words as shorthands for proxies, and for ways to verify."""
+"""Shorthands: estimators, networks and strings in place of proxies and of ``Verify`` objects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skprune.proxies.verify import Certify, Retrain, Verify
 
 
 def as_proxy(model: Any) -> Proxy:
-    """The proxy that ``model`` is, or is a shorthand for."""
+    """The proxy for ``model``, which may be a shorthand."""
     if isinstance(model, Proxy):
         return model
     from skprune.heads.linear_spec import is_head
@@ -23,7 +23,7 @@ def as_proxy(model: Any) -> Proxy:
 
 
 def as_verify(verify: Any) -> Verify | None:
-    """How gaps are retrained, if they are; the words "auto" and "refit" are left to the rules."""
+    """The ``Verify`` for a shorthand; "auto", "refit" and None are returned unchanged."""
     if isinstance(verify, Verify):
         return verify
     if verify is None or (isinstance(verify, str) and verify in ("auto", "refit")):
@@ -51,13 +51,13 @@ def certificate_of_head(verify: Verify | None, proxy: Proxy) -> Certify | None:
 
 
 def trained_model(proxy: Proxy, verify: Verify | None) -> Any:
-    """What is trained on the kept rows: the model of ``verify`` if it has one, else the proxy's."""
+    """The model to train on the kept rows: that of ``verify`` if it has one, or the proxy's."""
     own = None if verify is None else verify.trained
     return proxy.given if own is None else own
 
 
 def unwrapped(model: Any) -> Any:
-    """The estimator, network or name in a proxy, or in what is retrained."""
+    """The estimator, network or name in a proxy or a ``Verify``."""
     if isinstance(model, Verify):
         return model.trained
     return model.given if isinstance(model, Proxy) else model

@@ -22,39 +22,39 @@ class TorchProxy(Proxy):
     Parameters
     ----------
     net : nn.Module, skorch net, callable ``train(dataset, seed) -> nn.Module``, or list of modules
-        A trained module comes back as it was. A net that is not fitted and a callable are trained
-        on the rows that are not held out. A list of trained modules (checkpoints, or seeds;
-        not for ``layers="head"``) is examined together: effects are means over its members.
+        A trained module is not changed. A callable, and a net that is not fitted, is trained on the
+        rows that are not held out. A list of trained modules (checkpoints, or several seeds; not
+        for ``layers="head"``) is used as an ensemble, over whose members effects are averaged.
     layers : "head", "all" or list of str or nn.Module, default="head"
-        The last linear layer, whose optimum is found first, so that the theory holds; all
-        parameters that are trained; or the layers or parameters of these names. Without
-        retraining, the gap of other layers than the head is only predicted, and ``keep`` must be
-        given.
+        The layers whose gradients are used. "head" is the last linear layer; its optimum is found
+        first, so that the theory is exact. "all" are all parameters that are trained, and a list
+        names layers or parameters. Without retraining, the gap of other layers than the head is
+        only predicted, and ``keep`` must be given.
     curvature : {"auto", "dense", "ekfac", "kfac", "diagonal", "lowrank", "hessian", "cg", \
             "lissa"}, default="auto"
-        Of a head the first, second or fourth, as in ``LinearProxy``. Of layers "dense" is the
-        Gauss-Newton matrix; with "cg" and "lissa", which have no root, rows are chosen by "ekfac"
-        and gaps predicted by the one that is named. "auto" takes the most exact one that is
-        affordable.
+        The approximation of the Hessian. A head has "dense", "ekfac" and "diagonal", as in
+        ``LinearProxy``. For layers "dense" is the Gauss-Newton matrix. "cg" and "lissa" have no
+        matrix root, so rows are chosen by "ekfac" and only gaps are predicted by them. "auto" takes
+        the most exact one that is affordable.
     loss : nn.Module or callable, default=None
-        What the network was trained with: ``nn.CrossEntropyLoss`` (with label smoothing and
-        class weights), ``nn.NLLLoss``, ``nn.BCEWithLogitsLoss``, ``nn.BCELoss``, ``nn.MSELoss``,
-        or ``loss(outputs, targets)`` with one value a row (not for ``layers="head"``). Classes of
-        these, and torch's functions of the same names, stand for their defaults. None takes the
-        criterion of a skorch net, or tells by the targets.
+        The loss that the network was trained with: ``nn.CrossEntropyLoss`` (with label smoothing
+        and class weights), ``nn.NLLLoss``, ``nn.BCEWithLogitsLoss``, ``nn.BCELoss``,
+        ``nn.MSELoss``, or ``loss(outputs, targets)`` with one value for each row (not for
+        ``layers="head"``). The classes of these modules, and torch's functions of the same names,
+        mean their defaults. None takes the criterion of a skorch net, or decides by the targets.
     weight_decay : float, default=None
-        lam of lam/2 theta'theta beside the mean loss. None takes that of a skorch net's
-        optimizer; else a head is penalised as the package's own are, by 1e-3 on features of unit
-        spread, and other layers not at all.
+        lam of the penalty lam/2 theta'theta, which is added to the mean loss. None takes that of a
+        skorch net's optimizer. Otherwise a head is penalised like the package's own heads, by 1e-3
+        on features of unit spread, and other layers are not penalised.
     device : str or torch.device, default="auto"
-        Where the network runs and the products are made. "auto" is CUDA if there is one and the
-        rows are worth it.
+        Device of the network and the computations. "auto" is CUDA if it is available and there are
+        enough rows.
     batch_size : int or "auto", default="auto"
-        Rows that go through the network together; halved where memory runs out.
+        Number of rows that go through the network together; it is halved if memory runs out.
     cache_dir : str or path-like, default=None
-        Folder in which features, or the factors of the layers' curvature, are kept between
-        processes, by the content of rows and network. An extraction of features that is killed
-        goes on where it stopped.
+        Folder in which features, or the factors of the layers' curvature, are stored for other
+        processes, by the content of rows and network. If an extraction of features is killed, the
+        next one continues where it stopped.
 
     Examples
     --------
@@ -107,7 +107,7 @@ class TorchProxy(Proxy):
 
     @property
     def is_head(self) -> bool:
-        """Whether the last layer alone is looked at."""
+        """Whether only the last layer is used."""
         return isinstance(self.layers, str) and self.layers == "head"
 
     def check(self) -> None:
@@ -118,7 +118,7 @@ class TorchProxy(Proxy):
         if not is_network(self.net):
             raise ValueError(
                 "TorchProxy takes a trained nn.Module, a list of them, a skorch net or a callable "
-                f"train(dataset, seed); got {self.net!r}. Of an estimator it is LinearProxy."
+                f"train(dataset, seed); got {self.net!r}. For an estimator use LinearProxy."
             )
         check_curvature(self.curvature, head=self.is_head)
 

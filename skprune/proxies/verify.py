@@ -1,4 +1,4 @@
-"""How gaps are verified: what makes the evaluator that is believed most."""
+"""The values of ``verify``, which make the most trusted evaluator of gaps."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """What an evaluator is made for.
+    """The model and rows for which an evaluator is made.
 
     Attributes
     ----------
     proxy : Proxy
         The pruner's model.
     train, held_out : Data
-        Rows as the user has them: those that may be kept, and those to measure on.
+        The rows that may be kept, and those to measure on, in the user's own containers.
     scoring : str or callable
     seed : int
     progress : Progress
@@ -52,7 +52,7 @@ class Task:
 
 
 class Verify(BaseEstimator, ABC):
-    """How gaps are measured beyond what the proxy itself says: a value of ``verify``."""
+    """A way to measure gaps beyond the proxy's own levels: a value of ``verify``."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {}
 
@@ -62,18 +62,18 @@ class Verify(BaseEstimator, ABC):
         return None
 
     def check(self) -> None:
-        """Refuse parameters of a wrong kind, in scikit-learn's words."""
+        """Refuse parameters of a wrong type, as scikit-learn does."""
         self._validate_params()
 
     @abstractmethod
     def evaluator(self, task: Task, seen: Seen | None = None) -> Evaluator:
-        """What measures the gap of some of ``task.train`` on ``task.held_out``.
+        """The evaluator of rows of ``task.train`` that measures on ``task.held_out``.
 
         Parameters
         ----------
         task : Task
         seen : Seen, optional
-            Given if the two are the same rows, for linear models: what corrects the gap for that.
+            The correction of the gap for linear models, if the two are the same rows.
         """
 
 
@@ -83,11 +83,10 @@ class Retrain(Verify):
     Parameters
     ----------
     estimator : estimator, skorch net, callable or TorchProxy, default=None
-        What is trained; None is the pruner's ``model``. A callable is
-        ``train(dataset, seed) -> nn.Module``; the loss that it trains with is told by
-        ``TorchProxy(train, loss=...)``.
+        The model to train; None is the pruner's ``model``. A callable is
+        ``train(dataset, seed) -> nn.Module``; use ``TorchProxy(train, loss=...)`` to give its loss.
     n_seeds : int, default=3
-        Trainings of every set of rows, if the model's result depends on its seed.
+        Number of trainings on every set of rows, if the model depends on its seed.
 
     Examples
     --------
@@ -127,16 +126,16 @@ class Retrain(Verify):
             seen=seen,
             **options,
         )
-        # A head tells where to look; without it the search has to be kept short.
+        # A head says where to search; without one the search must be short.
         most = MOST if isinstance(task.proxy, BalancedProxy) else math.inf
         return Retrained(retraining, type(model).__name__, most, task.searched)
 
     def _training(self, task: Task) -> tuple[Any, dict[str, Any]]:
-        """What is trained, and how it is trained and scored."""
+        """The model to train, and options of its training and scoring."""
         from skprune.network.torch_model import as_members
 
         model = as_members(task.proxy.given)[0] if self.trained is None else self.trained
-        # Only a proxy of a network tells how another network is scored.
+        # Only a proxy of a network says how another network is scored.
         judged = self.estimator if isinstance(self.estimator, Proxy) else task.proxy
         return model, {
             "loss": judged.loss,
@@ -149,23 +148,23 @@ class Retrain(Verify):
 
 
 class Certify(Retrain):
-    """Certify the gap: with high confidence it is within the budget, or all rows are kept.
+    """Certify that the gap is within the budget with high confidence; else keep all rows.
 
-    The size is searched as by ``Retrain``, on a part of the rows. What is handed out is certified
-    on another part that took part in nothing: ``X_val`` and ``y_val``, or as many rows as
-    ``validation_fraction`` says, of which none is kept. From mild to severe a few sizes are
-    tested, up to the one that was found; the smallest whose gap, and that of all milder ones, is
-    certified is handed out.
+    The size is searched as by ``Retrain``, on a part of the rows. The result is then certified on
+    other rows, which were used for nothing else: ``X_val`` and ``y_val``, or a share
+    ``validation_fraction`` of the rows, of which none is kept. A few sizes are tested in
+    decreasing order down to the one that was found. The smallest one is kept that is certified
+    together with all larger ones.
 
     Parameters
     ----------
     estimator : estimator, skorch net, callable or TorchProxy, default=None
         What is trained; None is the pruner's ``model``, or the head that chooses the rows.
     confidence : float in (0, 1), default=0.95
-        Chance that nothing is certified that is not so, over draws of the rows that took part in
-        nothing.
+        Least probability, over draws of the certifying rows, that no false statement is certified.
     n_seeds : int, default=1
-        Pairs of trainings, on all rows and on the kept ones, of whose mean losses the statement is.
+        Number of pairs of trainings, on all rows and on the kept ones, over which losses are
+        averaged.
 
     Notes
     -----
@@ -231,7 +230,7 @@ class Certify(Retrain):
         return make_head_certifier(refit, fitted.table.y, scoring, self.confidence, seed, units)
 
     def certifier(self, task: Task) -> Certifier:
-        """What certifies the gap of some of ``task.train`` on ``task.held_out``."""
+        """The certifier of gaps of rows of ``task.train``, measured on ``task.held_out``."""
         from skprune.evaluation.certified import make_certifier
 
         model, options = self._training(task)
@@ -240,7 +239,7 @@ class Certify(Retrain):
 
 
 class DefaultBoosting(Retrain):
-    """A gradient boosting of the table as the proxy sees it, for rows that any model may get.
+    """Retrain a gradient boosting on the encoded table, for rows that are for any model.
 
     Parameters
     ----------

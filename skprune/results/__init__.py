@@ -1,1 +1,1 @@
-"""What was found, as values that know nothing of how: gap, report, picture."""
+"""Results as plain values: the gap, the report, and the picture of the sizes that were tried."""

@@ -1,4 +1,4 @@
-"""What the scores of a search's candidates tell: ``cv_results_`` on kept rows and on all rows."""
+"""Work on ``cv_results_`` of a hyperparameter search, on kept rows and on all rows."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ SUMS = ("min_child_weight", "min_sum_hessian_in_leaf")
 def best(results: Results, refit: Refit, count: int) -> Positions:
     """Positions of the best candidates, best first, as the search's own ``refit`` judges them.
 
-    Without a metric to refit by, those that are good at any of the metrics come first. Of a
-    halving search only the last round counts.
+    If there is no metric to refit by, candidates that are good at any metric come first. Only the
+    last round of a halving search counts.
     """
     left = _last_round(results)
     if callable(refit):
@@ -61,9 +61,9 @@ def joined(results: Results, final: Results, finalists: Positions) -> Results:
 
 
 def trust(results: Results, finalists: Positions, refit: Refit) -> tuple[float | None, list[str]]:
-    """Rank correlation of the finalists' scores on kept and on all rows, and what is doubtful.
+    """Rank correlation of the finalists' scores on kept and on all rows, and diagnostics.
 
-    Where every candidate is a finalist nothing is: all of them were compared on all rows.
+    There are no diagnostics if every candidate is a finalist: all were compared on all rows.
     """
     metrics = _metrics(results)
     metric = refit if refit in metrics else metrics[0]
@@ -86,7 +86,7 @@ def trust(results: Results, finalists: Positions, refit: Refit) -> tuple[float |
         )
     if agreement is None:
         return None, diagnostics
-    # The worse half may be as bad as it likes: it is the good ones that have to be told apart.
+    # Only the better half has to be told apart.
     means = np.sort(scores.mean(axis=1))
     better = float(means[min(len(means) // 2, len(means) - 2) :].std(ddof=1))
     moved = float((whole - short).std(ddof=1))
@@ -94,7 +94,7 @@ def trust(results: Results, finalists: Positions, refit: Refit) -> tuple[float |
         diagnostics.append(
             f"From the kept rows to all rows the finalists' scores move by {moved:.2g} against one "
             f"another (standard deviation), where the better half of the candidates differ by "
-            f"{better:.2g}: so much of their order is that of the subset, and better candidates "
+            f"{better:.2g}: so much of their order depends on the subset, and better candidates "
             "may have been left out. Keep more rows, or raise finalists."
         )
     return agreement, diagnostics
@@ -140,7 +140,7 @@ def counted(
 
 
 def _last_round(results: Results) -> Positions:
-    """Positions of the candidates; of a halving search, of those that came to its last round."""
+    """Positions of the candidates, or of those in the last round of a halving search."""
     rounds = np.asarray(results.get("iter", np.zeros(len(results["params"]))))
     return np.flatnonzero(rounds == rounds.max())
 
@@ -151,7 +151,7 @@ def _metrics(results: Results) -> list[str]:
 
 
 def _folds(results: Results, name: str) -> NDArray[np.float64]:
-    """The columns of a score, (candidates, folds)."""
+    """A score of every candidate in every fold, shape (candidates, folds)."""
     columns: list[Any] = []
     while f"split{len(columns)}_{name}" in results:
         columns.append(results[f"split{len(columns)}_{name}"])
@@ -161,7 +161,7 @@ def _folds(results: Results, name: str) -> NDArray[np.float64]:
 def _spread(scores: NDArray[np.float64]) -> tuple[float, float]:
     """Standard deviation of the candidates' mean scores, and the standard error of one of them.
 
-    What makes a fold easy or hard for all candidates alike is no error of their order.
+    A fold that is easy or hard for all candidates alike adds no error to their order.
     """
     candidates, folds = scores.shape
     scores = scores - scores.mean(axis=0)

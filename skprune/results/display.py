@@ -1,4 +1,4 @@
-"""The pruning curve: what every size that was tried costs, with random rows beside it."""
+"""The pruning curve: the gap at every size that was tried, and that of random rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MARGIN, HEADROOM = 0.07, 0.25
 
 
 class PruningCurveDisplay:
-    """Gap against rows kept, with stratified random rows of the same size beside it.
+    """Plot of the gap against the rows kept, beside stratified random rows of the same size.
 
     Make one with :meth:`from_estimator`; the arguments below are stored as attributes.
 
@@ -28,7 +28,7 @@ class PruningCurveDisplay:
     gap : array-like of shape (n_sizes,)
         Score on all rows minus score on the kept ones: positive is worse.
     standard_error : array-like of shape (n_sizes,), default=None
-        Of the gap; None draws no error bars.
+        Standard error of the gap; None draws no error bars.
     random_gap : array-like of shape (n_sizes,), default=None
         Gap of a stratified random subset of each size, NaN where it was not measured.
     level : str, default="refit"
@@ -264,7 +264,7 @@ class PruningCurveDisplay:
         return self
 
     def _arrays(self) -> tuple[NDArray[np.float64], ...]:
-        """Share, gap, standard error (NaN if unknown), and random gap."""
+        """The arrays that are drawn: share, gap, standard error (NaN if unknown), random gap."""
         share = np.asarray(self.share, dtype=np.float64)
         none = np.full(share.shape, np.nan)
 
@@ -294,7 +294,7 @@ class PruningCurveDisplay:
         errors: NDArray[np.float64],
         random: NDArray[np.float64],
     ) -> None:
-        """Logarithmic shares with percentages, and gaps on an axis that is linear around zero."""
+        """Set a logarithmic axis of shares, and an axis of gaps that is linear around zero."""
         from matplotlib.ticker import (
             FuncFormatter,
             LogLocator,

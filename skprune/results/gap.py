@@ -13,22 +13,22 @@ from typing import Any
 
 
 class Gap(float):
-    """A number that says where it comes from.
+    """A gap: a float that knows how it was measured.
 
     Attributes
     ----------
     standard_error : float
-        Of the mean over the held-out rows, in the unit of the gap.
+        Standard error of the mean over the held-out rows, in the unit of the gap.
     level : str
         How the pruned head, or model, was found: "predicted", "refit", "retrained", or the
         ``level`` of the evaluator that measured it.
     scoring : str
-        What was scored: "loss" is in nats (classification) or shares of Var(y).
+        The score: "loss" is in nats (classification) or in shares of Var(y).
     n_rows : int
-        Rows that it was measured on.
+        Number of rows that the gap was measured on.
     held_out : bool
-        Whether these rows took part in nothing. If not, they are all rows that the model on all
-        rows was fitted on: see ``skprune.search.all_rows``.
+        Whether no model was fitted on these rows. If False, they are all rows, on which the
+        full model was fitted: see ``skprune.search.all_rows``.
     """
 
     standard_error: float
@@ -36,7 +36,7 @@ class Gap(float):
     scoring: str
     n_rows: int
     held_out: bool
-    #: What the model said where it could not be trained on these rows; else empty.
+    #: The error message if the model could not be trained on these rows; else empty.
     failure: str = ""
 
     def __new__(
@@ -55,8 +55,7 @@ class Gap(float):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        args = (float(self), self.standard_error, self.level, self.scoring)
-        return (Gap, (*args, self.n_rows, self.held_out))
+        return _restored, (type(self), float(self), vars(self))
 
     def __repr__(self) -> str:
         return (
@@ -79,22 +78,29 @@ class Gap(float):
         return float(self) + self.standard_error <= max_gap
 
 
+def _restored(kind: type[Gap], value: float, attributes: dict[str, Any]) -> Gap:
+    """Rebuild a gap of any class with its attributes, for pickle."""
+    gap = float.__new__(kind, value)
+    vars(gap).update(attributes)
+    return gap
+
+
 @dataclass(frozen=True)
 class Learned:
-    """What the model on all rows has learned: a budget that is larger means nothing.
+    """How much the model on all rows has learned, which a meaningful budget must not exceed.
 
     Attributes
     ----------
     score : float
-        Of the model on all rows; minus the loss, or what the scorer says.
+        Score of the model on all rows: minus the loss, or the scorer's value.
     gap : Gap
-        Of a constant prediction (the shares of the classes, or the mean of the target): the score
-        of the model on all rows minus that of the constant.
+        Score of the model on all rows minus that of a constant prediction (the shares of the
+        classes, or the mean of the target).
     """
 
     score: float
     gap: Gap
 
     def covers(self, max_gap: float) -> bool:
-        """Whether a budget is smaller than what the model has learned, all that it could lose."""
+        """Whether a budget is smaller than the gap of a constant, the most that can be lost."""
         return float(self.gap) > max_gap

@@ -1,4 +1,4 @@
-"""What newer rows say of the rows that were kept."""
+"""The result of checking the kept rows again on new rows."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from skprune.results.gap import Gap
 
 @dataclass(frozen=True)
 class Recheck:
-    """Whether a promise still holds; prints as its status.
+    """Whether the reported gap still holds on new rows; prints as its status.
 
     Attributes
     ----------
     gap : Gap
-        Between the models of all fitted rows and of the kept ones, on the new rows.
+        Gap on the new rows between the models trained on all fitted rows and on the kept ones.
     interval : (float, float)
-        Two-sided, of 95 %; of a certificate from minus infinity to its bound.
+        Two-sided 95 % confidence interval. If certified, it runs from minus infinity to the bound.
     allowed : float
-        ``max_gap``; if the size was fixed, the reported gap and two of its standard errors.
+        ``max_gap``; if the size was fixed, the reported gap plus two of its standard errors.
     holds : bool or None
-        None where these rows do not tell.
+        Whether the gap is allowed; None if the new rows are too few to tell.
     status : str
-        The same in words.
+        The result in words.
     """
 
     gap: Gap

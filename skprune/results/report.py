@@ -5,23 +5,24 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from skprune.results.gap import Gap, Learned
+from skprune.results.printed import Printed
 
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Rows of one class before and after."""
+    """Number of rows of one class before and after pruning."""
 
     label: Any
     rows: int
     kept: int
 
 
-@dataclass(frozen=True)
-class PruningReport:
-    """What was asked, what was found and what it cost.
+@dataclass(frozen=True, repr=False)
+class PruningReport(Printed):
+    """The request, the kept rows, their gaps and the time, as an object that prints.
 
     Attributes
     ----------
@@ -33,14 +34,15 @@ class PruningReport:
     classes : tuple of ClassCount
         Empty for regression.
     gaps : dict of str to Gap
-        Of the kept rows, one a level, cheap to dear ("predicted", "refit", "retrained"); empty if
-        all rows are kept.
+        Gap of the kept rows at every level, from cheap to expensive ("predicted", "refit",
+        "retrained"); empty if all rows are kept.
     random : Gap or None
-        That of a stratified random subset of the same size, at the dearest level.
+        Gap of a stratified random subset of the same size, at the most expensive level.
     random_is_kept : bool
         Whether these random rows are kept, because they do as well for the model.
     trial : Gap or None
-        The gap by which the size was chosen, without the held-out rows; None if it is the above.
+        The gap by which the size was chosen, measured on held-out rows before rows were chosen
+        from all of them; None if it is among ``gaps``.
     learned : Learned or None
         Scores of the model on all rows and of a constant prediction.
     refused : str
@@ -48,22 +50,25 @@ class PruningReport:
     max_gap : float or None
         The budget; None if the size was fixed.
     sampling : str
-        Which rows the search started from.
+        The initial sampling weights: which rows the search started from.
     model : str
-        Head, parameters and curvature.
+        The proxy: head, parameters and curvature.
     gradient_norm : float
-        Mean gradient norm of the head on all rows: how well "optimum" is meant.
+        Norm of the mean gradient of the head on all rows; it is 0 at an exact optimum.
     selection_seconds : float
-        All of ``fit``: examining, searching, measuring.
+        Duration of ``fit``: fitting the proxy, searching and measuring.
     full_fit_seconds, pruned_fit_seconds : float or None
-        Trainings or cold fits of this model on the ``full_fit_rows`` rows of the trial and on the
-        ``pruned_fit_rows`` it keeps.
+        Duration of one training of the measured model on the ``full_fit_rows`` training rows of
+        the search, and on the ``pruned_fit_rows`` that are kept of them.
     full_fit_rows, pruned_fit_rows : int
     notes : tuple of (str, str)
         Further lines, (name, value).
     diagnostics : tuple of str
-        Why numbers of this report may not be believed; ``fit`` warns of each.
+        Reasons why numbers of this report may be wrong; ``fit`` warns of each.
     """
+
+    title: ClassVar[str] = "Pruning report"
+    width: ClassVar[int] = 18
 
     status: str
     met: bool
@@ -90,7 +95,7 @@ class PruningReport:
 
     @property
     def beaten_by_random(self) -> bool:
-        """Whether the model retrained on random rows loses less, by more than a standard error."""
+        """Whether random rows lose less when retrained on, by more than a standard error."""
         if self.random is None or self.random.level in ("predicted", "refit"):
             return False
         gap = self.gaps[self.random.level]
@@ -112,7 +117,6 @@ class PruningReport:
         return self.selection_seconds / saved
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """(name, value) of every line of the report."""
         yield "status", self.status
         share = self.n_kept / self.n_rows
         yield "rows", f"{self.n_rows:,} in, {self.n_kept:,} kept ({share:.1%})"
@@ -154,8 +158,7 @@ class PruningReport:
         )
 
     def __str__(self) -> str:
-        lines = ["Pruning report"]
-        lines += [f"  {name:<18} {value}" for name, value in self.lines()]
+        lines = [super().__str__()]
         if self.classes:
             width = max(5, *(len(str(c.label)) for c in self.classes))
             lines.append(f"  {'class':<{width}} {'rows':>9} {'kept':>9} {'share':>7}")
@@ -165,15 +168,8 @@ class PruningReport:
             ]
         return "\n".join(lines)
 
-    __repr__ = __str__
-
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for name, value in self.lines()
-        )
-        table = f"<table><caption>Pruning report</caption>{rows}</table>"
+        table = super()._repr_html_()
         if not self.classes:
             return table
         rows = "".join(
@@ -191,7 +187,7 @@ def _show(gap: Gap) -> str:
 
 
 def _scores(learned: Learned) -> str:
-    """What all rows and a constant prediction score; losses as losses."""
+    """The scores of the model on all rows and of a constant; losses with a positive sign."""
     gap = learned.gap
     sign = -1.0 if gap.scoring in ("loss", "error rate") else 1.0
     full, constant = sign * learned.score, sign * (learned.score - float(gap))

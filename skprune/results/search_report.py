@@ -1,14 +1,17 @@
-"""What a search on fewer rows did, as an object that prints."""
+"""The report of a hyperparameter search on kept rows, as an object that prints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
+
+from skprune.results.printed import Printed
 
 
-@dataclass(frozen=True)
-class SearchReport:
-    """What ``PrunedSearchCV`` did, what it took, and whether its ranking can be believed.
+@dataclass(frozen=True, repr=False)
+class SearchReport(Printed):
+    """The steps of ``PrunedSearchCV``, their duration, and how far its ranking can be believed.
 
     Attributes
     ----------
@@ -33,10 +36,13 @@ class SearchReport:
         Estimate of what cross-validating the candidates on all rows would have taken: their own
         time, fits slowed down as those of the finalists were. None if no time was measured.
     notes : tuple of str
-        Parameters that mean something else on fewer rows.
+        Parameters whose meaning changes with the number of rows.
     diagnostics : tuple of str
-        Why the ranking on fewer rows may be wrong; ``fit`` warns of each.
+        Reasons why the ranking on fewer rows may be wrong; ``fit`` warns of each.
     """
+
+    title: ClassVar[str] = "Search report"
+    width: ClassVar[int] = 11
 
     n_rows: int
     folds: tuple[tuple[int, int], ...]
@@ -59,16 +65,15 @@ class SearchReport:
 
     @property
     def seconds(self) -> float:
-        """Selection, candidates and finalists together."""
+        """Duration of selecting the rows and comparing candidates and finalists."""
         return self.selection_seconds + self.candidates_seconds + self.finalists_seconds
 
     @property
     def saved_seconds(self) -> float | None:
-        """What the search on all rows would have taken longer, by estimate; may be negative."""
+        """Estimate of the seconds that were saved; negative if the search took longer."""
         return None if self.full_seconds is None else self.full_seconds - self.seconds
 
     def lines(self) -> Iterator[tuple[str, str]]:
-        """(name, value) of every line of the report."""
         kept = ", ".join(f"{kept:,} of {rows:,}" for rows, kept in self.folds)
         weights = ", weighted" if self.weighted else ""
         yield "rows", f"{self.n_rows:,}; kept by fold: {kept} ({self.share:.1%}{weights})"
@@ -92,10 +97,3 @@ class SearchReport:
         if self.saved_seconds <= 0:
             return f"nothing: {self.seconds:.2f} s instead of {whole}"
         return f"{self.saved_seconds:.2f} s: {self.seconds:.2f} s instead of {whole}"
-
-    def __str__(self) -> str:
-        return "\n".join(
-            ["Search report", *(f"  {name:<11} {value}" for name, value in self.lines())]
-        )
-
-    __repr__ = __str__

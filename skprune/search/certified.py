@@ -1,9 +1,9 @@
 """After the search: the smallest size that is certified, on rows that had no part in it.
 
-The size was chosen by gaps on rows that were asked for every size, so that the gap of the one that
-was chosen is too small. Rows that took part in nothing know nothing of that. They test a few sizes
-from mild to severe, up to the one that was found; the order is fixed before they are seen, so that
-every test may be wrong as often as the last one (``skprune.evaluation.certificate``).
+The size was chosen by gaps on rows that were used for every size, so that the gap of the chosen one
+is biased downwards. Rows that were used for nothing else have no such bias. A few sizes are tested
+on them in decreasing order down to the one that was found. Because the order is fixed before these
+rows are seen, every test may use the full error probability (``skprune.evaluation.certificate``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights or none, labels or a teacher, our rows or random: what the model itself decides."""
+"""Let the model decide between weights and none, labels and a teacher, our rows and random ones."""
 
 from __future__ import annotations
 

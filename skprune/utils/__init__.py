@@ -1,1 +1,1 @@
-"""What every room may use: caches, files, devices, threads, seeds, exceptions."""
+"""Helpers for all rooms: caches, files, devices, threads, seeds, exceptions."""

@@ -23,7 +23,7 @@ from skprune.utils.chunks import row_chunks
 
 
 def check_folder(cache_dir: str | os.PathLike[str] | None) -> None:
-    """Make the folder, or say why there is none, before any work.
+    """Make the folder before any work, or say why it cannot be made.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def digest(*parts: Any) -> str:
 
 
 def _update(total: hashlib.blake2b, array: Any) -> None:
-    """Digest type, shape and numbers, a few rows at a time: no second copy of a large matrix."""
+    """Digest type, shape and numbers a few rows at a time, without copying a large matrix."""
     total.update(f"{array.dtype}{tuple(array.shape)}".encode())
     rows = array.reshape(1) if array.ndim == 0 else array
     for part in row_chunks(len(rows), math.prod(rows.shape[1:])):
@@ -102,7 +102,7 @@ class ContentCache:
     Parameters
     ----------
     max_bytes : int
-        Once the results are larger, the least recently used are forgotten.
+        Above this size, the least recently used results are dropped.
     """
 
     def __init__(self, max_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""A few rows at a time: no temporary is larger than a number of numbers."""
+"""Work on a few rows at a time, so that temporary copies stay small."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
-"""Where the mathematics is done."""
+"""The device, CPU or GPU, on which computations run."""
 
 from __future__ import annotations
 
 import torch
 
-#: Heads on fewer numbers are worked on by the processor, which has done before an accelerator has
-#: been told what to do.
+#: Heads on fewer numbers are faster on the CPU: starting the work on an accelerator takes longer.
 SMALL_FOR_ACCELERATOR = 2**22
 
 

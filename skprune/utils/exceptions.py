@@ -12,7 +12,7 @@ CALLERS = ("skprune", "sklearn", "imblearn", "joblib")
 
 
 class PruningWarning(UserWarning):
-    """The request could be met only in part: the message and ``report_.status`` say how."""
+    """A request was met in part, or a result may be wrong; the message says which."""
 
 
 class PrunedPairError(TypeError):
@@ -29,7 +29,7 @@ def warn_user(message: str) -> None:
 
 @contextmanager
 def advised(symptom: str, advice: str) -> Iterator[None]:
-    """Give a ValueError whose text has the ``symptom`` our advice in place of its further lines."""
+    """Replace all but the first line of a ValueError that contains ``symptom`` by ``advice``."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Files of a cache, which several processes write, any of which may be killed meanwhile."""
+"""Write files of a cache that several processes share, any of which may be killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ try:
 except ImportError:  # Windows, where a file that is open cannot be removed anyway
     fcntl = None  # type: ignore[assignment]
 
-#: How the names of files end that are being written.
+#: The suffix of files that are being written.
 UNFINISHED = ".tmp"
 
 #: Younger files may belong to a writer that is about to lock or to rename them.
@@ -23,7 +23,7 @@ YOUNG_SECONDS = 60
 
 
 class UnwritableError(OSError):
-    """A folder does not take what is to be kept; the message says why."""
+    """A file cannot be written to a folder; the message says why."""
 
 
 def make_folder(cache: Path, *names: str) -> Path:
@@ -62,7 +62,7 @@ def write_whole(folder: Path, write: Callable[[BinaryIO], str]) -> None:
     Raises
     ------
     UnwritableError
-        If the disk is full, or for another reason does not take the file.
+        If the file cannot be written, because the disk is full for example.
     """
     path = folder / f"{uuid.uuid4().hex}{UNFINISHED}"
     try:

@@ -1,4 +1,4 @@
-"""What a long fit is doing, in one line for whoever waits for it."""
+"""A progress line on stderr that says what a long fit is doing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from skprune.results.gap import Gap
 
 
-#: Seconds after which a fit that nobody has asked for it shows what it is doing.
+#: Seconds after which a fit shows its progress without being asked to.
 DELAY = 5.0
-#: Seconds between two drawings while nothing happens, and the least while much does.
+#: Seconds between two drawings: while nothing is counted, and at least while much is.
 BEAT, LEAST = 1.0, 0.1
 
 
@@ -25,18 +25,18 @@ class Sized(Protocol):
 
     @property
     def size(self) -> int:
-        """Rows kept."""
+        """Number of rows kept."""
 
     @property
     def gap(self) -> Gap:
-        """What that costs."""
+        """Gap of the subset."""
 
 
 class Progress:
-    """A line on stderr that names the phase, counts in it and tells the seconds of the whole fit.
+    """A line on stderr with the phase, a count of its steps and the seconds since ``fit`` began.
 
-    A thread draws it, as most of the time is spent where nothing can be counted. Used as a
-    context, at the end of which the line goes.
+    A thread draws it, because most of the time is spent where nothing can be counted. It is a
+    context manager that removes the line at the end.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Progress:
     Attributes
     ----------
     shown : bool
-        Whether there is a line, now or later.
+        Whether a line is shown, now or later.
     """
 
     def __init__(self, verbose: int | str = 0) -> None:
@@ -61,11 +61,11 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since the fit began."""
+        """Seconds since the fit began."""
         return time.perf_counter() - self._begin
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What is shown is no part of what is computed: equal for all whom a digest asks."""
+        """Pickle as a hidden line, so that progress never changes a digest."""
         return Progress, ()
 
     def __enter__(self) -> Progress:
@@ -87,13 +87,13 @@ class Progress:
         ----------
         name : str
         total : int, default=0
-            Steps that it takes; 0 if it has none that could be counted.
+            Number of its steps; 0 if they cannot be counted.
         of : str
-            What goes before the total in words: "about " or "at most ".
+            Words before the total: "about " or "at most ".
         unit : str
-            What a step is, in the plural.
+            The name of the steps, in the plural.
         done : int
-            Steps that were taken before.
+            Number of steps that are done already.
         """
         with self._lock:
             self._close()
@@ -102,19 +102,19 @@ class Progress:
             self._draw()
 
     def step(self, steps: int = 1) -> None:
-        """Count steps of the phase, if it has any."""
+        """Count ``steps`` more as done."""
         with self._lock:
             self._done += steps
             if self._total and time.perf_counter() - self._drawn >= LEAST:
                 self._draw()
 
     def tried(self, trial: Sized) -> None:
-        """Tell the last subset that was tried, from now on."""
+        """Show the subset that was tried last."""
         gap = trial.gap
         self._tried = f", {trial.size:,} rows kept, {gap.level} gap {float(gap):+.4f}"
 
     def say(self, text: str) -> None:
-        """Write a line that stays, above the one that moves."""
+        """Write a permanent line above the progress line."""
         if self.shown:
             tqdm.write(f"skprune: {text}", file=sys.stderr)
 
@@ -159,7 +159,7 @@ class Progress:
 
 
 def _is_watched() -> bool:
-    """Whether somebody may look at what is written: not to a file, nor by one of many workers."""
+    """Whether somebody may see the line: stderr is no file, and this is no worker process."""
     first = multiprocessing.current_process().name == "MainProcess"
     if not first or threading.current_thread() is not threading.main_thread():
         return False

@@ -1,4 +1,4 @@
-"""Seeds for trainings, and the global random states put back after each."""
+"""Seeds for trainings, which leave the global random generators as they were."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def child_seeds(seed: int, count: int) -> list[int]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Python's, numpy's and torch's global generators start at ``seed``, and are put back after.
+    """Seed the global generators of Python, numpy and torch, and restore them afterwards.
 
-    Whatever a user's training draws from, it is the same for equal seeds. They are generators of
-    the process, so that another thread waits until they are put back.
+    A user's training then gives the same model for equal seeds, whichever generator it uses. The
+    generators belong to the process, so other threads wait until they are restored.
     """
     # The devices are named because torch warns of forking all of several unasked.
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
@@ -45,8 +45,8 @@ def seeded(seed: int) -> Iterator[None]:
 def set_random_states(estimator: Any, seed: int, *, unset: bool = False) -> None:
     """Give every ``random_state`` of an estimator, nested ones as well, a seed of its own.
 
-    With ``unset`` only those that are None: what the user has fixed stays. A word, such as the
-    "deprecated" of a parameter on its way out, is no seed and stays too.
+    With ``unset=True`` only those that are None are set, so that what the user has fixed stays. A
+    string, such as the "deprecated" of an old parameter, is no seed and is never replaced.
     """
     names = [
         name

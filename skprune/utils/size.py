@@ -1,4 +1,4 @@
-"""How many rows ``keep`` asks for."""
+"""The number of rows that ``keep`` asks for."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ KEEP_CONSTRAINTS: list[Any] = [
 ]
 
 
-#: A whole number of at most so many rows may be meant in percent, if it is less than this share.
+#: A whole number up to the first may be meant as a percentage, if it is below this share of rows.
 PERCENT, SMALL_SHARE = 100, 0.01
 
 
 def resolve_size(keep: float | int, n: int, minima: NDArray[np.int64]) -> int:
-    """Rows to keep of n, for a share or a number ``keep``.
+    """The number of rows to keep of n, where ``keep`` is a share or a number.
 
-    Warns where a number of rows looks like a percentage.
+    A warning is issued if a number of rows looks like a percentage.
 
     Raises
     ------

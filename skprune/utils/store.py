@@ -1,4 +1,4 @@
-"""Arrays that take long to compute, kept on disk shard by shard.
+"""Arrays on disk that take long to compute, written shard by shard.
 
 joblib.Memory keeps the result of a finished call only, under a hash that differs between equal
 tensors; here a call that is killed goes on where it stopped.
@@ -22,7 +22,7 @@ from skprune.utils.cache import digest
 from skprune.utils.exceptions import warn_user
 from skprune.utils.files import UnwritableError, make_folder, remove, write_whole
 
-#: Times that an array is put together before the disk is held to be at fault.
+#: How often joining the shards of an array is tried before it is computed in memory.
 ATTEMPTS = 5
 
 
@@ -38,16 +38,16 @@ class FeatureStore:
     and resumed calls ``compute`` with the same limits as an uninterrupted one, and its result is
     identical to the bit if ``compute`` is a function of these limits.
 
-    Several processes may compute the same array at once. They may do some shards twice, and their
-    results are the same as of one.
+    Several processes may compute the same array at once. Some shards may then be computed twice,
+    with the same result.
 
     Parameters
     ----------
     directory : str or path-like
-        Made if it is not there. Delete it, or the folder of one key in it, to forget.
+        Created if it does not exist. To drop results, delete it or the folder of one key in it.
     shard_bytes : int, default=64 MiB
-        Size of a shard: as much work as a kill may cost. An array needs twice its size on disk
-        while its shards become one file.
+        Size of a shard, which is the most work that is lost if the process is killed. An array
+        needs twice its size on disk while its shards are joined to one file.
 
     Examples
     --------
@@ -74,11 +74,11 @@ class FeatureStore:
         *,
         mmap: bool = True,
     ) -> NDArray[Any]:
-        """The array of ``key``, of which only the shards that are missing are computed.
+        """The array of ``key``; only shards that are not on disk are computed.
 
-        What lies on the disk is compared with its digests, which takes about a second a GiB. A
-        shard that is damaged or cut off is computed again. A folder that does not take it, as on
-        a full disk, costs a warning, and the array is computed in memory.
+        Files are compared with their digests, which takes about a second for each GiB. A shard that
+        is damaged or cut off is computed again. If the folder cannot be written to, as on a full
+        disk, a warning is issued and the array is computed in memory.
 
         Parameters
         ----------
@@ -86,9 +86,9 @@ class FeatureStore:
             Digest of everything that the array depends on, by ``skprune.utils.cache.digest``:
             letters, digits, ``-`` and ``_``. Never a name alone: equal keys are equal arrays.
         shape : tuple of int, (n, ...)
-            Several arrays of one pass are stored side by side in one.
+            Shape of the array.
         dtype : numpy dtype
-            Of numbers.
+            Any numeric type.
         compute : callable (start, stop) -> array-like or tensor of shape (stop - start, ...)
             Rows ``start`` to ``stop`` of the array.
         mmap : bool, default=True
@@ -124,11 +124,11 @@ class FeatureStore:
                 entry.fill(compute)
                 with suppress(_ShardGoneError):
                     entry.join()
-            raise UnwritableError(f"{ATTEMPTS} times it was gone when it was read again")
+            raise UnwritableError(f"it was gone {ATTEMPTS} times when it was read again")
         except UnwritableError as error:
             warn_user(
                 f"{entry.folder} does not keep what is written to it ({error}), so that another "
-                "fit computes it again; make room there, or give another directory."
+                "fit will compute it again; make room there, or give another directory."
             )
         return entry.in_memory(compute)
 
@@ -169,7 +169,7 @@ class _Entry:
             yield number, start, min(start + self.step, self.shape[0])
 
     def read(self, mmap: bool) -> NDArray[Any] | None:
-        """The whole array; None if it is not there. Good shards of a damaged file are saved."""
+        """The whole array, or None if there is none. Intact shards of a damaged file are kept."""
         whole = self._whole()
         if whole is None:
             return None
@@ -228,7 +228,7 @@ class _Entry:
             remove(path)
 
     def in_memory(self, compute: Callable[[int, int], Any]) -> NDArray[Any]:
-        """The array, of the shards that are there and those that are not, without writing."""
+        """The array, with missing shards computed and nothing written."""
         array = np.empty(self.shape, self.dtype)
         for number, start, stop in self.shards():
             found = self._shard(number, stop - start) if self.is_open else None
@@ -281,7 +281,7 @@ class _Entry:
 
 
 def _load(path: Path, mmap_mode: Any = None) -> NDArray[Any]:
-    """The array in a file; no numbers if there is none, or it is damaged in whatever way."""
+    """The array in a file; an empty one if the file is missing or damaged."""
     try:
         array = np.load(path, mmap_mode)
         return array if isinstance(array, np.ndarray) else np.empty(0)

@@ -1,4 +1,4 @@
-"""How many threads work on the products with the rows, and what threads must not do at once."""
+"""The number of threads that multiply with the rows, and a lock for what they cannot share."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from typing import TypeVar
 import torch
 from joblib import effective_n_jobs
 
-#: Tables of no more numbers are worked on by one thread: handing their products to several costs
-#: more than it gains, and on a busy machine a hundred times more.
+#: Tables of at most so many numbers are worked on by one thread: sharing their products among
+#: several costs more than it gains, and on a busy machine a hundred times more.
 SMALL_TABLE = 2**21
 
 T = TypeVar("T")
 
-#: Held by a fit while it needs what a process has but once: torch's forward mode and its choice of
-#: kernels, the modes of modules, the global random states. One lock for all of them, as a training
-#: may examine a network and an examination may train one, so that two could wait for each other.
+#: Held by a fit while it uses what belongs to the whole process: torch's forward mode and its
+#: choice of kernels, the modes of modules, the global random states. One lock for all, as a
+#: training may prune with a network and a pruner may train one, so that two could wait for each
+#: other.
 ALONE = threading.RLock()
 
-#: Fits under way, and torch's setting before the first: it is one for the process, so that of fits
-#: side by side only the last to end may restore it.
+#: The number of fits that are running, and torch's number of threads before the first of them. That
+#: setting belongs to the process, so only the last fit to end restores it.
 _LOCK = threading.Lock()
 _under_way = [0, 0]
 
 
 @contextmanager
 def threads(n_jobs: int | None, numbers_held: int) -> Iterator[None]:
-    """Set torch's number of threads for a while; one if n_jobs is None and the table small."""
+    """Set torch's number of threads temporarily: 1 if n_jobs is None and the table is small."""
     with _LOCK:
         if _under_way[0] == 0:
             _under_way[1] = torch.get_num_threads()
@@ -56,8 +57,8 @@ _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 def side_by_side(work: Callable[[int], T], n: int) -> list[T]:
     """``[work(0), ..., work(n - 1)]``, each in a thread of its own for which torch has one core.
 
-    torch hands out every single operation to its threads and waits for the last of them. For many
-    short operations in a row that is slow, and on a busy machine ten times slower.
+    torch splits every single operation among its threads and waits for the last of them. That is
+    slow for many short operations in a row, and on a busy machine ten times slower still.
     """
     if n == 1:
         return [work(0)]

@@ -18,7 +18,7 @@ import skprune
 from skprune import InfluencePruner
 from skprune.cli import main
 from skprune.cli.demo import draw_path
-from skprune.cli.examined import encode_table
+from skprune.cli.encoding import encode_table
 from skprune.cli.files import read_source
 from skprune.data.magic import load_magic
 from skprune.results.gap import Gap
@@ -97,7 +97,7 @@ def test_prunes_a_csv_file(data, out, frame, capsys):
     printed = capsys.readouterr()
     assert printed.err == ""
     assert "240 rows; target 'y', classification" in printed.out
-    assert "columns examined: 2 numbers, 1 category (3 levels), 1 date -> 9" in printed.out
+    assert "columns encoded: 2 numbers, 1 category (3 levels), 1 date -> 9" in printed.out
     for line in (
         "  numbers: a, count",
         "  dates, with weekday, season: day",
@@ -233,7 +233,7 @@ def test_dropped_columns_are_written_all_the_same(data, out, frame, capsys):
     options = ["--keep", 0.5, "--seed", 0, "--drop", "town", "day", "--drop", "count"]
     assert prune(data, out, *options) == 0
     printed = capsys.readouterr().out
-    assert "columns examined: 1 number -> 1\n" in printed
+    assert "columns encoded: 1 number -> 1\n" in printed
     assert "left out: town, day, count (as asked)" in printed
     kept = pd.read_csv(out)
     assert kept.columns.tolist() == frame.columns.tolist()
@@ -313,7 +313,7 @@ def test_what_parquet_columns_become(tmp_path, capsys):
     assert "row (nearly unique text)" in printed
     assert "__index_level_0__ (numbers the rows)" in printed
     assert "none (empty)" in printed
-    assert "list (type ndarray cannot be examined)" in printed
+    assert "list (type ndarray cannot be encoded)" in printed
 
 
 def test_from_one_format_to_another(tmp_path, data, frame):
@@ -456,7 +456,7 @@ def test_rows_are_written_when_stdout_is_full(data, out):
         done = as_process(*command, stdout=full, stderr=subprocess.PIPE)
         assert done.returncode == 3
         assert done.stderr == (
-            "skprune prune: error: all is done, but what was to be printed is lost: "
+            "skprune prune: error: all is done, but the output could not be printed: "
             "No space left on device\n"
         )
         assert len(pd.read_csv(out)) == N // 2
@@ -536,12 +536,12 @@ HEAD = "x,y\n"
         (HEAD + "1,a,7\n2,b\n" * 20, [], "line 2: 3 fields, but the header has 2"),
         (HEAD + '1,a\n2,"b\n' + "3,a\n" * 20, [], "unexpected end of data"),
         ("y,y\n" + "1,a\n2,b\n" * 20, [], "2 columns have that name"),
-        ("y\n" + "a\nb\n" * 20, [], "no column can be examined: the target is the only one"),
-        (HEAD + "s,a\ns,b\n" * 20, [], r"no column can be examined: left out: x \(constant\)"),
+        ("y\n" + "a\nb\n" * 20, [], "no column can be encoded: the target is the only one"),
+        (HEAD + "s,a\ns,b\n" * 20, [], r"no column can be encoded: left out: x \(constant\)"),
         (
             HEAD + "".join(f"n{i},{'ab'[i % 2]}\n" for i in range(60)),
             [],
-            r"no column can be examined: left out: x \(nearly unique text\)",
+            r"no column can be encoded: left out: x \(nearly unique text\)",
         ),
         (HEAD + "".join(f"{i},n{i}\n" for i in range(60)), [], "are no classes"),
     ],

@@ -11,7 +11,7 @@ import pytest
 
 from skprune.cli import main
 from skprune.cli.delimiters import find_delimiter
-from skprune.cli.examined import encode_table
+from skprune.cli.encoding import encode_table
 from skprune.cli.files import InputError, read_source
 from skprune.cli.target import read_target
 from skprune.data.encode.cycles import find_phases
@@ -49,14 +49,14 @@ def test_numbers_are_scaled_and_gaps_are_at_the_median(tmp_path):
     X, notes = columns_of(tmp_path, "a,y\n1,0\n2,1\nNA,0\n,1\n9,0\ninf,1\n")
     values = np.array([1, 2, 2, 2, 9, 2.0])
     np.testing.assert_allclose(X[:, 0], (values - values.mean()) / values.std())
-    assert notes == ["columns examined: 1 number -> 2", "  numbers, 3 missing: a"]
+    assert notes == ["columns encoded: 1 number -> 2", "  numbers, 3 missing: a"]
 
 
 def test_dates_are_numbers(tmp_path):
     text = "iso,other,y\n2024-01-01,01/31/2024,0\n2024-01-03T12:00,02/01/2024,1\n,02/02/2024,0\n"
     X, notes = columns_of(tmp_path, text)
     assert notes == [
-        "columns examined: 2 dates -> 3",
+        "columns encoded: 2 dates -> 3",
         "  dates, 1 missing: iso",
         "  dates, month first: other",
     ]
@@ -72,7 +72,7 @@ def test_levels_of_text(tmp_path):
     X, notes = columns_of(tmp_path, text)
     assert X.sum(axis=0).tolist() == [500, 480, 15, 5]
     assert np.all(X.sum(axis=1) == 1)
-    assert notes == ["columns examined: 1 category (4 levels) -> 4", "  text, 4 levels: town"]
+    assert notes == ["columns encoded: 1 category (4 levels) -> 4", "  text, 4 levels: town"]
 
 
 def test_columns_that_say_nothing_are_left_out(tmp_path):

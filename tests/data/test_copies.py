@@ -136,8 +136,8 @@ def test_a_standard_error_counts_copies_once(rng):
     heads = [torch.from_numpy(rng.normal(size=problem.theta_shape)) for _ in range(2)]
     copied, units = problem.subset(torch.arange(60).repeat(5)), np.tile(np.arange(60), 5)
 
-    def score(Z, rows):
-        return float((Z[:, 0] > 0).double().mean())
+    def score(Z):
+        return lambda rows: float((Z[rows, 0] > 0).double().mean())
 
     for scorer in (None, score):
         once = HeldOut(problem, 1.0, "named", scorer).gap(*heads, "refit")

@@ -36,7 +36,8 @@ from torch.utils.data import (
 )
 
 from skprune.data.signature import read_signature
-from skprune.data.sources import as_source, is_dataset, to_device
+from skprune.data.source import to_device
+from skprune.data.sources import as_source, is_dataset
 
 
 def strided(array):

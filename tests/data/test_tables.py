@@ -158,9 +158,9 @@ def test_what_the_head_sees_of_a_column(column, expected):
         ([f"k{i % 300}" for i in range(N)], "nearly unique text"),
         (pd.Categorical([f"k{i % 300}" for i in range(N)]), "nearly unique categories"),
         (range(1, N + 1), "numbers the rows"),
-        ([[1, 2]] * N, "type list cannot be examined"),
-        ([b"..."] * N, "type bytes cannot be examined"),
-        (NUMBERS + 1j, "type complex128 cannot be examined"),
+        ([[1, 2]] * N, "type list cannot be encoded"),
+        ([b"..."] * N, "type bytes cannot be encoded"),
+        (NUMBERS + 1j, "type complex128 cannot be encoded"),
     ],
 )
 def test_columns_that_say_nothing(values, why):
@@ -352,7 +352,7 @@ def test_documents_are_left_to_the_models_own_steps():
     model = make_pipeline(make_column_transformer((TfidfVectorizer(), "text")), SVC())
     pruner = InfluencePruner(keep=0.5, model=model).fit(frame, WORDS == "Lyon")
     assert "columns" not in dict(pruner.report_.notes)
-    with pytest.raises(ValueError, match=r"no column can be examined: .*nearly unique text"):
+    with pytest.raises(ValueError, match=r"no column can be encoded: .*nearly unique text"):
         InfluencePruner(keep=0.5).fit(frame, WORDS == "Lyon")
 
 

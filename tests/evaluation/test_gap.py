@@ -27,7 +27,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from skprune.evaluation.certified import CertifiedGap
 from skprune.evaluation.held_out import HeldOut
+from skprune.evaluation.retrained.gap import RetrainedGap
 from skprune.evaluation.scorers import make_scorer as make_head_scorer
 from skprune.evaluation.statistics import JACKKNIFE_GROUPS
 from skprune.evaluation.tails import tail_index
@@ -59,11 +61,20 @@ def test_gap_is_a_float_that_knows_where_it_comes_from():
 
 
 @pytest.mark.parametrize(
+    "gap",
+    [
+        make_gap(),
+        RetrainedGap(0.1, 0.02, "loss", 9, 2, 3.0, False),
+        CertifiedGap(0.1, 0.02, "certified", "loss", 9, 0.2, 0.95),
+    ],
+)
+@pytest.mark.parametrize(
     "clone", [copy.copy, copy.deepcopy, lambda gap: pickle.loads(pickle.dumps(gap))]
 )
-def test_gap_survives_copies_and_pickles(clone):
-    gap, other = make_gap(), clone(make_gap())
-    assert type(other) is Gap
+def test_gap_survives_copies_and_pickles(gap, clone):
+    gap.failure = "too few rows"
+    other = clone(gap)
+    assert type(other) is type(gap)
     assert other == gap
     assert vars(other) == vars(gap)
 

@@ -237,7 +237,7 @@ def test_lists_that_are_no_ensemble(model, error, message):
 def test_skorch_nets_go_in_by_their_modules():
     skorch = pytest.importorskip("skorch")
     net = skorch.NeuralNetClassifier(mlp(), max_epochs=1, verbose=0, train_split=None)
-    with pytest.raises(TypeError, match="take its module_"):
+    with pytest.raises(TypeError, match="give its module_"):
         prune([net, net])
 
 

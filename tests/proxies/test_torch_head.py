@@ -856,7 +856,7 @@ class NoHead(nn.Module):
 def test_messages():
     X, y = blobs()
     net = trained_mlp(X, y)
-    with pytest.raises(ValueError, match="no head to examine"):
+    with pytest.raises(ValueError, match="no head to work with"):
         prune(NoHead(), images()[0], images()[1])
     with pytest.raises(ValueError, match="never initialised"):
         prune(nn.Sequential(nn.LazyLinear(3)), X, y)

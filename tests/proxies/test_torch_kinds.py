@@ -241,7 +241,7 @@ def test_a_compiled_network_is_the_one_that_was_compiled(name, run):
     found, expected = prune(odd, X, [layer]), prune(net, X, ["3"])
     np.testing.assert_allclose(found.scores_, expected.scores_, rtol=1e-5)
     said = dict(prune(odd, X, "head").report_.notes)["layer"]
-    assert said.startswith(f"{layer}, polished")
+    assert said.startswith(f"{layer}, fitted to its optimum")
     with pytest.raises(ValueError, match=r"no layer named 'none'; it has '0"):
         prune(odd, X, ["none"])
 

@@ -782,6 +782,6 @@ def test_an_estimate_counts_passes_and_products(monkeypatch):
         steps[curvature] = pruner.set_params(model__curvature=curvature).estimate_cost(X, y).steps
     assert steps["ekfac"]["predict"] == pytest.approx(0.3 * 20, rel=0.02)
     assert steps["cg"]["predict"] == pytest.approx(0.3 * (20 + 3 * 60), rel=0.02)
-    assert steps["ekfac"]["examine"] == pytest.approx(2 * 0.3 * (3 + 1))  # three outputs
-    assert steps["lowrank"]["examine"] == pytest.approx(2 * 0.3 * (3 + 1 + 200))
+    assert steps["ekfac"]["proxy"] == pytest.approx(2 * 0.3 * (3 + 1))  # three outputs
+    assert steps["lowrank"]["proxy"] == pytest.approx(2 * 0.3 * (3 + 1 + 200))
     assert steps["auto"]["predict"] == steps["dense"]["predict"]

@@ -27,7 +27,7 @@ X, y = load_iris(return_X_y=True)
 BEGIN = ["reading the rows", "fitting the proxy", "measuring the model on all rows"]
 END = ["fitting the proxy to all rows", "choosing among all rows", "comparing with random rows"]
 SCORES = "scoring every row"
-THROUGH = "taking rows through the network"
+THROUGH = "running rows through the network"
 APART = "measuring on other rows"
 INNER, EVERY = "fitting the curvature of 120 rows", "fitting the curvature of 150 rows"
 MLP = trained_mlp(X.astype("f4"), y)

@@ -15,13 +15,13 @@ from skprune.curvature.layers.lowrank import LowRankCurvature
 from skprune.network.problem import NetworkProblem
 from skprune.utils.krylov import Product
 
-#: Eigenvectors of the preconditioner, and the numbers that they may hold.
+#: Number of eigenvectors of the preconditioner, and a bound on the numbers that they hold.
 RANK = 128
 EIGENVECTOR_NUMBERS = 1 << 27
-#: Systems from which on the eigenvectors are worth their cost.
+#: Number of systems from which on the eigenvectors are worth their cost.
 MANY = 4
-#: Products with the Gauss-Newton matrix of one pruning, in forward passes through all rows, and the
-#: multiplications and additions that they may take altogether.
+#: Cost of the products with the Gauss-Newton matrix in one pruning, in forward passes through all
+#: rows, and a bound on the multiplications and additions of these passes.
 CG_PASSES = 1000
 CG_COST = 2e12
 
@@ -29,9 +29,9 @@ CG_COST = 2e12
 class CGCurvature(Curvature):
     """M = (1 / W) sum_i w_i J_i' h_i J_i, exact and never formed.
 
-    Solves by conjugate gradients, preconditioned at the same damping by EK-FAC or, for many
-    systems, by the leading eigenvectors of M. On kept rows it solves with the Gauss-Newton matrix
-    of just these rows.
+    It solves by conjugate gradients, preconditioned at the same damping by EK-FAC or, for many
+    systems, by the leading eigenvectors of M. For kept rows it solves with the Gauss-Newton matrix
+    of these rows alone.
 
     Cost: the fit of EK-FAC, and an iteration one forward- and one reverse-mode product a system:
     about 70 iterations with EK-FAC, 10 to 20 with 128 eigenvectors, which cost 128 products once.
@@ -52,7 +52,7 @@ class CGCurvature(Curvature):
 
     def _fit(self) -> None:
         self._ekfac = EKFACCurvature(self.gradients, cache=self.cache)
-        #: Found when they are first needed, and shared with copies at another damping.
+        #: Computed when they are first needed, and shared with copies at another damping.
         self._eigenvectors: list[LowRankCurvature] = []
         self.mean_eigenvalue = self._ekfac.mean_eigenvalue
 

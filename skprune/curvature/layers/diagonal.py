@@ -9,7 +9,7 @@ from skprune.network.layers import RowGradients
 
 
 class DiagonalCurvature(EigenCurvature):
-    """M ~ diag(M), over as many columns as K-FAC. Cost: one pass with these backward passes."""
+    """M ~ diag(M), from as many columns as K-FAC. Cost: one pass with as many backward passes."""
 
     name = "diagonal"
 

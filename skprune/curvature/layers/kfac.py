@@ -19,9 +19,9 @@ from skprune.network.factors import Basis, Block, Factor, MatrixFactor
 from skprune.network.layers import RowGradients
 from skprune.network.problem import Batch
 
-#: Gradients are kept between the two passes over the rows up to this many numbers.
+#: Gradients are stored between the two passes over the rows if they have at most so many numbers.
 KEPT_NUMBERS = 1 << 27
-#: A layer with more inputs or outputs is left to the diagonal: its factors are too large.
+#: For a layer with more inputs or outputs the diagonal is used: its factors would be too large.
 WIDEST = 8192
 
 
@@ -30,9 +30,9 @@ class KFACCurvature(EigenCurvature):
 
     A = sum_i w_i mean_t x_it x_it' / W and B = sum_i w_i sum_t J_it' h_i J_it / W, with J_it the
     Jacobian of the network's outputs in those of the layer at position t, and h_i the Hessian of
-    the loss in the network's outputs. Exact for a linear model with one output or with the squared
-    error. Of more than 64 outputs, or more than 32,768 outputs of all rows together, random
-    combinations stand for them.
+    the loss in the network's outputs. This is exact for a linear model with one output or with the
+    squared error. If there are more than 64 outputs, or more than 32,768 outputs of all rows
+    together, random combinations of them are used.
 
     Cost: one pass with up to K backward passes a batch, and two eigendecompositions a layer.
     """
@@ -47,7 +47,7 @@ class KFACCurvature(EigenCurvature):
 class EKFACCurvature(EigenCurvature):
     """M ~ (U_B (x) U_A) diag(l) (U_B (x) U_A)' in every layer, with the basis of K-FAC.
 
-    l is the diagonal of the Gauss-Newton matrix in that basis, of all diagonals the nearest to M.
+    l is the diagonal of the Gauss-Newton matrix in that basis, the best diagonal in Frobenius norm.
 
     Cost: a second pass, whose gradients are rotated into the basis row by row.
     """
@@ -82,7 +82,7 @@ class KroneckerPass:
     Attributes
     ----------
     kept : list or None
-        The gradients of every batch for a second pass, if they are wanted and fit into memory.
+        The gradients of every batch for a second pass, if they are needed and fit into memory.
     """
 
     def __init__(self, gradients: RowGradients, *, keeps: bool = False) -> None:
@@ -119,7 +119,7 @@ class KroneckerPass:
         return {"bases": bases, "eigenvalues": eigenvalues}
 
     def _add(self, batch: Batch, columns: Iterator[list[Factor]]) -> None:
-        """Add the part of a batch, in a frame that is gone before the next batch needs memory."""
+        """Add a batch, in a function of its own so that its memory is free before the next."""
         for column, factors in enumerate(columns):
             for k, factor in enumerate(factors):
                 if k in self._diagonal:
@@ -145,7 +145,7 @@ class KroneckerPass:
             self.kept = None
 
     def _decomposed(self, matrix: Tensor, block: Block) -> tuple[Tensor, Tensor]:
-        """Orthonormal eigenvectors of (groups, d, d), found in float64, and what they stretch."""
+        """Eigenvectors and eigenvalues of (groups, d, d), computed in float64."""
         if not bool(torch.isfinite(matrix).all()):
             raise CurvatureError(
                 f"The curvature of layer {block.name!r} is not finite: its inputs or gradients "
@@ -174,6 +174,6 @@ def _add_rotated_squares(
 
 
 def as_matrix(factor: Factor) -> MatrixFactor:
-    """The factor of a block that is a matrix."""
+    """The factor as a ``MatrixFactor``, which that of a matrix block is."""
     assert isinstance(factor, MatrixFactor)
     return factor

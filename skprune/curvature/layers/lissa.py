@@ -1,4 +1,4 @@
-"""LiSSA: the inverse as a recursion over small random batches (Agarwal et al., 2017)."""
+"""LiSSA: solve by a recursion over small random batches (Agarwal et al., 2017)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from skprune.curvature.layers.kfac import EKFACCurvature
 
 #: Rows of a random batch.
 BATCH = 64
-#: Steps: so many times the condition number, within bounds.
+#: Number of steps: so many times the condition number, within bounds.
 DEPTH = 3.0
 MIN_DEPTH, MAX_DEPTH = 100, 5000
 #: Largest eigenvalues of random batches exceed that of all rows by up to this factor.
 MARGIN = 2.0
-#: Times that the scale is doubled when the recursion diverges.
+#: How often the scale is doubled when the recursion diverges.
 DOUBLINGS = 6
 
 
@@ -28,8 +28,8 @@ class LiSSACurvature(Curvature):
 
     The recursion converges to scale H^-1 v if scale exceeds the largest eigenvalue of H on every
     batch; it is taken from that of M, and doubled when the recursion diverges. The number of steps
-    grows with scale / (lam + damping): with little damping conjugate gradients are faster. Kept for
-    comparison: it is what the published method uses.
+    grows with scale / (lam + damping), so that conjugate gradients are faster with little damping.
+    It is here for comparison, because the published method uses it.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class LiSSACurvature(Curvature):
         )
 
     def _recursion(self, V: Tensor) -> Tensor | None:
-        """(H + ridge)^-1 v by one run, or None where it diverges."""
+        """(H + ridge)^-1 v by one run; None if it diverges."""
         problem = self.problem
         generator = torch.Generator().manual_seed(0)
         n, h = len(problem), V.clone()

@@ -1,4 +1,4 @@
-"""A few eigenvectors of the Gauss-Newton matrix, and the damping in all other directions."""
+"""Leading eigenvectors of the Gauss-Newton matrix, and a constant in all other directions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skprune.curvature.factor_cache import FactorCache, State
 from skprune.curvature.layers.diagonal import mean_eigenvalue
 from skprune.network.layers import RowGradients
 
-#: Eigenvectors that are looked for.
+#: Number of eigenvectors.
 RANK = 200
 #: Relative residual at which an eigenvector counts as found.
 CONVERGED = 0.1
@@ -21,10 +21,9 @@ UNRESOLVED = 0.5
 class LowRankCurvature(Curvature):
     """M ~ U diag(l) U' with a few eigenvectors, by the Lanczos method.
 
-    In the complement of U the matrix is (c + lam + damping) I: dropping it, as some do, would
-    declare that no row moves the parameters there. c is half the smallest
-    eigenvalue that was found, since the directions in which the rows say most of the rest curve
-    about as much.
+    In the complement of U the matrix is (c + lam + damping) I. To drop the complement, as some do,
+    would mean that no row moves the parameters there. c is half the smallest eigenvalue that was
+    found, which is about the curvature of the most important directions that were not.
 
     Cost: ``rank`` products with the Gauss-Newton matrix, ``rank`` times p numbers.
 

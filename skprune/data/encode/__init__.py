@@ -1,1 +1,1 @@
-"""Columns of numbers, dates and text as numbers, for what examines the rows."""
+"""Encode columns of numbers, dates and text as numbers."""

@@ -1,4 +1,4 @@
-"""A column of any frame as numbers, points in time or text: numpy's arrays, and what they hold."""
+"""Read a column of any frame as a numpy array of numbers, points in time or text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Column:
     Attributes
     ----------
     kind : str
-        "numbers", "times", "text" or "categories"; "" for what cannot be examined.
+        "numbers", "times", "text" or "categories"; "" for a type that cannot be encoded.
     values : ndarray of shape (n,)
         float64, NaN where unknown, of times in seconds; str, None where unknown, of text and
         categories.

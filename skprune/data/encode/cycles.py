@@ -1,4 +1,4 @@
-"""Points in time as columns: the trend, and the place in the day, the week and the year."""
+"""Encode points in time by their place in the day, the week and the year."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 _DAY = 86_400.0
 #: Seconds of the cycles, by what their phase tells.
 CYCLES = {"hour": _DAY, "weekday": 7 * _DAY, "season": 365.2425 * _DAY}
-#: The least variance of a phase that the columns before it do not explain; 0.5 is that of a whole
-#: cycle. A phase that runs along with the trend, or hardly changes, adds a direction of which the
-#: rows say next to nothing, and in it a balanced subset buys balance with labels of the wrong mix.
+#: The least variance of a phase that the columns before it do not explain; a whole cycle has 0.5. A
+#: phase that follows the trend or hardly changes adds a direction in which rows hardly differ, and
+#: to balance the rows in it, a subset would have to take labels in the wrong proportions.
 _LEAST_NEWS = 0.1
 #: Fewer points than this show no cycle.
 _FEWEST = 20
@@ -21,7 +21,7 @@ _FEWEST = 20
 
 @dataclass(frozen=True)
 class Phase:
-    """The place in a cycle, seen from one side.
+    """The sine or cosine of a cycle as a column.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Phase:
     wave : callable
         numpy's sine or cosine.
     mean : float
-        Over the fitted points.
+        Mean over the fitted points.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Phase:
 
 
 def find_phases(seconds: NDArray[np.float64]) -> tuple[Phase, ...]:
-    """The phases of the cycles that say something beside the trend, as sines and cosines.
+    """The sines and cosines of the cycles that the trend does not explain.
 
     Parameters
     ----------

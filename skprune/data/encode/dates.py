@@ -1,4 +1,4 @@
-"""Dates and times as people and programs write them, as points in time."""
+"""Read dates and times in text as points in time."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ _ZERO = datetime(1970, 1, 1)
 def read_dates(levels: Levels) -> Reading | None:
     """Text as seconds since 1970, or since midnight; None if none of it is a date or a time.
 
-    The order of day, month and year is that in which most rows are dates, and if several are, that
-    with fewer different years, and then the custom: day first between dots, month first elsewhere.
+    The order of day, month and year is the one in which most rows are dates. Among equals it is
+    the one with fewer different years, and then the custom: day first between dots, month first
+    elsewhere.
     """
     forms = [_form(value) for value in levels.values]
     dates = [form for form in forms if form]

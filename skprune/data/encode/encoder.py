@@ -1,4 +1,4 @@
-"""All columns of a table as numbers, for what examines its rows: the one encoder there is."""
+"""Encode all columns of a table as numbers, for the command line and for heads on frames."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ _MANY = {"number": "numbers", "category": "categories", "date": "dates"}
 class TableEncoder:
     """Turns the columns of a table into numbers.
 
-    Numbers are centred and scaled, gaps are at the median and told by a column of their own;
-    points in time are a trend and the cycles that say something beside it; text is read as
-    numbers or dates where it is such, and is one column a level otherwise, with rare levels
-    pooled. What names rows, or says nothing, is left out. Nothing is learned from a target.
+    Numbers are centred and scaled; missing values get the median, and a column of their own that
+    marks them. Points in time become a trend, and the cycles that add something to it. Text that
+    holds numbers or dates is read as such; other text becomes one column for every level, with
+    rare levels pooled. Columns that number the rows and columns that are constant are left out.
+    The encoder learns nothing from a target.
 
     Attributes
     ----------
     parts : list of (str, Part)
-        Name, and what becomes of it, of every column.
+        The name of every column, and how it is encoded.
     """
 
     parts: list[tuple[str, Part]]
@@ -50,7 +51,7 @@ class TableEncoder:
         ----------
         columns : list of (str, Column)
         left_out : mapping, optional
-            Why columns, by name, are not looked at.
+            Names of columns to leave out, each with the reason.
         """
         given = left_out or {}
         self.parts = [
@@ -82,11 +83,11 @@ class TableEncoder:
         Raises
         ------
         ValueError
-            If no column says anything.
+            If no column can be encoded.
         """
         if not self.width:
             why = "; ".join(self.describe()) or "the target is the only one"
-            raise ValueError(f"no column can be examined: {why}.")
+            raise ValueError(f"no column can be encoded: {why}.")
         blocks = [
             part.transform(column)
             for (_, part), (_, column) in zip(self.parts, columns, strict=True)
@@ -108,21 +109,22 @@ class TableEncoder:
         return f"{', '.join(counts)} -> {self.width}"
 
     @property
-    def doubts(self) -> list[str]:
-        """What may have been misunderstood, a line a column."""
-        return [f"column {_shown(n)}: {part.doubt}" for n, part in self.parts if part.doubt]
+    def diagnostics(self) -> list[str]:
+        """One line for every column that may have been misunderstood."""
+        noted = ((name, part.diagnostic) for name, part in self.parts)
+        return [f"column {_shown(name)}: {said}" for name, said in noted if said]
 
     @property
     def left_out(self) -> list[str]:
-        """Names of the columns that are not examined."""
+        """Names of the columns that are not encoded."""
         return [_shown(name) for name, part in self.parts if isinstance(part, LeftOut)]
 
     def describe(self) -> list[str]:
-        """What was understood of the columns, one line for those that are alike."""
+        """How the columns were understood, one line for those that are alike."""
         alike: dict[tuple[str, str], list[str]] = {}
         for name, part in self.parts:
             alike.setdefault((part.kind, part.what), []).append(_shown(name))
-        lines = [f"columns examined: {self.summary}"] if self.width else []
+        lines = [f"columns encoded: {self.summary}"] if self.width else []
         lines += [f"  {what}: {', '.join(names)}" for (kind, what), names in alike.items() if kind]
         lines += [
             f"left out: {', '.join(names)} ({what})"
@@ -138,7 +140,7 @@ def _shown(name: str) -> str:
 
 def _understand(name: str, column: Column) -> Part:
     if column.kind == "":
-        return LeftOut(f"type {column.dtype} cannot be examined")
+        return LeftOut(f"type {column.dtype} cannot be encoded")
     if column.kind == "times":
         return scaled("date", column.values)
     if column.kind == "numbers":
@@ -153,9 +155,9 @@ def _understand(name: str, column: Column) -> Part:
     if numbers and numbers.holds and not may_be_days(numbers.values):
         readings = [numbers]
     found = [reading for reading in readings if reading]
-    doubt = next((reading.doubt for reading in found if reading.doubt), None)
+    diagnostic = next((reading.diagnostic for reading in found if reading.diagnostic), None)
     reading = next((reading for reading in found if reading.holds), None)
-    return replace(_text(name, column, reading), doubt=doubt)
+    return replace(_text(name, column, reading), diagnostic=diagnostic)
 
 
 def _text(name: str, column: Column, reading: Reading | None) -> Part:
@@ -169,7 +171,7 @@ def _text(name: str, column: Column, reading: Reading | None) -> Part:
 
 
 def _numbers(name: str, column: Column, reading: Reading | None = None) -> Part:
-    """Numbers that measure something; those that name rows or other things are no quantities."""
+    """Encode numbers as quantities, unless they are names (ids) of rows or of other things."""
     values = column.values if reading is None else reading.values
     if are_whole(values):
         if run_through(name, values):

@@ -1,4 +1,4 @@
-"""Columns that name rows: what they hold was given to the rows, not found in them."""
+"""Recognise columns of ids, which name the rows and describe nothing about them."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def are_codes(levels: Levels, values: NDArray[np.float64]) -> bool:
 def run_through(name: str, values: NDArray[np.float64]) -> bool:
     """Whether whole numbers count the rows, in whatever order.
 
-    Hardly two are alike, and they fill more than two thirds of the range from the least to the
-    greatest. Of quantities that are measured in such a range a quarter would be alike; prices in
-    cents of which no two are alike are spread wider. Years and other points in time may run
-    through as well, and mean something.
+    Such numbers are hardly ever equal, and they fill more than two thirds of the range between
+    the smallest and the largest. If quantities were measured in such a range, a quarter would be
+    equal; prices in cents that all differ are spread over a wider range. Years and other points in
+    time may count up as well, and they are no ids.
     """
     known = np.unique(values[np.isfinite(values)])
     if len(known) < _FEWEST or not _are_unlike(values) or _TIMES.intersection(_words(name)):

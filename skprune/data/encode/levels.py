@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-#: What reads one number out of every text; NaN where it cannot.
+#: Reads one number from every text; NaN where it cannot.
 Parse = Callable[[Sequence[str]], NDArray[np.float64]]
 
 #: What stands for "no value" in text, whatever its column holds.
@@ -24,11 +24,11 @@ class Levels:
     Attributes
     ----------
     values : list of str
-        Each once, in the order in which they come.
+        The different values, in the order in which they first occur.
     counts : ndarray of int
-        Rows of each.
+        Number of rows with each value.
     codes : ndarray of int, shape (n_rows,)
-        Position in ``values``; -1 where there is nothing.
+        Position in ``values`` of every row; -1 where the value is missing.
     """
 
     values: list[str]
@@ -45,7 +45,7 @@ class Levels:
         return cls(list(index), np.bincount(codes[codes >= 0], minlength=len(index)), codes)
 
     def spread(self, each: NDArray[np.float64]) -> NDArray[np.float64]:
-        """One number a row from one a value, NaN where there is nothing."""
+        """Numbers of the rows from numbers of the values; NaN where the value is missing."""
         return np.append(each, np.nan)[self.codes]
 
 

@@ -1,4 +1,4 @@
-"""Numbers as people and programs write them: 1,234.50; 12,5 %; € 1 000; (300); ?."""
+"""Read numbers in text, such as 1,234.50; 12,5 %; € 1 000; (300); or ? for missing."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def plain_numbers(values: Sequence[str]) -> NDArray[np.float64]:
 def read_numbers(levels: Levels) -> Reading | None:
     """Text as numbers, all in one unit and one notation; None if none of it is a number.
 
-    The unit and the decimal sign are those with which most rows can be read: 5 kg beside 300 g are
-    no numbers that can be compared.
+    The unit and the decimal sign are those with which most rows can be read. Different units, as in
+    5 kg and 300 g, are not compared.
     """
     reading = reading_of("numbers", levels, plain_numbers, [], _MARKS)
     if reading.n_read and not reading.n_others:

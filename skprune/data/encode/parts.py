@@ -1,4 +1,4 @@
-"""What becomes of one column: fitted to its values, and applied to others like them."""
+"""The encodings of one column, which are fitted to its values and applied to others."""
 
 from __future__ import annotations
 
@@ -25,39 +25,42 @@ ID_VALUES = 20
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A column that is not examined.
+    """A column that is not encoded.
 
     Attributes
     ----------
     what : str
-        Why.
+        The reason.
+    diagnostic : str or None
+        What may have been misunderstood; the other parts have it as well.
     """
 
     what: str
     kind: ClassVar[str] = ""
     width: ClassVar[int] = 0
-    doubt: str | None = None
+    diagnostic: str | None = None
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """Centred and scaled numbers or points in time, gaps at the median, and what tells the gaps.
+    """Centred and scaled numbers or points in time, with missing values at the median.
 
     Attributes
     ----------
     kind : str
         "number" or "date".
     what : str
-        What was understood of the column.
+        How the column was understood.
     parse : callable
-        How its texts are read.
+        Reads its texts.
     middle, unit, mean, scale : float
-        A gap is the middle; the unit keeps squares from overflowing.
+        A missing value is replaced by ``middle``; values are divided by ``unit`` first, which keeps
+        squares from overflowing.
     phases : tuple of Phase
-        The cycles that are said beside the trend.
+        The cycles that are encoded beside the trend.
     indicator : bool
-        Whether a column tells where there was nothing.
-    doubt : str or None
+        Whether a further column marks missing values.
+    diagnostic : str or None
         What may have been misunderstood.
     """
 
@@ -70,7 +73,7 @@ class Scaled:
     scale: float
     phases: tuple[Phase, ...]
     indicator: bool
-    doubt: str | None = None
+    diagnostic: str | None = None
 
     @property
     def width(self) -> int:
@@ -88,22 +91,22 @@ class Scaled:
 
 @dataclass(frozen=True)
 class OneHot:
-    """One column a level; a missing value is a level, rare and unknown levels share one.
+    """One column for every level; missing values are a level, and rare or new levels share one.
 
     Attributes
     ----------
     what : str
-        What the levels are.
+        How the column was understood.
     levels : tuple of str or None
         Those with a column of their own, the most frequent first.
     has_rest : bool
-        Whether there are rarer ones.
+        Whether there are rarer levels, which share a column.
     """
 
     name: str
     levels: tuple[str | None, ...]
     has_rest: bool
-    doubt: str | None = None
+    diagnostic: str | None = None
     kind: ClassVar[str] = "category"
 
     @property
@@ -113,11 +116,11 @@ class OneHot:
 
     @property
     def what(self) -> str:
-        """What was understood of the column."""
+        """How the column was understood."""
         return f"{self.name}, {self.width} levels"
 
     def at_most(self, count: int) -> OneHot:
-        """The same with fewer levels of their own."""
+        """The same part, with at most ``count`` levels that have a column of their own."""
         cut = len(self.levels) > count
         return replace(self, levels=self.levels[:count], has_rest=self.has_rest or cut)
 
@@ -141,7 +144,7 @@ def scaled(
     how: Sequence[str] = (),
     parse: Parse = plain_numbers,
 ) -> Part:
-    """Numbers, or points in time with the cycles that do not run along with the trend."""
+    """The part of a column of numbers, or of points in time with their cycles."""
     known = np.isfinite(values)
     if not known.any():
         return LeftOut("empty")
@@ -171,7 +174,7 @@ def scaled(
 
 
 def one_hot(levels: Levels, name: str) -> Part:
-    """Levels, if they are not as many as the rows."""
+    """The part of a column of levels, which is left out if nearly every row has its own."""
     n, n_present, n_levels = len(levels.codes), int(levels.counts.sum()), len(levels.values)
     if not n_levels:
         return LeftOut("empty")
@@ -188,5 +191,5 @@ def one_hot(levels: Levels, name: str) -> Part:
 
 
 def _fewest(n: int) -> int:
-    """Rows of n that what gets a column of its own has: fewer are no base for a coefficient."""
+    """How many of n rows a level must have for a column of its own: few fix no coefficient."""
     return min(10, max(1, n // 100))

@@ -1,4 +1,4 @@
-"""What the text of a column was read as, and whether that can be believed."""
+"""Columns of text that were read as numbers or dates, and whether that can be believed."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Reading:
     kind : str
         "numbers" or "dates".
     parse : callable
-        What reads other texts in the same way.
+        Reads other texts in the same way.
     values : ndarray of float, shape (n_rows,)
-        NaN where nothing stands, or something else.
+        NaN where a value is missing or is not of this kind.
     how : tuple of str
-        The notation, if it is not the plainest.
+        The notation, if it is not the plainest one.
     n_read : int
-        Rows that were read.
+        Number of rows that were read.
     n_missing : int
-        Rows in which nothing stands, or a sign for it.
+        Number of rows that are empty or hold a sign for "missing".
     others : tuple of str
-        The different values that are something else, the most frequent first.
+        The different values that are not of this kind, the most frequent first.
     n_others : int
-        Rows that hold them.
+        Number of rows that hold them.
     holds : bool
-        Whether the column is of this kind: the other values are few, so that they are slips or
-        remarks and not the names among which numbers are names as well.
+        Whether the column is of this kind. If only a few values are not, they are taken for slips
+        or remarks; if many are not, the column is taken to hold names, some of them numbers.
     """
 
     kind: str
@@ -48,8 +48,8 @@ class Reading:
     holds: bool
 
     @property
-    def doubt(self) -> str | None:
-        """The line for a column that is of this kind for the most part but not throughout."""
+    def diagnostic(self) -> str | None:
+        """A line for a column most of whose values, but not all, are of this kind; else None."""
         if not self.n_others or self.n_read <= self.n_others:
             return None
         taken = "these are taken as missing" if self.holds else "all are taken as text"
@@ -60,7 +60,7 @@ class Reading:
 
     @property
     def shown(self) -> str:
-        """Some of the other values."""
+        """The first three of the other values, for a message."""
         more = [f"and {len(self.others) - 3} more"] * (len(self.others) > 3)
         return ", ".join([*map(repr, self.others[:3]), *more])
 
@@ -72,7 +72,7 @@ def reading_of(
     how: list[str],
     marks: frozenset[str] = frozenset(),
 ) -> Reading:
-    """Judge a reading.
+    """Read levels, and judge whether the column is of this kind.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Rows of a user's table as numbers, where they are not numbers yet or have gaps."""
+"""Encode the rows of a table that holds words, dates or missing values."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from skprune.data.matrix import MatrixRows
 
 
 class RowEncoder:
-    """Makes numbers of rows; it is learned from rows that have a weight, and from no target.
+    """Turns rows into numbers; it learns from rows of positive weight, and from no target.
 
     Parameters
     ----------
     X : frame, MatrixRows or csr_matrix
-        The rows to learn from. Of a frame every column is encoded, of a matrix gaps are filled.
+        The rows to learn from. Every column of a frame is encoded; missing values of a matrix are
+        filled in.
 
     Attributes
     ----------
     of_frames : bool
-        Which of the two.
+        Whether it was made from a frame.
     notes : tuple of (str, str)
         Lines for the report.
     """
@@ -38,7 +39,8 @@ class RowEncoder:
             self._table = TableEncoder().fit(_finite_columns(X))
             left = ", ".join(self._table.left_out)
             said = self._table.summary + f"; left out: {left}" * bool(left)
-            self.notes = (("columns", said), *(("in doubt", line) for line in self._table.doubts))
+            noted = (("diagnostic", line) for line in self._table.diagnostics)
+            self.notes = (("columns", said), *noted)
         else:
             fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
             self._fill = fill.fit(X)
@@ -47,7 +49,7 @@ class RowEncoder:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no column can be examined."""
+        """Whether no column can be encoded."""
         return self.of_frames and self._table.width == 0
 
     def transform(self, X: Any) -> Any:

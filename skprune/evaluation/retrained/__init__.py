@@ -1,4 +1,4 @@
-"""The gap by retraining the whole model on the kept rows, and the search that spends few trainings.
+"""Measure the gap by retraining the whole model on the kept rows.
 
 Data flows one way: a trainer fits the model on rows, a measure scores it on held-out rows, a
 ``Retraining`` compares all rows with some over several seeds, the search asks it for few sizes.
@@ -54,27 +54,26 @@ def make_retraining(
     on_trial: Callable[[RetrainedTrial], None] | None = None,
     seen: Seen | None = None,
 ) -> Retraining:
-    """What retrains ``model`` on rows of ``train`` and scores it on ``held_out``.
+    """A ``Retraining`` of ``model`` on rows of ``train``, scored on ``held_out``.
 
     Parameters
     ----------
     model : scikit-learn estimator, skorch net, or callable ``train(dataset, seed) -> nn.Module``
-        Cloned, never touched.
+        It is cloned and not changed.
     train, held_out : Data
     scoring : str or callable, default="loss"
-        "loss": for estimators cross-entropy in nats or the squared error in units of Var(y); for
-        torch models the loss that they were trained with, the squared error in units of Var(y).
-        Or any scikit-learn scorer; for the modules of a callable it sees an estimator that knows
-        its outputs, and positions as X.
+        "loss" is cross-entropy in nats or the squared error in units of Var(y) for estimators, and
+        for torch models the loss that they were trained with, a squared error in units of Var(y).
+        Any scikit-learn scorer can be given. For the modules of a callable it is called with an
+        estimator that knows the module's outputs, and with positions as X.
     loss : nn.Module or callable, optional
-        Of a torch model; None takes a skorch net's criterion, or is read off the targets.
+        The loss of a torch model; None takes a skorch net's criterion, or decides by the targets.
     n_seeds, seed, on_training, on_trial
         As in ``Retraining``.
     device, batch_size
-        Where and in how many rows the modules of a callable are scored.
+        Device and batch size with which the modules of a callable are scored.
     seen : Seen, optional
-        Given for a linear model that is measured on the very rows it is fitted on: what corrects
-        its gap for that.
+        The correction of the gap of a linear model that is measured on the rows it is fitted on.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The gap of whole models retrained on fewer rows, over several seeds, with its interval."""
+"""The gap of whole models that are retrained on fewer rows with several seeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skprune.subset import Rows
 from skprune.utils.seeds import child_seeds, seeded
 
 Answer = TypeVar("Answer")
-#: Chance that the seeds which are not spent would have changed the answer.
+#: Probability that the seeds that are not used would have changed the answer.
 UNCLEAR = 0.05
 #: Sizes within this factor tell of the variance between trainings.
 NEAR = 2.0
@@ -34,13 +34,16 @@ class RetrainedGap(Gap):
     Attributes
     ----------
     n_seeds : int
-        Pairs of trainings, on all rows and on the kept ones, that it is the mean of.
+        Number of pairs of trainings, on all rows and on the kept ones, that were averaged.
     freedom : float
         Degrees of freedom of the standard error.
+    by_rows : float
+        The standard error without what trainings on other rows vary by, if that is in it.
     """
 
     n_seeds: int
     freedom: float
+    by_rows: float
 
     def __new__(
         cls,
@@ -55,12 +58,8 @@ class RetrainedGap(Gap):
         """Create a gap of ``value``; the other arguments are the attributes."""
         gap = super().__new__(cls, value, standard_error, "retrained", scoring, n_rows, held_out)
         self = cast(RetrainedGap, gap)
-        self.n_seeds, self.freedom = n_seeds, freedom
+        self.n_seeds, self.freedom, self.by_rows = n_seeds, freedom, standard_error
         return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        args = (self.scoring, self.n_rows, self.n_seeds, self.freedom, self.held_out)
-        return (RetrainedGap, (float(self), self.standard_error, *args))
 
     def __repr__(self) -> str:
         seeds = f"{self.n_seeds} seed" + "s" * (self.n_seeds != 1)
@@ -71,7 +70,7 @@ class RetrainedGap(Gap):
         error = math.hypot(self.standard_error, math.sqrt(variance))
         about = (self.scoring, self.n_rows, self.n_seeds, self.freedom, self.held_out)
         gap = RetrainedGap(float(self), error, *about)
-        gap.failure = self.failure
+        gap.failure, gap.by_rows = self.failure, self.by_rows
         return gap
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
@@ -84,7 +83,7 @@ class RetrainedGap(Gap):
 
 @dataclass(frozen=True)
 class Training:
-    """One training: on how many rows, with which seed, and how long it took."""
+    """The number of rows, the seed and the duration of one training."""
 
     n_rows: int
     seed: int
@@ -93,16 +92,16 @@ class Training:
 
 @dataclass(frozen=True)
 class RetrainedTrial:
-    """One set of kept rows, retrained on.
+    """The result of retraining on one set of kept rows.
 
     Attributes
     ----------
     rows : ndarray of int64
     gap : RetrainedGap
-        Infinite where the model could not be trained on these rows, or not be scored after it;
-        its ``failure`` is then what the model said.
+        It is infinite if the model could not be trained on these rows, or not be scored afterwards;
+        its ``failure`` is then the error message.
     seconds : float
-        Training on these rows and measuring, all seeds.
+        Duration of training on these rows and measuring, with all seeds.
     """
 
     rows: Rows
@@ -116,17 +115,17 @@ class RetrainedTrial:
 
 
 class Retraining:
-    """Retrains a model on all rows and on some of them, and says what the difference is.
+    """Retrains a model on all rows and on some of them, and measures the difference.
 
     Parameters
     ----------
     trainer : Trainer
     measure : Measure
     n_seeds : int, default=3
-        Trainings of every set of rows. Two trainings on all rows that agree to the last digit show
-        that the seed has no say; then one training of every set is enough.
+        Number of trainings on every set of rows. If two trainings on all rows agree to the last
+        digit, the seed has no effect, and one training on every set is enough.
     seed : int, default=0
-        The seeds of the trainings follow from it; the same ones for every set of rows.
+        The seeds of the trainings follow from it; they are the same for every set of rows.
     on_training : callable, optional
         Called with every ``Training`` when it is done.
     on_trial : callable, optional
@@ -135,7 +134,7 @@ class Retraining:
     Attributes
     ----------
     trainings : list of Training
-        All that were made, in order.
+        All trainings in their order.
 
     Notes
     -----
@@ -145,14 +144,15 @@ class Retraining:
         SE^2 = var_i(mean_s d_si) / n + V / S,
 
     where var_i is the variance over the n held-out rows and V the variance over seeds of
-    mean_i d_si. Both hold what rows and seeds do together, so that SE is at most sqrt(2) too wide.
+    mean_i d_si. Both contain the interaction of rows and seeds, so that SE is at most sqrt(2) too
+    wide.
     For a scorer that is no mean over rows, the first term is the variance of a delete-a-group
     jackknife of the mean over seeds.
 
-    From a handful of seeds, V would be a guess. It is therefore pooled over all sets of rows that
-    were retrained on so far, and twice the variance of the score of the models trained on all
-    rows. With one seed nothing is known of V, and SE covers the held-out rows alone. The interval
-    has the degrees of freedom of Welch and Satterthwaite.
+    A few seeds do not determine V. It is therefore pooled over all sets of rows that were retrained
+    on so far, and with twice the variance of the score of the models trained on all rows. With one
+    seed V is unknown, and SE covers the held-out rows alone. The interval has the degrees of
+    freedom of Welch and Satterthwaite.
     """
 
     def __init__(
@@ -170,22 +170,22 @@ class Retraining:
         self.trainings: list[Training] = []
         self._seeds = child_seeds(seed, n_seeds)
         self._full: list[Score] = []
-        self._differences: list[Floats] = []  # one mean difference a seed, for every set of rows
+        self._differences: list[Floats] = []  # for every set of rows, one for each seed
         # Size, gap and its parts, of those that were compared with a budget.
         self._searched: list[tuple[int, float, Floats]] = []
 
     @property
     def n_trainings(self) -> int:
-        """Trainings made so far."""
+        """Number of trainings so far."""
         return len(self.trainings)
 
     @property
     def deterministic(self) -> bool:
-        """Whether the seed was found to have no say."""
+        """Whether the seed was found to have no effect."""
         return len(self._full) > 1 and _same(self._full[0], self._full[1])
 
     def full_scores(self) -> list[Score]:
-        """Scores of the model trained on all rows, one a seed; trained at the first call."""
+        """Scores of the model trained on all rows, one for each seed; the first call trains it."""
         everything = np.arange(len(self.trainer))
         while len(self._full) < self.n_seeds and not self.deterministic:
             self._full.append(self._train(everything, self._seeds[len(self._full)]))
@@ -206,11 +206,11 @@ class Retraining:
         rows : ndarray of int64
             Positions of the kept rows.
         weights : ndarray of shape (m,), optional
-            What every kept row counts for, beside its own weight.
+            Weights of the kept rows, by which their own weights are multiplied.
         targets : Teaching, optional
-            What the kept rows are trained on in place of their labels. Scores are of labels always.
+            Targets of the kept rows in place of their labels. Scores always use labels.
         limit : float, optional
-            Largest allowed gap. Given it, seeds are spent only as long as they could change
+            Largest allowed gap. If given, further seeds are used only while they could change
             whether the gap plus its standard error is within it.
 
         Returns
@@ -225,7 +225,7 @@ class Retraining:
             try:
                 after = self._train(rows, seed, weights, targets)
             except (ValueError, np.linalg.LinAlgError) as error:
-                # All rows were enough: it is for want of rows, and a result.
+                # All rows were enough, so there are too few rows here, which is a result.
                 return self._failed(rows, str(error), time.perf_counter() - begin)
             values.append(before.value - after.value + self.measure.correction(before, after))
             parts.append(before.parts - after.parts)
@@ -281,9 +281,9 @@ class Retraining:
         return RetrainedTrial(rows, gap, seconds)
 
     def learned(self) -> Learned | None:
-        """What the model trained on all rows has learned.
+        """How much better the model trained on all rows is than a constant.
 
-        None where no constant is known, or a training diverged.
+        It is None if the score of a constant is unknown, or if a training diverged.
         """
         full, constant = self.full_scores(), self.measure.constant
         if constant is None:
@@ -293,7 +293,7 @@ class Retraining:
         return None if math.isnan(gap) else Learned(float(np.mean([s.value for s in full])), gap)
 
     def seconds_per_training(self, n_rows: int | None = None) -> float:
-        """Mean seconds of the trainings on that many rows, all rows by default; NaN if none."""
+        """Mean seconds of the trainings on that many rows (default: all); NaN if none."""
         wanted = len(self.trainer) if n_rows is None else n_rows
         seconds = [t.seconds for t in self.trainings if t.n_rows == wanted]
         return float(np.mean(seconds)) if seconds else math.nan
@@ -305,7 +305,7 @@ class Retraining:
         weights: Floats | None = None,
         targets: Teaching | None = None,
     ) -> list[Answer]:
-        """What ``read`` says of the models that are trained on some rows, one a seed."""
+        """Results of ``read`` for the models trained on some rows, one for each seed."""
         return [self._read(rows, seed, weights, targets, read) for seed in self._seeds]
 
     def _train(
@@ -331,7 +331,7 @@ class Retraining:
         self.trainings.append(training)
         if self.on_training is not None:
             self.on_training(training)
-        with seeded(seed):  # data loaders draw a seed even where nothing is random
+        with seeded(seed):  # data loaders draw a seed even if nothing is random
             return read(fitted)
 
     def _gap(self, values: list[float], parts: list[Floats]) -> RetrainedGap:
@@ -355,7 +355,7 @@ class Retraining:
         )
 
     def _seed_variance(self, values: list[float]) -> tuple[float, int]:
-        """V of the notes, with these differences among those known, and its freedom."""
+        """V of the notes, including these differences, and its degrees of freedom."""
         full = math.sqrt(2) * np.array([score.value for score in self.full_scores()])
         known = [d for d in (full, *self._differences, np.array(values)) if np.isfinite(d).all()]
         freedom = sum(len(d) - 1 for d in known)
@@ -366,10 +366,10 @@ class Retraining:
     def _is_settled(
         self, values: list[float], parts: list[Floats], limit: float, most: int
     ) -> bool:
-        """Whether the seeds that are left would change nothing, with odds of ``UNCLEAR``.
+        """Whether the remaining seeds would change nothing, except with probability ``UNCLEAR``.
 
-        After all seeds the mean of the differences will be where it is now, give or take
-        V (1/k - 1/S), and its standard error has V / S in it.
+        By all seeds the mean of the differences will still change with variance V (1/k - 1/S), and
+        its standard error then contains V / S.
         """
         k, now = len(values), float(np.mean(values))
         by_seeds, freedom = self._seed_variance(values)

@@ -1,4 +1,4 @@
-"""The gap by retraining as a level among others, with a budget of trainings."""
+"""Retraining as an evaluator, with a budget of trainings."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TRAININGS = 4
 
 
 class Retrained(Evaluator):
-    """By training a model anew on the kept rows.
+    """Measures the gap by training a model anew on the kept rows.
 
     Parameters
     ----------
     retraining : Retraining
     name : str
-        What is retrained, for the report.
+        Name of the retrained model, for the report.
     most : float, default=MOST
         Bound on all trainings, in trainings on all rows for every seed.
     searched : Retrained, optional
@@ -77,7 +77,7 @@ class Retrained(Evaluator):
         return None if math.isnan(seconds) else seconds
 
     def notes(self) -> tuple[tuple[str, str], ...]:
-        """What was retrained, how often, and how long it took."""
+        """Lines for the report: the retrained model, its trainings and their duration."""
         retraining = self.retraining
         trainings = self._trainings()
         largest = max(training.n_rows for training in trainings)

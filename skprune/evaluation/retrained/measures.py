@@ -1,4 +1,4 @@
-"""What a trained model is worth on the held-out rows, kept in parts that give a standard error."""
+"""Score trained models on held-out rows, in parts from which a standard error follows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from skprune.subset import Rows
 from skprune.utils.exceptions import advised
 
 Floats = NDArray[np.float64]
-#: What the loss of every row is in, from a fitted object.
+#: From a fitted object to the loss of every row.
 Losses = Callable[[Any], Floats]
 #: The loss of a classifier that has no probabilities.
 ERROR_RATE = "error rate"
@@ -47,16 +47,16 @@ NO_PROBABILITIES = (
 
 @dataclass(frozen=True)
 class Score:
-    """How good one model is; more is better.
+    """The score of one model; more is better.
 
     Attributes
     ----------
     value : float
     parts : ndarray of shape (k,), float64
-        For the loss: minus the loss of every row. For a scorer: the score without one group of
-        rows, for every group; NaN where there is none.
+        For the loss, minus the loss of every row. For a scorer, the scores without one group of
+        rows each; NaN where there is no score.
     outputs : Tensor of shape (n, K) or None
-        What the model says of the rows, where a gap needs it.
+        Outputs of the model on the rows, if the gap needs them.
     """
 
     value: float
@@ -66,14 +66,14 @@ class Score:
 
 @dataclass(frozen=True)
 class Seen:
-    """What corrects a loss on the rows that a linear model is fitted on: see ``growth``.
+    """The correction of a loss on the rows that a linear model is fitted on: see ``growth``.
 
     Attributes
     ----------
     loss : HeadLoss
-        Of its head.
+        The loss of the linear model.
     overfit : float
-        In the reported unit.
+        Its overfit in the reported unit.
     """
 
     loss: HeadLoss
@@ -91,11 +91,11 @@ class Measure(ABC):
     ----------
     scoring : str
     n_rows : int
-        Rows that models are scored on.
+        Number of rows that models are scored on.
     held_out : bool
         Whether no model is trained on them.
     constant : Score or None
-        Of a constant prediction; None if none is known, as before the first ``score`` of a network.
+        Score of a constant prediction; None if unknown, as before the first ``score`` of a network.
     """
 
     scoring: str
@@ -108,19 +108,19 @@ class Measure(ABC):
         """The score of a fitted model."""
 
     def correction(self, full: Score, pruned: Score) -> float:
-        """What to add to a gap that is measured on the rows that the models were fitted on."""
+        """A correction of a gap that is measured on the rows that the models were fitted on."""
         return 0.0
 
     @abstractmethod
     def row_variance(self, parts: Floats) -> tuple[float, int]:
-        """Variance of a score, or a difference of two, over held-out rows, and its freedom.
+        """Variance of a score (or a difference) over held-out rows, and its degrees of freedom.
 
-        It is infinite where there are too few parts to tell.
+        It is infinite if there are too few parts to estimate it.
         """
 
 
 class LossMeasure(Measure):
-    """Minus the mean loss, weighted.
+    """Minus the weighted mean loss.
 
     Parameters
     ----------
@@ -130,7 +130,8 @@ class LossMeasure(Measure):
     units : ndarray of shape (n,), optional
         Equal for copies of a row, which the variance counts once.
     constant_losses : callable, optional
-        Those of a constant prediction, if it takes a fitted model to know them; None if unknown.
+        ``constant_losses(fitted)`` are the losses of a constant prediction, or None if unknown; for
+        models that must be fitted before these are known.
     """
 
     scoring = "loss"
@@ -165,7 +166,7 @@ class LossMeasure(Measure):
             return np.asarray(self.losses(fitted), dtype=np.float64)
 
     def correction(self, full: Score, pruned: Score) -> float:
-        """By how much the kept rows make a linear model larger, times its overfit."""
+        """The ``growth`` of a linear model on the kept rows, times its overfit."""
         before, after = full.outputs, pruned.outputs
         if self.seen is None or before is None or after is None or before.shape != after.shape:
             return 0.0
@@ -173,19 +174,19 @@ class LossMeasure(Measure):
         return self.seen.overfit * growth(self.seen.loss, before, after, weights)
 
     def row_variance(self, parts: Floats) -> tuple[float, int]:
-        """Linearised variance of a weighted mean."""
+        """The linearised variance of a weighted mean."""
         return variance_of_mean(parts, self.weights, self.units)
 
 
 class ScorerMeasure(Measure):
-    """Any score of a set of rows; its parts are those of a delete-a-group jackknife.
+    """Any score of a set of rows, with the parts of a delete-a-group jackknife.
 
     Parameters
     ----------
     scorer : callable
         ``scorer(fitted)`` gives a function from row positions to the score on these rows.
     n : int
-        Held-out rows.
+        Number of held-out rows.
     scoring : str or callable
     units : ndarray of shape (n,), optional
         0, 1, 2 ..., equal for copies of a row, which are left out together.
@@ -208,7 +209,7 @@ class ScorerMeasure(Measure):
         return Score(on(np.arange(self.n_rows)), without_each_group(on, self.units))
 
     def row_variance(self, parts: Floats) -> tuple[float, int]:
-        """Jackknife variance."""
+        """The variance by the jackknife."""
         return jackknife_variance(parts)
 
 
@@ -224,16 +225,16 @@ def estimator_measure(
     Parameters
     ----------
     estimator : estimator
-        Not fitted; says what can be asked of it.
+        The estimator, not fitted, which shows which methods its clones will have.
     scoring : str or callable
-        "loss" is cross-entropy in nats, with probabilities kept away from zero by the rounding
-        error of their precision as scikit-learn's ``log_loss`` does, or the squared error in
-        units of the (weighted) variance of ``train.y``; of a classifier without probabilities, such
-        as a support vector machine, it is the error rate. Rows count as much as the estimator's
-        ``class_weight`` lets them count while it is trained.
+        "loss" is cross-entropy in nats, or the squared error in units of the (weighted) variance of
+        ``train.y``. Probabilities are clipped at the rounding error of their precision, as in
+        scikit-learn's ``log_loss``. For a classifier without probabilities, such as a support
+        vector machine, it is the error rate. Rows have the weights that the estimator's
+        ``class_weight`` gives them in training.
     held_out, train : Data
     seen : Seen, optional
-        If the two are the same, for a linear model.
+        The correction for a linear model, if the two are the same.
 
     Raises
     ------
@@ -266,20 +267,20 @@ def _row_losses(estimator: Any, held_out: Data, train: Data) -> Losses:
     if _may_give_probabilities(estimator):
         return _entropies(held_out, y)
     if isinstance(last_step(estimator), RidgeClassifier):
-        # It fits codes of the classes by least squares, and that is its loss.
+        # It fits codes of the classes by least squares, so its loss is the squared error.
         codes = LabelBinarizer(neg_label=-1).fit(y_train).transform
         return _squared_errors(held_out, codes(y), train, codes(y_train))
     return _errors(held_out, y)
 
 
 def _gives_labels_only(estimator: Any) -> bool:
-    """Whether a classifier's loss can but be its error rate."""
+    """Whether the only loss of a classifier is its error rate."""
     told = is_regressor(estimator) or isinstance(last_step(estimator), RidgeClassifier)
     return not told and not _may_give_probabilities(estimator)
 
 
 def _may_give_probabilities(estimator: Any) -> bool:
-    """Whether it has ``predict_proba``, or may have once the estimators in it are fitted."""
+    """Whether it has ``predict_proba``, or may have it once its inner estimators are fitted."""
     last = last_step(estimator)
     made_of_others = any(hasattr(value, "fit") for value in last.get_params().values())
     later = made_of_others and hasattr(type(last), "predict_proba")
@@ -300,7 +301,7 @@ def _squared_errors(held_out: Data, y: Floats, train: Data, y_train: Floats) -> 
 
 
 def _outputs(fitted: Any, X: Any) -> Floats:
-    """What a regressor predicts, or a linear classifier's decision values, shape (n, K)."""
+    """Predictions of a regressor, or decision values of a linear classifier, shape (n, K)."""
     ask = fitted.predict if is_regressor(fitted) else fitted.decision_function
     return np.asarray(ask(X), dtype=np.float64).reshape(n_rows(X), -1)
 
@@ -350,9 +351,9 @@ def last_step(estimator: Any) -> Any:
 
 
 def _class_weighted(data: Data, estimator: Any, train: Data) -> Data:
-    """The rows with the weights that the loss has in which the estimator is trained.
+    """The rows with the weights that they have in the estimator's training loss.
 
-    Without them a constant would seem better than any model with ``class_weight="balanced"``.
+    Without these, a constant would seem better than any model with ``class_weight="balanced"``.
     """
     given = getattr(last_step(estimator), "class_weight", None)
     if not isinstance(given, (str, dict)):

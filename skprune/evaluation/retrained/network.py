@@ -1,4 +1,4 @@
-"""What a retrained torch module is worth: its loss row by row, or a scorer of its outputs."""
+"""Score retrained torch modules by their loss or by a scorer of their outputs."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from skprune.network.batches import for_batches
 from skprune.network.module import TorchModel, find_link
 from skprune.subset import Rows
 
-#: Rows on which it is seen what the module does to the outputs of its last layer.
+#: Number of rows from which the last activation of a module is recognised.
 LOOK = 8
 
 
 class Outputs:
-    """Outputs of trained modules on the held-out rows, and how they are to be read.
+    """Outputs of trained modules on the held-out rows, with losses and scores of these.
 
     Parameters
     ----------
     held_out, train : Data
     loss : object or None
-        What the model was trained with; None is read off the training targets.
+        The loss that the model was trained with; None decides by the training targets.
     device, batch_size
         As in ``InfluencePruner``.
     """
@@ -50,7 +50,7 @@ class Outputs:
         source, positions = train.source()
         self.y_train = source.targets()[positions]
         self.weights = row_weights(held_out, len(self.positions))
-        self.train_weights = torch.from_numpy(row_weights(train, len(positions)))
+        self.train_weights = row_weights(train, len(positions))
         self.units = held_out.units
         self.loss, self.device, self.batch_size = loss, device, batch_size
 
@@ -71,39 +71,37 @@ class Outputs:
         loss = read_loss(self.loss, link, self.y_train, Z.shape[1])
         if isinstance(loss, HeadLoss):
             return loss.logits(Z.double()), loss
-        return Z.to(model.device), loss  # nobody knows whether it takes others
+        return Z.to(model.device), loss  # it may not take others
 
     def losses(self, module: nn.Module) -> Floats:
         """Loss of every held-out row: nats, shares of Var(y), or the user's own unit."""
         return self._losses(*self.of(module))
 
     def constant(self, module: nn.Module) -> Floats | None:
-        """The same of the mean of the training targets; ``module`` tells how outputs are read.
+        """The losses of the mean of the training targets, in the loss of ``module``.
 
-        None for a loss whose best constant nobody knows.
+        They are None for a loss whose best constant is unknown.
         """
         Z, loss = self.of(module)
         if not isinstance(loss, HeadLoss):
             return None
         K = Z.shape[1]
         targets, factors = loss.soften(loss.encode(self.y_train, K), K, torch.float64)
-        weights = factors * self.train_weights[:, None]
+        weights = factors * torch.from_numpy(self.train_weights)[:, None]
         logits = loss.link((weights * targets).sum(0) / weights.sum(0))[None]
         return self._losses(logits.expand_as(Z), loss)
 
     def _losses(self, Z: Tensor, loss: Loss) -> Floats:
         K = Z.shape[1]
-        unit = loss.unit(loss.encode(self.y_train, K), self.train_weights)
-        # torch's mean divides by the weights of the classes.
-        in_mean = loss.in_mean(self.y, self.weights, K)
+        unit = loss.reported_unit(self.y, self.weights, (self.y_train, self.train_weights), K)
         with torch.no_grad():
             values = loss.value(Z, loss.encode_for(Z.dtype, self.y, K).to(Z.device))
-        return np.asarray(values.to("cpu", torch.float64)) * (unit / in_mean)
+        return np.asarray(values.to("cpu", torch.float64)) * unit
 
     def scorer(
         self, scoring: str | Callable[..., float], module: nn.Module
     ) -> Callable[[Rows], float]:
-        """The score of ``module`` on some of the rows, by position, as its scorer names them."""
+        """The score of ``module`` on some of the rows, as a function of their positions."""
         Z, loss = self.of(module)
         if not loss.predicts_classes and Z.shape[1] > 1 and self.y_train.dtype.kind in "iub":
             loss = CrossEntropy()  # several outputs for whole numbers are read as logits
@@ -113,7 +111,7 @@ class Outputs:
 
 
 class _Read:
-    """What the logits of a network mean, by its loss."""
+    """Reads the logits of a network by its loss."""
 
     def __init__(self, loss: Loss, n_outputs: int) -> None:
         self.loss, self.classes = loss, loss.classes(n_outputs)
@@ -139,7 +137,7 @@ def network_measure(
         "loss" is the loss that the model was trained with. A scorer sees a scikit-learn estimator
         whose ``predict`` gives class numbers, zeros and ones of several labels, or numbers.
     module_of : callable
-        The module in what a trainer returned.
+        Returns the module of what a trainer returned.
     """
     if scoring == "loss":
         return LossMeasure(

@@ -1,4 +1,4 @@
-"""Training a whole model on some of the rows, whatever the model is."""
+"""Train a whole model of any kind on some of the rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from skprune.subset import Rows
 from skprune.utils.seeds import seeded, set_random_states
 
 Floats = NDArray[np.float64]
-#: What can be trained, for messages.
+#: The kinds of models that can be trained, for messages.
 TRAINABLE = (
     "a scikit-learn estimator, a skorch net, or a callable train(dataset, seed) that returns the "
     "trained nn.Module"
@@ -49,7 +49,7 @@ class Data:
     units: Rows | None = None
 
     def source(self) -> tuple[RowSource, Rows]:
-        """The rows as a torch model takes them: a source, and positions in it."""
+        """The rows for a torch model, as a source and positions in it."""
         if isinstance(self.X, SourceRows):
             return self.X.source, self.X.positions
         source = self.X if isinstance(self.X, RowSource) else as_source(self.X, self.y)
@@ -75,9 +75,9 @@ class Trainer(ABC):
             Equal seeds and rows give equal models, as far as the model's code is deterministic.
             The global random states of Python, numpy and torch are left as they were.
         weights : ndarray of shape (m,), optional
-            What every one of these rows counts for, beside its own weight.
+            Weights of these rows, by which their own weights are multiplied.
         targets : Teaching, optional
-            What these rows are trained on in place of their labels.
+            Targets of these rows in place of their labels.
 
         Returns
         -------
@@ -93,16 +93,16 @@ class Trainer(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of rows there are."""
+        """Number of rows that may be trained on."""
 
     @abstractmethod
     def _fit(self, rows: Rows, seed: int) -> Any: ...
 
     def _fit_weighted(self, rows: Rows, seed: int, weights: Floats) -> Any:
-        raise TypeError(f"{type(self).__name__} trains on rows that count alike.")
+        raise TypeError(f"{type(self).__name__} trains without weights of rows.")
 
     def _fit_taught(self, rows: Rows, seed: int, weights: Floats | None, targets: Teaching) -> Any:
-        raise TypeError(f"{type(self).__name__} trains on the rows' own labels.")
+        raise TypeError(f"{type(self).__name__} trains on the rows' own labels only.")
 
 
 class EstimatorTrainer(Trainer):
@@ -113,19 +113,19 @@ class EstimatorTrainer(Trainer):
     estimator : estimator
         Every ``random_state`` in it is set from the seed.
     data : Data
-        Weights are passed to ``fit``, to that of the last step of a Pipeline, if it takes them.
+        Its weights are passed to ``fit``, or to the last step of a Pipeline, if it takes them.
 
     Raises
     ------
     TypeError
         If the rows are a dataset.
     ValueError
-        If there are weights and a sampler, which changes the rows that they are of.
+        If there are weights and a sampler, which changes the rows.
 
     Attributes
     ----------
     weight_name : str or None
-        What ``fit`` calls the weights; None if it takes none.
+        The name of the weights in ``fit``; None if it takes none.
     """
 
     def __init__(self, estimator: Any, data: Data) -> None:
@@ -145,7 +145,7 @@ class EstimatorTrainer(Trainer):
             )
 
     def __len__(self) -> int:
-        """Number of rows there are."""
+        """Number of rows that may be trained on."""
         return len(self.data.y)
 
     def _fit(self, rows: Rows, seed: int) -> Any:
@@ -163,7 +163,7 @@ class EstimatorTrainer(Trainer):
         return self._fit_with(rows[again], seed, shares, y)
 
     def _total(self, rows: Rows, weights: Floats | None = None) -> Any:
-        """The rows' own weights times others; None if there are neither."""
+        """The rows' own weights times ``weights``; None if there are neither."""
         own = self.data.weights
         if own is None:
             return weights
@@ -209,7 +209,7 @@ class SkorchTrainer(Trainer):
         self.source, self.positions = data.source()
 
     def __len__(self) -> int:
-        """Number of rows there are."""
+        """Number of rows that may be trained on."""
         return len(self.positions)
 
     def _fit(self, rows: Rows, seed: int) -> Any:
@@ -217,7 +217,7 @@ class SkorchTrainer(Trainer):
         if "random_state" in net.get_params(deep=False):
             set_random_states(net, seed)
         if "classes" in net.get_params(deep=False) and net.classes is None:
-            # From a dataset a net learns no classes, and without them no scorer works.
+            # A net learns no classes from a dataset, and scorers need them.
             targets = self.source.targets()
             if targets.ndim == 1:
                 net.set_params(classes=np.unique(targets))
@@ -230,7 +230,7 @@ class CallableTrainer(Trainer):
     Parameters
     ----------
     train : callable
-        Gets the user's own dataset cut to the rows, or a ``TensorDataset`` of arrays and targets.
+        It is called with the user's own dataset cut to the rows, or with a ``TensorDataset``.
     data : Data
     """
 
@@ -239,7 +239,7 @@ class CallableTrainer(Trainer):
         self.source, self.positions = data.source()
 
     def __len__(self) -> int:
-        """Number of rows there are."""
+        """Number of rows that may be trained on."""
         return len(self.positions)
 
     def _fit(self, rows: Rows, seed: int) -> nn.Module:
@@ -252,7 +252,7 @@ def make_trainer(model: Any, data: Data) -> Trainer:
     Raises
     ------
     TypeError
-        If the model cannot be trained; a bare module says nothing of how it was.
+        If the model cannot be trained, such as a bare module, whose training is unknown.
     """
     if isinstance(model, nn.Module):
         raise TypeError(

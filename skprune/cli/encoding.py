@@ -1,4 +1,4 @@
-"""What of a file's columns is examined, and how that is told."""
+"""A file's columns as the numbers that the pruner works with."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from skprune.data.encode.encoder import ROW_NUMBERS, TableEncoder
 def encode_table(
     source: Source, leave_out: int, drop: Collection[str] = ()
 ) -> tuple[Any, list[str]]:
-    """All columns but the target as numbers, for the examination.
+    """All columns but the target as numbers.
 
-    Warns of what may have been misunderstood.
+    Columns whose meaning is uncertain are named in warnings.
 
     Parameters
     ----------
@@ -24,18 +24,18 @@ def encode_table(
     leave_out : int
         Position of the target.
     drop : collection of str
-        Columns that the user leaves out.
+        Names of columns that the user does not want encoded.
 
     Returns
     -------
     X : ndarray or csr_matrix of shape (n_rows, n_encoded)
     notes : list of str
-        What was understood of every column.
+        How every column was understood, one line for those that are alike.
 
     Raises
     ------
     InputError
-        If no column says anything.
+        If no column can be encoded.
     """
     columns = [
         (name, read_column(column.to_pandas()))
@@ -48,6 +48,6 @@ def encode_table(
         X = encoder.transform(columns)
     except ValueError as error:
         raise InputError(str(error)) from error
-    for doubt in encoder.doubts:
-        warnings.warn(doubt, stacklevel=2)
+    for diagnostic in encoder.diagnostics:
+        warnings.warn(diagnostic, stacklevel=2)
     return X, encoder.describe()
