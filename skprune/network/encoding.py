@@ -86,7 +86,6 @@ class NetworkEncoder(HeadEncoder):
     model : TorchModel
     head : LinearHead
     given : Tensor of shape (D, K)
-        theta of the layer as it came.
     """
 
     stratify = True

@@ -15,14 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from skprune import (
-    Certify,
-    InfluencePruner,
-    PrunedClassifier,
-    PruningCurveDisplay,
-    PruningWarning,
-    RandomPruner,
-)
+from skprune import Certify, InfluencePruner, PrunedClassifier, PruningCurveDisplay, PruningWarning
+from skprune.baselines import StratifiedRandom
 from skprune.data.teaching import Teaching
 from skprune.evaluation.certificate import (
     by_unit,
@@ -429,5 +423,5 @@ def test_a_pruned_estimator_is_rechecked():
     X, y = rows(1500)
     pruned = PrunedClassifier(LogisticRegression(), InfluencePruner(0.05)).fit(X[:1000], y[:1000])
     assert pruned.recheck(X[1000:], y[1000:]).gap.level == "retrained"
-    other = PrunedClassifier(LogisticRegression(), RandomPruner(keep=0.5)).fit(X, y)
+    other = PrunedClassifier(LogisticRegression(), StratifiedRandom(keep=0.5)).fit(X, y)
     assert not hasattr(other, "recheck")

@@ -1,0 +1,215 @@
+"""What all strategies share: read the rows, put them in an order, keep the first."""
+
+from __future__ import annotations
+
+import numbers
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+
+from skprune.base import BasePruner
+from skprune.data.strata import Rows
+from skprune.proxies.memory import says_what_fits
+from skprune.proxies.shorthands import unwrapped
+from skprune.utils.size import KEEP_CONSTRAINTS, resolve_size
+
+if TYPE_CHECKING:  # torch comes with the first fit
+    from skprune.baselines.evidence import Evidence
+
+
+class Strategy(BasePruner):
+    """A way to choose rows that skprune is compared with.
+
+    A subclass writes one method. Where one order of the rows serves every size, that is
+    ``rank(evidence, rng)``; where the choice depends on the size, ``choose(evidence, size, rng)``.
+    A strategy that gives the kept rows weights writes ``weigh(evidence, rows)`` as well.
+
+    Parameters
+    ----------
+    keep : float in (0, 1] or int, default=0.5
+        Share or number of rows to keep.
+    model : see InfluencePruner, default=None
+        What features, predictions and gradients are taken from. None is a linear head on
+        standardised columns; a torch network gives its last layer and what enters it.
+    min_per_class : int, default=1
+        Rows that every class keeps at least.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    ranking_ : ndarray of shape (n_rows,), int64
+        The rows, best first, if one order serves every size.
+    scores_ : ndarray of shape (n_rows,)
+        The score of every row, if the strategy has one.
+    sample_indices_ : ndarray of shape (n_kept,), int64
+    sample_weight_ : ndarray of shape (n_kept,) or None
+        What every kept row counts for, if the strategy says so.
+    keep_mask_ : ndarray of shape (n_rows,), bool
+    n_features_in_ : int
+        Of rows that have columns.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "keep": KEEP_CONSTRAINTS,
+        "model": "no_validation",
+        "min_per_class": [Interval(numbers.Integral, 0, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+    #: Whether more than the number of the rows and their targets is looked at.
+    looks_at_rows: ClassVar[bool] = True
+
+    ranking_: Rows
+    scores_: NDArray[np.float64]
+
+    def __init__(
+        self,
+        keep: float | int = 0.5,
+        *,
+        model: Any = None,
+        min_per_class: int = 1,
+        random_state: Any = None,
+    ) -> None:
+        self.keep = keep
+        self.model = model
+        self.min_per_class = min_per_class
+        self.random_state = random_state
+
+    def rank(self, evidence: Evidence, rng: np.random.Generator) -> Rows:
+        """All rows, best first: those of a smaller subset are among those of a larger one.
+
+        Parameters
+        ----------
+        evidence : Evidence
+            What is known of the rows.
+        rng : numpy.random.Generator
+        """
+        raise NotImplementedError(f"{type(self).__name__} writes neither rank nor choose.")
+
+    def choose(self, evidence: Evidence, size: int, rng: np.random.Generator) -> Rows:
+        """``size`` rows or more, best first.
+
+        The first ``size`` of them are kept, once every class has its least number of rows.
+        """
+        self.ranking_ = self.rank(evidence, rng)
+        return self.ranking_
+
+    def weigh(self, evidence: Evidence, rows: Rows) -> NDArray[np.float64] | None:
+        """What each of the kept ``rows``, which are sorted, counts for; None if all count alike."""
+        return None
+
+    @says_what_fits
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Strategy:
+        """Choose the rows to keep.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame, sparse matrix or tensor with n rows
+            With a torch network as ``model`` also a dataset, or whatever the network takes.
+        y : array-like of shape (n,)
+            Not needed with a dataset that holds its targets.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows in the objective of the head.
+
+        Returns
+        -------
+        Strategy
+            self
+        """
+        from skprune.baselines.evidence import read_evidence
+
+        self._validate_params()
+        seed = self._draw_seed()
+        evidence = read_evidence(
+            self, X, y, sample_weight, self.model, look=self.looks_at_rows, seed=seed
+        )
+        return self.fit_evidence(evidence)
+
+    def fit_evidence(self, evidence: Evidence, ranking: Rows | None = None) -> Strategy:
+        """Choose the rows to keep by what is known of them already.
+
+        Several strategies may share the evidence, which finds everything at most once.
+
+        Parameters
+        ----------
+        evidence : Evidence
+        ranking : ndarray of shape (n_rows,), int64, optional
+            ``ranking_`` of an earlier fit, which serves every size.
+
+        Returns
+        -------
+        Strategy
+            self
+        """
+        from skprune.subset.start import largest_subset
+
+        self._validate_params()
+        n = len(evidence)
+        minima = evidence.table.minima(self.min_per_class)
+        size = resolve_size(self.keep, n, minima)
+        if ranking is None:
+            order = self.choose(evidence, size, np.random.default_rng(self._draw_seed()))
+        else:
+            self.ranking_ = order = ranking
+        places = np.full(n, n)
+        places[order] = np.arange(len(order))
+        places[evidence.table.weights == 0] += n  # such rows say nothing, and come last
+        kept = largest_subset(-places, size, evidence.codes, minima)
+        weights = self.weigh(evidence, kept)
+        given = evidence.table.given_weights(kept)
+        if weights is not None and given is not None:
+            weights = weights * given
+        self._keep(kept, n, weights)
+        return self
+
+    def _draw_seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def _check_features(self, X: Any) -> None:
+        if not self.looks_at_rows:
+            super()._check_features(X)
+            return
+        from skprune.heads.reading import check_features
+        from skprune.network.torch_model import is_network
+
+        model = unwrapped(self.model)
+        if not is_network(model):  # its rows are images, token ids ... as often as columns
+            check_features(self, X, model)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.non_deterministic = self.random_state is None
+        if not self.looks_at_rows:
+            tags.no_validation = tags.input_tags.allow_nan = True
+        return tags
+
+
+class ScoreStrategy(Strategy):
+    """A strategy that keeps the rows of highest, or of lowest, score; equal scores by lot.
+
+    A subclass writes ``score_rows(evidence)``.
+    """
+
+    #: Whether the rows of lowest score are kept.
+    keeps_lowest: ClassVar[bool] = False
+
+    def score_rows(self, evidence: Evidence) -> NDArray[Any]:
+        """The score of every row, shape (n,)."""
+        raise NotImplementedError(f"{type(self).__name__} writes no score_rows.")
+
+    def rank(self, evidence: Evidence, rng: np.random.Generator) -> Rows:
+        self.scores_ = np.asarray(self.score_rows(evidence), dtype=np.float64)
+        return ranked(self.scores_ if self.keeps_lowest else -self.scores_, rng)
+
+
+def ranked(costs: NDArray[Any], rng: np.random.Generator) -> Rows:
+    """The rows from the lowest cost up; equal costs in random order, not in that of the table."""
+    return np.lexsort((rng.random(len(costs)), costs)).astype(np.int64)
+
+
+def in_turn(orders: list[Rows]) -> Rows:
+    """One order of several groups' own, in which every beginning holds each in proportion."""
+    places = [(np.arange(len(order)) + 0.5) / max(1, len(order)) for order in orders]
+    return np.concatenate(orders)[np.argsort(np.concatenate(places), kind="stable")]
