@@ -29,7 +29,7 @@ from skprune import (
     PrunedSearchCV,
     PruningSampler,
 )
-from skprune.baselines import HighestLoss, StratifiedRandom, Strategy
+from skprune.baselines import HighestLoss, Strategy, StratifiedRandom
 
 ESTIMATORS = [
     head_pruner(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -40,8 +41,8 @@ class Strategy(BasePruner):
 
     Attributes
     ----------
-    ranking_ : ndarray of shape (n_rows,), int64
-        The rows, best first, if one order serves every size.
+    ranking_ : ndarray of shape (n_rows,) or less, int64
+        The rows, best first, if one order serves every size up to its length.
     scores_ : ndarray of shape (n_rows,)
         The score of every row, if the strategy has one.
     sample_indices_ : ndarray of shape (n_kept,), int64
@@ -97,7 +98,10 @@ class Strategy(BasePruner):
         return self.ranking_
 
     def weigh(self, evidence: Evidence, rows: Rows) -> NDArray[np.float64] | None:
-        """What each of the kept ``rows``, which are sorted, counts for; None if all count alike."""
+        """What each of the kept ``rows``, which are sorted, counts for, its own weight among it.
+
+        None if it counts as it did.
+        """
         return None
 
     @says_what_fits
@@ -135,8 +139,8 @@ class Strategy(BasePruner):
         Parameters
         ----------
         evidence : Evidence
-        ranking : ndarray of shape (n_rows,), int64, optional
-            ``ranking_`` of an earlier fit, which serves every size.
+        ranking : ndarray of int64, optional
+            ``ranking_`` of an earlier fit that kept as many rows or more.
 
         Returns
         -------
@@ -157,11 +161,7 @@ class Strategy(BasePruner):
         places[order] = np.arange(len(order))
         places[evidence.table.weights == 0] += n  # such rows say nothing, and come last
         kept = largest_subset(-places, size, evidence.codes, minima)
-        weights = self.weigh(evidence, kept)
-        given = evidence.table.given_weights(kept)
-        if weights is not None and given is not None:
-            weights = weights * given
-        self._keep(kept, n, weights)
+        self._keep(kept, n, self.weigh(evidence, kept))
         return self
 
     def _draw_seed(self) -> int:
@@ -204,12 +204,34 @@ class ScoreStrategy(Strategy):
         return ranked(self.scores_ if self.keeps_lowest else -self.scores_, rng)
 
 
+class GroupStrategy(Strategy):
+    """A strategy that orders the rows of every class by themselves, and takes them in turn.
+
+    A subclass writes ``order(evidence, rows, most, rng)``.
+    """
+
+    def order(self, evidence: Evidence, rows: Rows, most: int, rng: np.random.Generator) -> Rows:
+        """Positions within ``rows``, which are of one class, of the best ``most``, best first."""
+        raise NotImplementedError(f"{type(self).__name__} writes no order.")
+
+    def groups(self, evidence: Evidence, rng: np.random.Generator) -> list[Rows]:
+        """The rows of every group."""
+        return evidence.class_rows
+
+    def choose(self, evidence: Evidence, size: int, rng: np.random.Generator) -> Rows:
+        share = size / len(evidence)
+        orders, places = [], []
+        for rows in self.groups(evidence, rng):
+            most = min(len(rows), max(math.ceil(share * len(rows)) + 1, self.min_per_class))
+            order = rows[self.order(evidence, rows, most, rng)]
+            orders.append(order)
+            places.append((np.arange(len(order)) + 0.5) / len(rows))
+        # Every beginning of this order holds every group in proportion.
+        turn = np.argsort(np.concatenate(places), kind="stable")
+        self.ranking_ = np.concatenate(orders)[turn]
+        return self.ranking_
+
+
 def ranked(costs: NDArray[Any], rng: np.random.Generator) -> Rows:
     """The rows from the lowest cost up; equal costs in random order, not in that of the table."""
     return np.lexsort((rng.random(len(costs)), costs)).astype(np.int64)
-
-
-def in_turn(orders: list[Rows]) -> Rows:
-    """One order of several groups' own, in which every beginning holds each in proportion."""
-    places = [(np.arange(len(order)) + 0.5) / max(1, len(order)) for order in orders]
-    return np.concatenate(orders)[np.argsort(np.concatenate(places), kind="stable")]

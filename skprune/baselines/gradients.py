@@ -1,0 +1,161 @@
+"""Rows whose gradients, with weights, add up to those of all rows, or to what validation asks."""
+
+from __future__ import annotations
+
+import numbers
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+from sklearn.utils._param_validation import Interval
+
+from skprune.baselines.base import Strategy
+from skprune.data.strata import Rows, stratified_quotas
+
+if TYPE_CHECKING:
+    from skprune.baselines.evidence import Evidence
+
+
+class GradMatch(Strategy):
+    """Keep rows whose weighted gradients add up to those of all rows (Killamsetty et al., 2021).
+
+    Orthogonal matching pursuit, class by class, of the gradients of the last layer in the outputs
+    of that class, as in the published variant by class: |sum_kept w g - sum_all g|^2 + r |w|^2 is
+    made small. Weights are not negative.
+
+    Parameters
+    ----------
+    keep, model, min_per_class, random_state
+        As in ``Strategy``.
+    regularization : float, default=0.5
+        r, in units of the mean squared length of a gradient of the class. The published code has
+        0.5 for gradients as they are.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **Strategy._parameter_constraints,
+        "regularization": [Interval(numbers.Real, 0, None, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        keep: float | int = 0.5,
+        *,
+        regularization: float = 0.5,
+        model: Any = None,
+        min_per_class: int = 1,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(keep, model=model, min_per_class=min_per_class, random_state=random_state)
+        self.regularization = regularization
+
+    def choose(self, evidence: Evidence, size: int, rng: np.random.Generator) -> Rows:
+        minima = evidence.table.minima(self.min_per_class)
+        quotas = stratified_quotas(evidence.codes, minima, size)
+        chosen = []
+        for rows, quota in zip(evidence.class_rows, quotas, strict=True):
+            G, total, ridge = self._problem(evidence, rows)
+            chosen.append(rows[pursuit(G, total, ridge, int(quota))])
+        return np.concatenate(chosen)
+
+    def weigh(self, evidence: Evidence, rows: Rows) -> NDArray[np.float64]:
+        weights = np.zeros(len(evidence))
+        for members in evidence.class_rows:
+            kept = np.isin(members, rows)
+            if not kept.any():
+                continue
+            G, total, ridge = self._problem(evidence, members)
+            fit = Ridge(ridge, fit_intercept=False, positive=True, tol=1e-6)
+            weights[members[kept]] = fit.fit(G[kept].T, total).coef_
+        return weights[rows] * (evidence.table.unit or 1.0)
+
+    def _problem(
+        self, evidence: Evidence, rows: Rows
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """The gradients of a class (n_c, D), their sum, and the penalty."""
+        E = evidence.errors[rows]
+        column = 0 if E.shape[1] == 1 else int(evidence.labels[rows[0]])
+        G = evidence.inputs[rows].astype(np.float64) * E[:, [column]]
+        ridge = self.regularization * float(np.square(G).sum(1).mean())
+        return G, evidence.table.weights[rows] @ G, max(ridge, np.finfo(np.float64).tiny)
+
+
+def pursuit(G: NDArray[np.float64], total: NDArray[np.float64], ridge: float, most: int) -> Rows:
+    """Rows of G that are taken one by one, each the one that the residual is most along.
+
+    With A = ridge + sum of g g' over the rows taken, the residual of their best weights is
+    ridge A^-1 total, so that no system of the size of the subset is solved.
+    """
+    inverse = np.eye(G.shape[1]) / ridge
+    along = G @ (ridge * inverse @ total)
+    taken = np.zeros(len(G), dtype=bool)
+    order = np.empty(most, dtype=np.int64)
+    for k in range(most):
+        along[taken] = -np.inf
+        order[k] = best = int(along.argmax())
+        taken[best] = True
+        step = inverse @ G[best]
+        inverse -= np.outer(step, step) / (1 + G[best] @ step)
+        along = G @ (ridge * (inverse @ total))
+    return order
+
+
+class Glister(Strategy):
+    """Keep rows whose gradient steps lower the loss of held-out rows (Killamsetty et al., 2021).
+
+    The gain of a row is, to first order, the product of its gradient with that of the validation
+    loss. Rows are taken greedily, and the validation gradient is taken anew after every hundredth
+    of them, at the last layer after a step along what has been taken.
+
+    Parameters
+    ----------
+    keep, model, min_per_class, random_state
+        As in ``Strategy``.
+    learning_rate : float, default=0.1
+        Of the step along the mean gradient of the rows that were taken.
+    validation_fraction : float, default=0.2
+        Share of the rows, drawn at random, whose loss is looked at. They may be kept as well.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **Strategy._parameter_constraints,
+        "learning_rate": [Interval(numbers.Real, 0, None, closed="neither")],
+        "validation_fraction": [Interval(numbers.Real, 0, 1, closed="right")],
+    }
+    #: Times that the validation gradient is taken.
+    ROUNDS = 100
+
+    def __init__(
+        self,
+        keep: float | int = 0.5,
+        *,
+        learning_rate: float = 0.1,
+        validation_fraction: float = 0.2,
+        model: Any = None,
+        min_per_class: int = 1,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(keep, model=model, min_per_class=min_per_class, random_state=random_state)
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+
+    def rank(self, evidence: Evidence, rng: np.random.Generator) -> Rows:
+        import torch
+
+        X, E, n = evidence.inputs.astype(np.float64), evidence.errors, len(evidence)
+        size = max(1, round(self.validation_fraction * n))
+        held_out = np.sort(rng.permutation(n)[:size])
+        loss, outputs = evidence.problem.loss, evidence.outputs[torch.from_numpy(held_out)]
+        targets = evidence.problem.targets[torch.from_numpy(held_out)]
+        left, order, moved = np.arange(n), [], np.zeros((X.shape[1], E.shape[1]))
+        for rows in np.array_split(np.arange(n), self.ROUNDS):
+            step = self.learning_rate * moved / max(1, n - len(left))
+            Z = outputs - torch.from_numpy(X[held_out] @ step)
+            pull = X[held_out].T @ loss.residual(Z, targets).cpu().numpy() / size
+            gains = ((X[left] @ pull) * E[left]).sum(1)
+            best = np.argsort(-gains, kind="stable")[: len(rows)]
+            order.append(left[best])
+            moved += X[left[best]].T @ E[left[best]]
+            left = np.delete(left, best)
+        return np.concatenate(order)

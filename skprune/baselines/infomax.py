@@ -1,0 +1,81 @@
+"""InfoMax: much information in each row, little of it twice."""
+
+from __future__ import annotations
+
+import numbers
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.special import softmax
+from sklearn.utils._param_validation import Interval
+
+from skprune.baselines.base import ranked
+from skprune.baselines.hardness import HardnessStrategy
+from skprune.data.strata import Rows
+
+if TYPE_CHECKING:
+    from skprune.baselines.evidence import Evidence
+
+
+class InfoMax(HardnessStrategy):
+    """Keep rows of much difficulty and little similarity to one another (Tan et al., 2025).
+
+    The programme max sum_i I_i x_i - a sum_ij K_ij x_i x_j over x that sum to the number of rows is
+    relaxed, and x = softmax(I - 2 a K x) is iterated. K are the cosine similarities of nearest
+    neighbours. The largest x are kept.
+
+    Parameters
+    ----------
+    keep, difficulty, dynamics, model, min_per_class, random_state
+        As in ``HardnessStrategy``; the default difficulty is "el2n".
+    alpha : float, default=0.3
+        a, the weight of similarity.
+    n_neighbors : int, default=5
+    n_iter : int, default=20
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **HardnessStrategy._parameter_constraints,
+        "alpha": [Interval(numbers.Real, 0, None, closed="left")],
+        "n_neighbors": [Interval(numbers.Integral, 1, None, closed="left")],
+        "n_iter": [Interval(numbers.Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        keep: float | int = 0.5,
+        *,
+        alpha: float = 0.3,
+        n_neighbors: int = 5,
+        n_iter: int = 20,
+        difficulty: str = "el2n",
+        dynamics: Any = None,
+        model: Any = None,
+        min_per_class: int = 1,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(
+            keep,
+            difficulty=difficulty,
+            dynamics=dynamics,
+            model=model,
+            min_per_class=min_per_class,
+            random_state=random_state,
+        )
+        self.alpha = alpha
+        self.n_neighbors = n_neighbors
+        self.n_iter = n_iter
+
+    def choose(self, evidence: Evidence, size: int, rng: np.random.Generator) -> Rows:
+        information, n = self.hardness(evidence), len(evidence)
+        distances, near = evidence.neighbours(self.n_neighbors)
+        cosines = np.maximum(1 - distances**2 / 2, 0)
+        rows = np.repeat(np.arange(n), near.shape[1])
+        K = sp.csr_array((cosines.ravel(), (rows, near.ravel())), shape=(n, n))
+        K = K.maximum(K.T)
+        x = np.full(n, size / n)
+        for _ in range(self.n_iter):
+            gains = information - 2 * self.alpha * (K @ x)
+            x = size * softmax(gains)
+        return ranked(-gains, rng)
