@@ -37,8 +37,9 @@ class Herding(GroupStrategy):
 class GMMatching(Herding):
     """Herding towards the geometric median of the class, which few outliers do not move.
 
-    GM Matching (arXiv 2504.00564, ICML 2025). The published method herds by inner products in a feature space of rows of equal length. Here
-    the distance of the means is made small directly, as in ``Herding``.
+    GM Matching (arXiv 2504.00564, ICML 2025). The published method herds by inner products in a
+    feature space of rows of equal length. Here the distance of the means is made small directly, as
+    in ``Herding``.
 
     Parameters
     ----------

@@ -57,13 +57,14 @@ class RecordDynamics(Callback):
         from skprune.data.source import as_numpy
         from skprune.data.sources import as_source
 
+        self._rows = X
         self._targets = as_source(X).targets() if y is None else as_numpy(y)
         self.dynamics_ = TrainingDynamics(len(self._targets), self.path)
 
-    def on_epoch_end(self, net: Any, X: Any = None, **kwargs: Any) -> None:
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Note what the net makes of all rows."""
         done = 0
-        for outputs in net.forward_iter(X, training=False):
+        for outputs in net.forward_iter(self._rows, training=False):
             first = outputs[0] if isinstance(outputs, tuple) else outputs
             # With this criterion the modules of skorch's classifiers return probabilities.
             logits = first.log() if isinstance(net.criterion_, nn.NLLLoss) else first
@@ -71,3 +72,7 @@ class RecordDynamics(Callback):
             self.dynamics_.record(rows, logits, self._targets[done : done + len(logits)])
             done += len(logits)
         self.dynamics_.end_epoch()
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Let go of the rows."""
+        self._rows = None
