@@ -105,15 +105,15 @@ class Glister(Strategy):
     """Keep rows whose gradient steps lower the loss of held-out rows (Killamsetty et al., 2021).
 
     The gain of a row is, to first order, the product of its gradient with that of the validation
-    loss. Rows are taken greedily, and the validation gradient is taken anew after every hundredth
-    of them, at the last layer after a step along what has been taken.
+    loss. Rows are taken greedily, a few at a time, and the validation gradient is then taken anew
+    at the last layer after a step along the gradients of all rows that have been taken.
 
     Parameters
     ----------
     keep, model, min_per_class, random_state
         As in ``Strategy``.
-    learning_rate : float, default=0.1
-        Of the step along the mean gradient of the rows that were taken.
+    learning_rate : float, default=1.0
+        Of the step along the sum of the gradients, as in the published code.
     validation_fraction : float, default=0.2
         Share of the rows, drawn at random, whose loss is looked at. They may be kept as well.
     """
@@ -123,14 +123,14 @@ class Glister(Strategy):
         "learning_rate": [Interval(numbers.Real, 0, None, closed="neither")],
         "validation_fraction": [Interval(numbers.Real, 0, 1, closed="right")],
     }
-    #: Times that the validation gradient is taken.
-    ROUNDS = 100
+    #: Rows that are taken by one validation gradient, as a share of those taken before.
+    ROUND = 0.03
 
     def __init__(
         self,
         keep: float | int = 0.5,
         *,
-        learning_rate: float = 0.1,
+        learning_rate: float = 1.0,
         validation_fraction: float = 0.2,
         model: Any = None,
         min_per_class: int = 1,
@@ -148,14 +148,15 @@ class Glister(Strategy):
         held_out = np.sort(rng.permutation(n)[:size])
         loss, outputs = evidence.problem.loss, evidence.outputs[torch.from_numpy(held_out)]
         targets = evidence.problem.targets[torch.from_numpy(held_out)]
-        left, order, moved = np.arange(n), [], np.zeros((X.shape[1], E.shape[1]))
-        for rows in np.array_split(np.arange(n), self.ROUNDS):
-            step = self.learning_rate * moved / max(1, n - len(left))
-            Z = outputs - torch.from_numpy(X[held_out] @ step)
-            pull = X[held_out].T @ loss.residual(Z, targets).cpu().numpy() / size
+        order, left = np.empty(0, dtype=np.int64), np.arange(n)
+        moved = np.zeros((X.shape[1], E.shape[1]))
+        while len(left):
+            Z = outputs - torch.from_numpy(X[held_out] @ (self.learning_rate * moved))
+            pull = X[held_out].T @ loss.residual(Z, targets).cpu().numpy()
             gains = ((X[left] @ pull) * E[left]).sum(1)
-            best = np.argsort(-gains, kind="stable")[: len(rows)]
-            order.append(left[best])
+            many = max(1, int(self.ROUND * len(order)))
+            best = np.argsort(-gains, kind="stable")[:many]
+            order = np.append(order, left[best])
             moved += X[left[best]].T @ E[left[best]]
             left = np.delete(left, best)
-        return np.concatenate(order)
+        return order

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from torch.utils.data import TensorDataset
 
 from skprune import TorchProxy
-from skprune.baselines import STRATEGIES, EL2N, Evidence, Random, Strategy, compare
+from skprune.baselines import EL2N, STRATEGIES, Evidence, Random, Strategy, compare
 
 X, y = make_classification(240, 8, n_informative=5, n_classes=3, random_state=0)
 
