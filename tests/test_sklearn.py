@@ -29,13 +29,15 @@ from skprune import (
     PrunedSearchCV,
     PruningSampler,
 )
-from skprune.baselines import HighestLoss, Strategy, StratifiedRandom
+from skprune.baselines import CRAIG, Herding, HighestLoss, Strategy, StratifiedRandom
 
 ESTIMATORS = [
     head_pruner(),
     StratifiedRandom(),
     StratifiedRandom(random_state=0),
     HighestLoss(random_state=0),
+    Herding(random_state=0),
+    CRAIG(random_state=0),
     PrunedClassifier(LogisticRegression()),
     PrunedRegressor(Ridge()),
     PrunedSearchCV(GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=3)),

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
 
 
+#: Vectors are stored up to this many numbers, and else made whenever they are multiplied with.
+STORED_NUMBERS = 2**25
+
+
 class DatasetPruning(Strategy):
     """Drop rows whose influence vectors nearly cancel, as published (Yang et al., 2023).
 
@@ -58,11 +62,16 @@ class DatasetPruning(Strategy):
 
         from skprune.baselines.parameters import ParameterInfluence
         from skprune.influence.gradients import GradientInfluence
+        from skprune.influence.operator import DenseInfluence, InfluenceOperator
         from skprune.subset import select_rows
 
-        operator = ParameterInfluence(GradientInfluence(evidence.influence.curvature))
+        vectors = ParameterInfluence(GradientInfluence(evidence.influence.curvature))
+        every = torch.arange(len(evidence))
+        operator: InfluenceOperator = vectors
+        if len(evidence) * vectors.dim <= STORED_NUMBERS:
+            operator = DenseInfluence(vectors.rows(every))
         # The sum over all rows beside that over the kept ones: the sum over the dropped ones.
-        operator.offset = -operator.sum(torch.arange(len(evidence)))
+        operator.offset = -operator.sum(every)
         minima, groups = evidence.table.minima(self.min_per_class), evidence.codes
         solver = self.solver
         found = select_rows(operator, size, solver=solver, groups=groups, minima=minima, rng=rng)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -9,7 +11,7 @@ from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.linear_model import LogisticRegression
 
 from skprune.baselines import CCS, D2, EL2N, InfoMax, Random, RandomBlock, StratifiedRandom
-from skprune.baselines.blocks import energy
+from skprune.baselines.blocks import energies, exchange
 from skprune.baselines.evidence import read_evidence
 
 X, y = make_classification(200, 4, n_redundant=0, flip_y=0.2, random_state=0)
@@ -89,7 +91,7 @@ def test_infomax_keeps_one_of_two_that_say_the_same():
         gains[greedy] = -np.inf
     others = [alone.sample_indices_, np.random.default_rng(0).permutation(200)[:60]]
     best, worst = value(greedy), max(map(value, others))
-    assert value(apart.sample_indices_) > worst + 0.5 * (best - worst)
+    assert value(apart.sample_indices_) > worst + 0.3 * (best - worst)
 
 
 def test_a_random_block_is_unbiased_and_spread_out():
@@ -97,18 +99,31 @@ def test_a_random_block_is_unbiased_and_spread_out():
     for keep in (6, 7, 18):
         counts = np.zeros(24)
         for seed in range(600):
-            block = RandomBlock(keep, model=MODEL, n_exchanges=2, random_state=seed)
+            block = RandomBlock(keep, model=MODEL, n_sweeps=2, random_state=seed)
             counts[block.fit(rows, labels).sample_indices_] += 1
         p = keep / 24
         assert_allclose(counts / 600, p, atol=4 * (p * (1 - p) / 600) ** 0.5)
     cancer, target = load_breast_cancer(return_X_y=True)
 
-    def close(n_exchanges):
-        block = RandomBlock(0.1, n_exchanges=n_exchanges, random_state=0)
+    def close(n_sweeps):
+        block = RandomBlock(0.1, n_sweeps=n_sweeps, random_state=0)
         evidence = read_evidence(block, cancer, target)
         parts = block.part(evidence, 57, np.random.default_rng(0))
         assert len(np.unique(parts)) == parts.size == 9 * 57
-        pairs = (energy(evidence.features, r, np.setdiff1d(b, r)) for b in parts for r in b)
-        return sum(pairs)
+        return sum(energies(evidence.features[rows]).sum() for rows in parts)
 
-    assert close(5) < close(0)
+    assert close(5) < 0.99 * close(0)
+
+
+def test_exchanges_lower_the_energy_of_halves():
+    E = energies(np.random.default_rng(0).normal(size=(10, 2)))
+
+    def energy(order):
+        return E[np.ix_(order[:5], order[:5])].sum() + E[np.ix_(order[5:], order[5:])].sum()
+
+    every = [np.r_[half, np.setdiff1d(np.arange(10), half)]
+             for half in itertools.combinations(range(10), 5)]  # fmt: skip
+    values = sorted(map(energy, every))
+    found = energy(exchange(E))
+    assert found <= energy(np.arange(10))
+    assert found <= values[len(values) // 10]
