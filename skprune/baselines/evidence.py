@@ -20,7 +20,7 @@ from torch import Tensor
 from skprune.baselines.dynamics import TrainingDynamics, train_for_dynamics
 from skprune.curvature import HeadGradients, build_curvature, choose_curvature
 from skprune.data.arrays import is_columns
-from skprune.data.containers import n_rows
+from skprune.data.containers import n_rows, natural
 from skprune.data.sources import as_source, is_dataset
 from skprune.data.strata import Rows
 from skprune.data.table import Table, read_target, read_weights
@@ -31,7 +31,9 @@ from skprune.heads.reading import is_continuous
 from skprune.influence.gradients import HeadInfluence
 from skprune.network.torch_model import is_network
 from skprune.proxies.head import cold_fit, difficulty
+from skprune.proxies.rules import check_rows
 from skprune.proxies.shorthands import as_proxy, unwrapped
+from skprune.utils.cache import check_folder
 from skprune.utils.progress import Progress
 
 T = TypeVar("T")
@@ -183,6 +185,11 @@ class Evidence:
     def probabilities(self) -> NDArray[np.float64]:
         """Of the classes that the head knows, (n, C)."""
         self.check_classes()
+        if not self.problem.loss.predicts_classes:
+            raise ValueError(
+                "This strategy looks at the probabilities of classes, which a head of squared "
+                "errors, such as RidgeClassifier, has not; take model=LogisticRegression()."
+            )
         return self.encoder.predict_proba(self.outputs)
 
     @found
@@ -255,6 +262,9 @@ def read_evidence(
         return Evidence(_count(pruner, X, y, sample_weight, unwrapped(model)), None, seed)
     proxy = as_proxy(model)
     proxy.check()
+    check_folder(proxy.cache_dir)
+    y = natural(y)
+    check_rows(proxy.given, X)
     reading = proxy.read(pruner, X, y, sample_weight, None, None)
     table = reading.table
     encoder = proxy.encoder(reading, seed, Progress()).fit(table.X, table.y, table.weights)

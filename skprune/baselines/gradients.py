@@ -76,8 +76,10 @@ class GradMatch(Strategy):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """The gradients of a class (n_c, D), their sum, and the penalty."""
         E = evidence.errors[rows]
-        column = 0 if E.shape[1] == 1 else int(evidence.labels[rows[0]])
-        G = evidence.inputs[rows].astype(np.float64) * E[:, [column]]
+        if E.shape[1] > 1 and evidence.table.classes is not None:
+            E = E[:, [evidence.labels[rows[0]]]]
+        X = evidence.inputs[rows].astype(np.float64)
+        G = (X[:, :, None] * E[:, None, :]).reshape(len(rows), -1)
         ridge = self.regularization * float(np.square(G).sum(1).mean())
         return G, evidence.table.weights[rows] @ G, max(ridge, np.finfo(np.float64).tiny)
 

@@ -10,12 +10,22 @@ import torch
 from cases.modules import blobs, trained_mlp
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_diabetes, make_classification
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from torch.utils.data import TensorDataset
 
 from skprune import TorchProxy
-from skprune.baselines import EL2N, STRATEGIES, Evidence, Random, Strategy, compare
+from skprune.baselines import (
+    CCS,
+    EL2N,
+    STRATEGIES,
+    Entropy,
+    Evidence,
+    Random,
+    Strategy,
+    compare,
+)
 
 X, y = make_classification(240, 8, n_informative=5, n_classes=3, random_state=0)
 
@@ -96,6 +106,20 @@ def test_rows_without_weight_are_kept_last(name):
     assert_array_equal(pruner.sample_indices_, np.arange(120))
 
 
+@pytest.mark.parametrize(
+    ("kind", "model", "rows", "words"),
+    [
+        (Entropy, RidgeClassifier(), (X, y), "a head of squared errors, such as RidgeClassifier"),
+        (EL2N, None, (TensorDataset(torch.from_numpy(X), torch.from_numpy(y)), None), "dataset"),
+        (EL2N, None, (X, np.zeros(240)), "needs at least 2 classes"),
+        (CCS, KMeans(), (X, y), "model must be None"),
+    ],
+)
+def test_what_is_refused(kind, model, rows, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        kind(model=model).fit(*rows)
+
+
 class Corner(Strategy):
     """Keeps the rows of smallest first feature."""
 
@@ -113,7 +137,8 @@ class Alternate(Strategy):
 def test_a_strategy_costs_one_method():
     corner = Corner(keep=0.1, min_per_class=0).fit(X, y)
     assert_array_equal(np.sort(X[:, 0].argsort()[:24]), corner.sample_indices_)
-    assert_array_equal(Alternate(keep=2, min_per_class=0).fit(X, y).sample_indices_, [0, 239])
+    kept = Alternate(keep=2 / 240, min_per_class=0).fit(X, y).sample_indices_
+    assert_array_equal(kept, [0, 239])
     strategies = {"corner": Corner(), "alternate": Alternate()}
     found = compare(X, y, strategies, [0.2, 0.4], estimator=LogisticRegression(), seeds=1)
     assert {"corner", "alternate"} <= {cell["strategy"] for cell in found.cells}
