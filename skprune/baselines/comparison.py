@@ -169,7 +169,7 @@ class _Chooser:
     def __init__(self, task: Task, model: Any, dynamics: Any, seed: int, cells: Cells) -> None:
         self.task, self.model, self.dynamics = task, model, dynamics
         self.seed, self.cells = seed, cells
-        self._evidence: dict[tuple[bool, int], Evidence] = {}
+        self._evidence: dict[tuple[bool, str | None], Evidence] = {}
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -194,11 +194,11 @@ class _Chooser:
                 if selected is None:
                     pruner = clone(strategy).set_params(keep=share)
                     set_random_states(pruner, seed)
-                    selected, ranking = self._select(pruner, ranking)
+                    selected, ranking = self._select(name, pruner, ranking)
                     self.cells.keep_selection(cell, about, selected)
                 yield seed, share, selected
 
-    def _select(self, pruner: Any, ranking: tuple[Rows, float] | None) -> Any:
+    def _select(self, name: str, pruner: Any, ranking: tuple[Rows, float] | None) -> Any:
         """The rows of one size, and the ranking with its seconds, if it serves all sizes."""
         if not isinstance(pruner, Strategy):
             start = time.perf_counter()
@@ -206,7 +206,7 @@ class _Chooser:
             seconds = time.perf_counter() - start
             weights = getattr(pruner, "sample_weight_", None)
             return Selected(pruner.sample_indices_, weights, seconds), None
-        evidence = self._evidence_of(pruner)
+        evidence = self._evidence_of(name, pruner)
         order, before = ranking or (None, 0.0)
         start, known = time.perf_counter(), sum(evidence.seconds.values())
         pruner.fit_evidence(evidence, order)
@@ -216,11 +216,11 @@ class _Chooser:
             ranking = pruner.ranking_, spent
         return selected, ranking
 
-    def _evidence_of(self, pruner: Strategy) -> Evidence:
+    def _evidence_of(self, name: str, pruner: Strategy) -> Evidence:
         from skprune.baselines.evidence import read_evidence
 
         shared = pruner.model is None
-        key = pruner.looks_at_rows, -1 if shared else id(pruner)
+        key = pruner.looks_at_rows, None if shared else name
         if key not in self._evidence:
             model = self.model if shared else pruner.model
             reader = clone(pruner).set_params(model=None)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import numbers
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval
 
 from skprune.baselines.base import ScoreStrategy
+from skprune.baselines.training import recorded
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
@@ -40,13 +43,17 @@ class HighestLoss(ScoreStrategy):
 class EL2N(ScoreStrategy):
     """Keep the rows whose error vector p - y is longest (Paul et al., 2021).
 
-    The published score is a mean over several networks after 10 to 20 epochs. Here it is that of
-    the model as it is, which for a table is a head at its optimum.
+    The published score is a mean over several networks after 10 to 20 epochs. Without ``dynamics``
+    it is that of the model as it is, which for a table is a head at its optimum.
 
     Parameters
     ----------
     keep, model, min_per_class, random_state
         As in ``Strategy``.
+    dynamics : TrainingDynamics, default=None
+        Recorded in your own training.
+    epoch : int, default=10
+        After which epoch of ``dynamics`` errors are taken; the last one, if there are fewer.
 
     Examples
     --------
@@ -57,8 +64,30 @@ class EL2N(ScoreStrategy):
     (30, 4)
     """
 
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **ScoreStrategy._parameter_constraints,
+        "dynamics": "no_validation",
+        "epoch": [Interval(numbers.Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        keep: float | int = 0.5,
+        *,
+        dynamics: Any = None,
+        epoch: int = 10,
+        model: Any = None,
+        min_per_class: int = 1,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(keep, model=model, min_per_class=min_per_class, random_state=random_state)
+        self.dynamics = dynamics
+        self.epoch = epoch
+
     def score_rows(self, evidence: Evidence) -> NDArray[Any]:
-        return evidence.difficulty("el2n")
+        if self.dynamics is None:
+            return evidence.difficulty("el2n")
+        return recorded(self.dynamics, evidence).el2n[: self.epoch][-1]
 
 
 class GraNd(ScoreStrategy):

@@ -51,7 +51,7 @@ class TrainingDynamics:
     el2n : ndarray of shape (n_epochs, n_rows), float16
         Norm of the error p - y.
     shift : ndarray of shape (n_epochs, n_rows), float16
-        Divergence KL(p_t || p_{t-1}) from the epoch before; 0 in the first.
+        Kullback-Leibler divergence from what was predicted an epoch before; 0 in the first.
 
     Examples
     --------

@@ -21,8 +21,8 @@ class GradMatch(Strategy):
     """Keep rows whose weighted gradients add up to those of all rows (Killamsetty et al., 2021).
 
     Orthogonal matching pursuit, class by class, of the gradients of the last layer in the outputs
-    of that class, as in the published variant by class: |sum_kept w g - sum_all g|^2 + r |w|^2 is
-    made small. Weights are not negative.
+    of that class, as in the published variant by class: the squared length of the difference of the
+    two sums, plus r times that of the weights, is made small. Weights are not negative.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from skprune.baselines.base import ScoreStrategy, Strategy
 from skprune.baselines.difficulty import EL2N, GraNd, HighestLoss
-from skprune.baselines.training import AUM, DynamicsStrategy, Forgetting
+from skprune.baselines.training import AUM, Forgetting
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
@@ -35,7 +35,7 @@ class HardnessStrategy(Strategy):
     difficulty : {"aum", "el2n", "forgetting", "grand", "loss"}, default="aum"
         The score, as the strategy of that name has it.
     dynamics : TrainingDynamics, default=None
-        Of your own training, for "aum" and "forgetting"; see ``DynamicsStrategy``.
+        Of your own training, for "aum", "el2n" and "forgetting"; see there.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -61,7 +61,7 @@ class HardnessStrategy(Strategy):
     def hardness(self, evidence: Evidence) -> NDArray[np.float64]:
         """The score of every row between 0 and 1, the hardest last; sets ``scores_``."""
         strategy = HARDNESS[self.difficulty]()
-        if isinstance(strategy, DynamicsStrategy):
+        if "dynamics" in strategy.get_params():
             strategy.set_params(dynamics=self.dynamics)
         score = np.asarray(strategy.score_rows(evidence), dtype=np.float64)
         score = -score if strategy.keeps_lowest else score

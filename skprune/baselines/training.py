@@ -47,20 +47,24 @@ class DynamicsStrategy(ScoreStrategy):
     }
 
     def recorded(self, evidence: Evidence) -> TrainingDynamics:
-        """The dynamics of the rows.
+        """The dynamics of the rows."""
+        return recorded(evidence.dynamics if self.dynamics is None else self.dynamics, evidence)
 
-        Raises
-        ------
-        ValueError
-            If they are those of another number of rows.
-        """
-        found: TrainingDynamics = evidence.dynamics if self.dynamics is None else self.dynamics
-        if found.n_rows != len(evidence):
-            raise ValueError(
-                f"dynamics are those of {found.n_rows} rows, and there are {len(evidence)}; "
-                "record them for the rows that are pruned, in their order."
-            )
-        return found
+
+def recorded(dynamics: TrainingDynamics, evidence: Evidence) -> TrainingDynamics:
+    """The dynamics, if they are those of the rows.
+
+    Raises
+    ------
+    ValueError
+        If they are of another number of rows.
+    """
+    if dynamics.n_rows != len(evidence):
+        raise ValueError(
+            f"dynamics are those of {dynamics.n_rows} rows, and there are {len(evidence)}; "
+            "record them for the rows that are pruned, in their order."
+        )
+    return dynamics
 
 
 class Forgetting(DynamicsStrategy):

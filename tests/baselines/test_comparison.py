@@ -24,7 +24,15 @@ from torch.utils.data import TensorDataset
 
 import skprune
 from skprune import InfluencePruner, LinearProxy, TorchProxy
-from skprune.baselines import EL2N, STRATEGIES, GradMatch, Herding, TrainingDynamics, compare
+from skprune.baselines import (
+    EL2N,
+    STRATEGIES,
+    GradMatch,
+    Herding,
+    TrainingDynamics,
+    compare,
+    evidence,
+)
 from skprune.baselines.comparison import Task
 
 X, y = make_classification(300, 6, n_informative=4, n_redundant=0, random_state=0)
@@ -133,10 +141,16 @@ def test_workers_find_the_same():
     assert scores(one) == scores(two)
 
 
-def test_evidence_is_shared_and_a_model_of_ones_own_is_not():
-    own = {"own": EL2N(model=LogisticRegression(C=1e-3)), "shared": EL2N()}
-    found = compare(X, y, own, [0.1], estimator=LogisticRegression(), seeds=1)
-    assert len(set(scores(found))) > 2
+def test_evidence_is_read_once_for_all_and_once_for_a_model_of_ones_own(monkeypatch):
+    read, reads = evidence.read_evidence, []
+    monkeypatch.setattr(evidence, "read_evidence", lambda *a, **k: reads.append(k) or read(*a, **k))
+    own = {"own": EL2N(model=LogisticRegression(C=1e-3)), "shared": EL2N(), "other": Herding()}
+    options = {"estimator": LogisticRegression(), "seeds": 2}
+    found = compare(X, y, own, [0.1, 0.2], **options)
+    assert [(k["look"], k["model"] is None) for k in reads] == [
+        (False, True), (True, False), (True, True)
+    ]  # fmt: skip
+    assert not np.array_equal(found.curve("own")[1], found.curve("shared")[1])
     frame = pd.DataFrame(X).assign(word=np.where(X[:, 0] > 0, "a", "b"))
     trees = HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype")
     rows = frame.astype({"word": "category"}).rename(columns=str)

@@ -12,7 +12,17 @@ from sklearn.datasets import load_breast_cancer
 from skorch import NeuralNetClassifier
 from torch import nn
 
-from skprune.baselines import AUM, DUAL, TDDS, DynUnc, Forgetting, RecordDynamics, TrainingDynamics
+from skprune.baselines import (
+    AUM,
+    CCS,
+    DUAL,
+    EL2N,
+    TDDS,
+    DynUnc,
+    Forgetting,
+    RecordDynamics,
+    TrainingDynamics,
+)
 
 N, T, K = 12, 14, 3
 RNG = np.random.default_rng(0)
@@ -30,6 +40,14 @@ def recorded(logits=LOGITS, y=Y, path=None, epochs=None):
             dynamics.record(torch.from_numpy(rows), torch.from_numpy(Z[rows]), y[rows])
         dynamics.end_epoch()
     return dynamics
+
+
+def test_el2n_of_an_epoch():
+    for epoch, at in ((3, 2), (99, -1)):
+        found = EL2N(0.5, dynamics=recorded(), epoch=epoch).fit(X, Y).scores_
+        assert_allclose(found, np.linalg.norm(P[at] - np.eye(K)[Y], axis=1), atol=1e-3)
+    hard = CCS(0.5, difficulty="el2n", dynamics=recorded()).fit(X, Y).scores_
+    assert_array_equal(hard.argsort(), EL2N(dynamics=recorded()).fit(X, Y).scores_.argsort())
 
 
 def scores(kind, dynamics=None, **options):

@@ -134,12 +134,13 @@ class Alternate(Strategy):
         return np.linspace(0, len(evidence) - 1, size).astype(int)
 
 
-def test_a_strategy_costs_one_method():
+def test_a_strategy_costs_one_method_and_a_line_in_the_registry(monkeypatch):
     corner = Corner(keep=0.1, min_per_class=0).fit(X, y)
     assert_array_equal(np.sort(X[:, 0].argsort()[:24]), corner.sample_indices_)
     kept = Alternate(keep=2 / 240, min_per_class=0).fit(X, y).sample_indices_
     assert_array_equal(kept, [0, 239])
-    strategies = {"corner": Corner(), "alternate": Alternate()}
+    monkeypatch.setitem(STRATEGIES, "corner", Corner)
+    strategies = {"corner": "corner", "alternate": Alternate()}
     found = compare(X, y, strategies, [0.2, 0.4], estimator=LogisticRegression(), seeds=1)
     assert {"corner", "alternate"} <= {cell["strategy"] for cell in found.cells}
     assert isinstance(clone(corner).set_params(keep=3), Corner)
