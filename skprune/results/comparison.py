@@ -150,7 +150,7 @@ class ComparisonDisplay:
             self.lines_[name] = line
         ax.set_xscale("log")
         ticks = np.unique(np.concatenate([np.asarray(c[0], float) for c in self.curves.values()]))
-        ax.set_xticks(ticks, [f"{100 * share:.3g}%" for share in ticks])
+        ax.set_xticks(ticks, [f"{100 * share:.2g}%" for share in ticks])
         ax.set_xticks([], minor=True)
         of = "" if self.n_rows is None else f" (100% = {self.n_rows:,})"
         ax.set_xlabel(f"Rows kept{of}")

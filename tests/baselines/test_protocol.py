@@ -25,6 +25,7 @@ from skprune.baselines import (
     Random,
     Strategy,
     compare,
+    dynamics,
 )
 
 X, y = make_classification(240, 8, n_informative=5, n_classes=3, random_state=0)
@@ -36,6 +37,11 @@ OF_NUMBERS = {
     "prototypes", "random", "random block", "semdedup", "single influence", "stratified random",
     "twinning", "infomax",
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def short_trainings(monkeypatch):
+    monkeypatch.setattr(dynamics, "EPOCHS", 11)
 
 
 @pytest.fixture(scope="module", params=sorted(STRATEGIES))
