@@ -114,7 +114,7 @@ def cells_in(cache_dir: Any, task: Any) -> Cells:
     check_folder(cache_dir)
     if cache_dir is None:
         return Cells()
-    rows = _digest((task.X, task.y, task.X_val, task.y_val))
+    rows = _digest((task.X, task.y, task.candidates, task.X_val, task.y_val))
     return Cells(make_folder(Path(cache_dir), rows), _digest((task.estimator, task.scoring)))
 
 

@@ -20,7 +20,7 @@ from skprune.data.containers import take_rows
 from skprune.data.strata import Rows
 from skprune.heads.linear_spec import weight_name
 from skprune.results.comparison import Comparison
-from skprune.utils.seeds import child_seeds, seeded, set_random_states
+from skprune.utils.seeds import seeded, set_random_states
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
@@ -32,12 +32,13 @@ ALL_ROWS = "all rows"
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained on the kept rows, and what it is scored on."""
+    """What is trained on the kept rows, and what it is scored on; ``candidates`` may be kept."""
 
     estimator: Any
     scoring: Any
     X: Any
     y: Any
+    candidates: Rows
     X_val: Any
     y_val: Any
 
@@ -128,20 +129,21 @@ def compare(
     ['all rows', 'el2n', 'random', 'stratified random']
     """
     named = _named(strategies)
-    seeds = child_seeds(0, seeds) if isinstance(seeds, int) else list(seeds)
+    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     task = _split(estimator, scoring, X, y, X_val, y_val, test_size, seeds[0])
     cells = cells_in(cache_dir, task)
     chooser = _Chooser(task, model, dynamics, seeds[0], cells)
     jobs = [
-        (name, share, seed, found)
+        (name, share, seed, selected)
         for name, strategy in named.items()
-        for seed, share, found in chooser.selections(name, strategy, keep, seeds)
+        for seed, share, selected in chooser.selections(name, strategy, keep, seeds)
     ]
-    every = Selected(np.arange(len(task.y)), None, 0.0)
+    every = Selected(task.candidates, None, 0.0)
     jobs += [(ALL_ROWS, 1.0, seed, every) for seed in seeds]
-    rows = Parallel(n_jobs=n_jobs)(delayed(_run)(task, cells, *job) for job in jobs)
-    name = scoring if isinstance(scoring, str) else "score"
-    return Comparison(rows, len(task.y), name, chooser.seconds)
+    found = Parallel(n_jobs=n_jobs)(delayed(_run)(task, cells, *job) for job in jobs)
+    kept = {(name, share, seed): selected.rows for name, share, seed, selected in jobs}
+    measure = scoring if isinstance(scoring, str) else "score"
+    return Comparison(found, kept, len(task.candidates), measure, chooser.seconds)
 
 
 def _run(
@@ -167,7 +169,8 @@ class _Chooser:
     """Chooses the rows of all cells, with one evidence for all strategies that can share it."""
 
     def __init__(self, task: Task, model: Any, dynamics: Any, seed: int, cells: Cells) -> None:
-        self.task, self.model, self.dynamics = task, model, dynamics
+        self.X, self.y = _take(task.X, task.candidates), task.y[task.candidates]
+        self.candidates, self.model, self.dynamics = task.candidates, model, dynamics
         self.seed, self.cells = seed, cells
         self._evidence: dict[tuple[bool, str | None], Evidence] = {}
 
@@ -184,11 +187,11 @@ class _Chooser:
         self, name: str, strategy: Any, keep: Sequence[float | int], seeds: Sequence[int]
     ) -> Iterator[tuple[int, float | int, Selected]]:
         """The rows of every seed and size, the largest size first."""
-        n = len(self.task.y)
+        n = len(self.y)
         about = self.cells.digest((strategy, self.model, self.dynamics))
         for seed in seeds:
             ranking = None
-            for share in sorted(keep, key=lambda k: k if isinstance(k, int) else k * n)[::-1]:
+            for share in sorted(keep, key=lambda k: k * n if isinstance(k, float) else k)[::-1]:
                 cell = {"strategy": name, "keep": share, "seed": seed}
                 selected = self.cells.selection(cell, about)
                 if selected is None:
@@ -202,19 +205,21 @@ class _Chooser:
         """The rows of one size, and the ranking with its seconds, if it serves all sizes."""
         if not isinstance(pruner, Strategy):
             start = time.perf_counter()
-            pruner.fit(self.task.X, self.task.y)
-            seconds = time.perf_counter() - start
-            weights = getattr(pruner, "sample_weight_", None)
-            return Selected(pruner.sample_indices_, weights, seconds), None
+            pruner.fit(self.X, self.y)
+            return self._selected(pruner, time.perf_counter() - start), None
         evidence = self._evidence_of(name, pruner)
         order, before = ranking or (None, 0.0)
         start, known = time.perf_counter(), sum(evidence.seconds.values())
         pruner.fit_evidence(evidence, order)
         spent = time.perf_counter() - start - (sum(evidence.seconds.values()) - known)
-        selected = Selected(pruner.sample_indices_, pruner.sample_weight_, before + spent)
+        selected = self._selected(pruner, before + spent)
         if ranking is None and "ranking_" in vars(pruner):
             ranking = pruner.ranking_, spent
         return selected, ranking
+
+    def _selected(self, pruner: Any, seconds: float) -> Selected:
+        weights = getattr(pruner, "sample_weight_", None)
+        return Selected(self.candidates[pruner.sample_indices_], weights, seconds)
 
     def _evidence_of(self, name: str, pruner: Strategy) -> Evidence:
         from skprune.baselines.evidence import read_evidence
@@ -227,8 +232,8 @@ class _Chooser:
             start = time.perf_counter()
             self._evidence[key] = evidence = read_evidence(
                 reader,
-                self.task.X,
-                self.task.y,
+                self.X,
+                self.y,
                 model=model,
                 look=pruner.looks_at_rows,
                 seed=self.seed,
@@ -268,7 +273,7 @@ def _split(
     """The rows that may be kept, and those to score on."""
     y = _targets(X, y)
     if X_val is not None:
-        return Task(estimator, scoring, X, y, X_val, _targets(X_val, y_val))
+        return Task(estimator, scoring, X, y, np.arange(len(y)), X_val, _targets(X_val, y_val))
     from skprune.heads.reading import is_continuous
 
     strata = y if y.ndim == 1 and not is_continuous(y, None) else None
@@ -279,7 +284,7 @@ def _split(
     except ValueError:  # a class of one row
         parts = train_test_split(np.arange(len(y)), test_size=size, random_state=seed)
     train, test = map(np.sort, parts)
-    return Task(estimator, scoring, _take(X, train), y[train], _take(X, test), y[test])
+    return Task(estimator, scoring, X, y, train, _take(X, test), y[test])
 
 
 def _targets(X: Any, y: Any) -> Any:

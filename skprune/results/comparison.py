@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from skprune.results.display import pyplot
 
@@ -21,6 +21,8 @@ class Comparison:
         One for every strategy, size and seed: "strategy", "keep", "seed", "n_kept", "score",
         "selection_seconds" (of the strategy's own work) and "training_seconds". "all rows" is
         among the strategies.
+    kept : dict of (str, float or int, int) to ndarray of int64
+        For every strategy, keep and seed the numbers of the kept rows among those of X.
     n_rows : int
         Rows that could be kept.
     scoring : str
@@ -30,6 +32,7 @@ class Comparison:
     """
 
     cells: list[dict[str, Any]]
+    kept: dict[tuple[str, float, int], NDArray[np.int64]]
     n_rows: int
     scoring: str
     evidence_seconds: dict[str, float]

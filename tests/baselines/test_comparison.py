@@ -72,6 +72,7 @@ def test_every_cell_is_a_training_on_the_kept_rows():
     assert set(frame.n_kept) == {30, 40, 300}
     assert (frame.training_seconds > 0).all()
     rows = Herding(0.1).fit(X, y).sample_indices_
+    assert_array_equal(found.kept["herding", 0.1, 3], rows)
     cell = frame[(frame.strategy == "herding") & (frame.n_kept == 30)]
     assert_allclose(cell.score, Ridge().fit(X[rows], y[rows]).score(*val))
     assert {"head", "features", "reading"} <= set(found.evidence_seconds)
@@ -114,7 +115,9 @@ def test_a_comparison_goes_on_where_it_stopped(tmp_path, trainings):
     (index,) = folder.glob(f"el2n_0.1_{seed}_*.npz")
     with np.load(index) as file:
         rows, checksum = file["rows"], str(file["checksum"])
+    assert_array_equal(rows, first.kept["el2n", 0.1, seed])
     assert len(rows) == 22
+    assert set(rows) <= set(first.kept["all rows", 1.0, seed])
     cells = [json.loads(path.read_text()) for path in folder.glob(f"el2n_0.1_{seed}_*.json")]
     assert {cell["rows"] for cell in cells} == {checksum}
     with np.load(index) as file:
@@ -197,7 +200,7 @@ def test_the_picture():
     assert_array_equal(display.lines_["el2n"].get_ydata(), mean)
     cells = [c["score"] for c in found.cells if c["strategy"] == "random" and c["keep"] == 0.1]
     assert_allclose(found.curve("random")[2][0], np.std(cells, ddof=1) / 3**0.5)
-    assert error[0] == 0  # the same rows and the same model
+    assert error[0] < 1e-12  # the same rows and the same model
     assert "225" in display.ax_.get_xlabel()
     axes = display.ax_
     assert found.plot(ax=axes).ax_ is axes
