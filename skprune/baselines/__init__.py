@@ -1,4 +1,4 @@
-"""The ways to choose rows that people compare with, behind one interface: a family a file."""
+"""Published ways to choose rows behind one interface, one family per file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
     from skprune.baselines.record import RecordDynamics
 
-#: Every strategy by its name; ``compare`` takes names.
+#: Strategies by name, as ``compare`` takes them.
 STRATEGIES: dict[str, type[Strategy]] = {
     "random": Random,
     "stratified random": StratifiedRandom,
@@ -74,7 +74,7 @@ _LATE = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATE:  # what is trained takes torch, which takes seconds to import
+    if name in _LATE:  # these import torch, which takes seconds
         return getattr(import_module(_LATE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -1,4 +1,4 @@
-"""What all strategies share: read the rows, put them in an order, keep the first."""
+"""The protocol of strategies: rank the rows, or choose some, from shared evidence."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
 
 from skprune.base import BasePruner
 from skprune.data.strata import Rows
 from skprune.proxies.memory import says_what_fits
 from skprune.proxies.shorthands import unwrapped
 from skprune.utils.size import KEEP_CONSTRAINTS, resolve_size
+from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:  # torch comes with the first fit
     from skprune.baselines.evidence import Evidence
 
 
 class Strategy(BasePruner):
-    """A way to choose rows that skprune is compared with.
+    """Base class of published ways to choose rows.
 
-    A subclass writes one method. Where one order of the rows serves every size, that is
-    ``rank(evidence, rng)``; where the choice depends on the size, ``choose(evidence, size, rng)``.
-    A strategy that gives the kept rows weights writes ``weigh(evidence, rows)`` as well.
+    A subclass writes one method: ``rank(evidence, rng)`` if one order of the rows serves every
+    size, else ``choose(evidence, size, rng)``. A strategy that gives weights to the kept rows also
+    writes ``weigh(evidence, rows)``.
 
     Parameters
     ----------
     keep : float in (0, 1] or int, default=0.5
         Share or number of rows to keep.
     model : see InfluencePruner, default=None
-        What features, predictions and gradients are taken from. None is a linear head on
-        standardised columns; a torch network gives its last layer and what enters it.
+        The model whose features, predictions and gradients are used. None is a linear head on
+        standardised columns; of a torch network, the last layer and its inputs are used.
     min_per_class : int, default=1
         Rows that every class keeps at least.
     random_state : int, RandomState instance or None, default=None
@@ -50,7 +50,7 @@ class Strategy(BasePruner):
         What every kept row counts for, if the strategy says so.
     keep_mask_ : ndarray of shape (n_rows,), bool
     n_features_in_ : int
-        Of rows that have columns.
+        Number of columns, if the rows have columns.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -59,7 +59,7 @@ class Strategy(BasePruner):
         "min_per_class": [Interval(numbers.Integral, 0, None, closed="left")],
         "random_state": ["random_state"],
     }
-    #: Whether more than the number of the rows and their targets is looked at.
+    #: Whether the strategy uses more of the rows than their number and their targets.
     looks_at_rows: ClassVar[bool] = True
 
     ranking_: Rows
@@ -79,28 +79,28 @@ class Strategy(BasePruner):
         self.random_state = random_state
 
     def rank(self, evidence: Evidence, rng: np.random.Generator) -> Rows:
-        """All rows, best first: those of a smaller subset are among those of a larger one.
+        """Rank all rows, best first; smaller subsets are then nested in larger ones.
 
         Parameters
         ----------
         evidence : Evidence
-            What is known of the rows.
+            Features, predictions and more of the rows.
         rng : numpy.random.Generator
         """
         raise NotImplementedError(f"{type(self).__name__} writes neither rank nor choose.")
 
     def choose(self, evidence: Evidence, size: int, rng: np.random.Generator) -> Rows:
-        """``size`` rows or more, best first.
+        """Choose ``size`` rows or more, best first.
 
-        The first ``size`` of them are kept, once every class has its least number of rows.
+        The first ``size`` of them are kept, after ``min_per_class`` rows of every class.
         """
         self.ranking_ = self.rank(evidence, rng)
         return self.ranking_
 
     def weigh(self, evidence: Evidence, rows: Rows) -> NDArray[np.float64] | None:
-        """What each of the kept ``rows``, which are sorted, counts for, its own weight among it.
+        """Weights of the kept ``rows``, which are sorted, or None to leave weights unchanged.
 
-        None if it counts as it did.
+        Weights include the sample weights that were given to ``fit``.
         """
         return None
 
@@ -132,15 +132,15 @@ class Strategy(BasePruner):
         return self.fit_evidence(evidence)
 
     def fit_evidence(self, evidence: Evidence, ranking: Rows | None = None) -> Strategy:
-        """Choose the rows to keep by what is known of them already.
+        """Choose the rows to keep from evidence that was read before.
 
-        Several strategies may share the evidence, which finds everything at most once.
+        Several strategies may share one evidence, so that nothing is computed twice.
 
         Parameters
         ----------
         evidence : Evidence
         ranking : ndarray of int64, optional
-            ``ranking_`` of an earlier fit that kept as many rows or more.
+            The ``ranking_`` of an earlier fit that kept at least as many rows.
 
         Returns
         -------
@@ -159,7 +159,7 @@ class Strategy(BasePruner):
             self.ranking_ = order = ranking
         places = np.full(n, n)
         places[order] = np.arange(len(order))
-        places[evidence.table.weights == 0] += n  # such rows say nothing, and come last
+        places[evidence.table.weights == 0] += n  # rows without weight come last
         kept = largest_subset(-places, size, evidence.codes, minima)
         self._keep(kept, n, self.weigh(evidence, kept))
         return self
@@ -187,8 +187,9 @@ class Strategy(BasePruner):
 
 
 class ScoreStrategy(Strategy):
-    """A strategy that keeps the rows of highest, or of lowest, score; equal scores by lot.
+    """Base class of strategies that keep the rows of highest (or lowest) score.
 
+    Ties are broken at random.
     A subclass writes ``score_rows(evidence)``.
     """
 
@@ -205,13 +206,13 @@ class ScoreStrategy(Strategy):
 
 
 class GroupStrategy(Strategy):
-    """A strategy that orders the rows of every class by themselves, and takes them in turn.
+    """Base class of strategies that rank the rows of every class separately.
 
-    A subclass writes ``order(evidence, rows, most, rng)``.
+    Classes keep their proportions. A subclass writes ``order(evidence, rows, most, rng)``.
     """
 
     def order(self, evidence: Evidence, rows: Rows, most: int, rng: np.random.Generator) -> Rows:
-        """Positions within ``rows``, which are of one class, of the best ``most``, best first."""
+        """Rank the best ``most`` of ``rows``, all of one class, as positions within ``rows``."""
         raise NotImplementedError(f"{type(self).__name__} writes no order.")
 
     def groups(self, evidence: Evidence, rng: np.random.Generator) -> list[Rows]:
@@ -233,5 +234,5 @@ class GroupStrategy(Strategy):
 
 
 def ranked(costs: NDArray[Any], rng: np.random.Generator) -> Rows:
-    """The rows from the lowest cost up; equal costs in random order, not in that of the table."""
+    """Rank rows from the lowest cost up, with ties broken at random."""
     return np.lexsort((rng.random(len(costs)), costs)).astype(np.int64)

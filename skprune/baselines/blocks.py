@@ -1,4 +1,4 @@
-"""A random one of several blocks that all spread over the data: balance without bias or weights."""
+"""Random blocks: a spread-out subset that is unbiased without weights."""
 
 from __future__ import annotations
 
@@ -7,39 +7,38 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval
 
 from skprune.baselines.base import Strategy
 from skprune.baselines.coverage import distances_of
 from skprune.data.strata import Rows
+from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
 
-#: Rows of either block among which exchanges are sought at once.
+#: Largest number of rows of a block that take part in one exchange.
 PART = 2048
-#: What is added to distances, whose inverse is the energy of a pair.
+#: Added to the distance of a pair before its inverse is taken.
 SOFTENED = 0.01
 
 
 class RandomBlock(Strategy):
-    """Keep a random one of blocks of rows that are spread out (Schuller and Ganacim, 2026).
+    """Keep a random block of a partition into spread-out blocks (Schuller and Ganacim, 2026).
 
-    The rows are parted into blocks of the wanted size, and exchanged between two of them at a time
-    while that lowers the sum over pairs in a block of 1 / (distance + .01). The block that is kept
-    is drawn: every row is kept with the same probability, whatever the exchanges, so that sums over
-    the kept rows are unbiased without weights. Of more than half of the rows, a block is dropped
-    instead.
+    The rows are divided into blocks of the wanted size. Pairs of blocks exchange rows as long as
+    that lowers the sum of 1 / (distance + .01) over pairs of rows in the same block. The kept block
+    is drawn at random. Every row is therefore kept with the same probability, and sums over the
+    kept rows are unbiased without weights. If more than half of the rows are kept, a random block
+    is dropped instead.
 
     Parameters
     ----------
     keep, model, random_state
         As in ``Strategy``.
     min_per_class : int, default=0
-        Rows that every class keeps at least; with more than 0 rows of rare classes are kept more
-        often than others.
+        Rows that every class keeps at least. Values above 0 favour rare classes.
     n_sweeps : int, default=5
-        How often every block meets another one, to exchange rows with it.
+        How often every block exchanges rows with another one.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -69,11 +68,11 @@ class RandomBlock(Strategy):
         return block if width == size else np.setdiff1d(np.arange(n), block)
 
     def part(self, evidence: Evidence, width: int, rng: np.random.Generator) -> Rows:
-        """Blocks (n // width, width) of rows; rows that are left over are left out at random."""
+        """Divide the rows into blocks (n // width, width), leaving out surplus rows at random."""
         n, features = len(evidence), evidence.features
         count = n // width
         rows = rng.permutation(n)[: count * width]
-        # Rows of one class stand together, so that each block begins with its share of them.
+        # Sorted by class, so that each block starts with its share of every class.
         rows = rows[np.argsort(evidence.codes[rows], kind="stable")]
         blocks = rng.permuted(rows.reshape(width, count), axis=1).T.copy()
         for _ in range(self.n_sweeps):
@@ -93,10 +92,10 @@ def energies(features: NDArray[Any]) -> NDArray[Any]:
 
 
 def exchange(E: NDArray[Any]) -> Rows:
-    """An order of 2 m rows whose halves have less energy than those of the order given.
+    """Order 2 m rows so that pairs within the two halves have less energy than before.
 
-    An exchange of i and j lowers it by g_i + g_j + 2 E_ij, g being the energy that a row has with
-    its own half less that with the other.
+    Exchanging i and j lowers the energy by g_i + g_j + 2 E_ij, where g is a row's energy with its
+    own half minus that with the other half.
     """
     order, m = np.arange(len(E)), len(E) // 2
     side = np.repeat([1.0, -1.0], m)

@@ -1,4 +1,4 @@
-"""Coverage-centric selection: the hardest rows are dropped, and of the others all are kept some."""
+"""Coverage-centric selection: drop the hardest rows, and cover all other difficulties."""
 
 from __future__ import annotations
 
@@ -6,29 +6,30 @@ import numbers
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
 from skprune.baselines.hardness import HardnessStrategy
 from skprune.data.strata import Rows
+from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
 
 
 class CCS(HardnessStrategy):
-    """Keep as many rows of every degree of difficulty, but for the hardest (Zheng et al., 2023).
+    """Keep rows of all difficulties except the highest (Zheng et al., 2023).
 
-    The hardest share is dropped, since labels are wrong there. The range of the scores of the
-    others is cut into strata of equal width, which share the budget alike, from the one of fewest
-    rows on: what it cannot use is left to the others. Within a stratum rows are drawn uniformly.
+    The hardest share of the rows is dropped, as their labels are often wrong. The score range of
+    the others is divided into strata of equal width, which get equal parts of the budget, starting
+    with the smallest stratum; what a stratum cannot use goes to the others. Rows are drawn
+    uniformly within a stratum.
 
     Parameters
     ----------
     keep, difficulty, dynamics, model, min_per_class, random_state
         As in ``HardnessStrategy``.
     drop : float in [0, 1), default=0.1
-        Share of the hardest rows that are dropped, as far as enough others are left. It was tuned
-        for every size: at 90 % pruned the paper has .3 for CIFAR-10 and .5 for CIFAR-100.
+        Share of the rows that are dropped as the hardest, as far as enough others are left. The
+        paper tunes it for every size: 0.3 for CIFAR-10 and 0.5 for CIFAR-100 at 90 % pruned.
     n_strata : int, default=50
     """
 
@@ -63,7 +64,7 @@ class CCS(HardnessStrategy):
 
     def choose(self, evidence: Evidence, size: int, rng: np.random.Generator) -> Rows:
         score = self.hardness(evidence)
-        order = rng.permutation(len(score))  # so that ties are cut by lot
+        order = rng.permutation(len(score))  # break ties at random
         order = order[np.argsort(score[order], kind="stable")]
         left = order[: max(size, len(order) - int(self.drop * len(order)))]
         edges = np.linspace(score[left].min(), score[left].max(), self.n_strata + 1)

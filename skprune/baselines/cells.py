@@ -1,4 +1,4 @@
-"""The cells of a comparison on disk, a file each, so that it goes on where it stopped."""
+"""Files of a comparison's cells, so that an interrupted comparison continues."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skprune.utils.files import make_folder, write_whole
 
 @dataclass(frozen=True)
 class Selected:
-    """Rows that a strategy chose, what they count for, and how long it took."""
+    """Rows that a strategy chose, their weights, and the seconds it took."""
 
     rows: Rows
     weights: NDArray[np.float64] | None
@@ -26,7 +26,7 @@ class Selected:
 
     @property
     def checksum(self) -> str:
-        """Of rows and weights."""
+        """A checksum of rows and weights."""
         total = hashlib.sha256(np.asarray(self.rows, dtype="<i8").tobytes())
         if self.weights is not None:
             total.update(np.asarray(self.weights, dtype="<f8").tobytes())
@@ -34,25 +34,25 @@ class Selected:
 
 
 class Cells:
-    """What is known of the cells of a comparison; of one that is not kept, nothing.
+    """Selections and scores of a comparison on disk; without a folder nothing is kept.
 
     Parameters
     ----------
     folder : Path or None
-        Of these rows; None keeps nothing.
+        The folder of the compared rows; None keeps nothing.
     training : str
-        A digest of what is trained and how it is scored.
+        A digest of estimator and scoring.
     """
 
     def __init__(self, folder: Path | None = None, training: str = "") -> None:
         self.folder, self.training = folder, training
 
     def digest(self, value: Any) -> str:
-        """A digest of a value, by which selections are kept; empty where nothing is."""
+        """A digest of a value; an empty string without a folder."""
         return "" if self.folder is None else _digest(value)
 
     def selection(self, cell: dict[str, Any], about: str) -> Selected | None:
-        """The rows of a cell, if they are there and agree with their checksum."""
+        """The selection of a cell, or None if it is missing or does not match its checksum."""
         if self.folder is None:
             return None
         path = self.folder / _name(cell, about, "npz")
@@ -78,14 +78,14 @@ class Cells:
         write_whole(self.folder, write)
 
     def result(self, cell: dict[str, Any], found: Selected) -> dict[str, float] | None:
-        """The score of a cell, if it is there for just these rows."""
+        """The result of training on exactly these rows, or None if it is missing."""
         if self.folder is None:
             return None
         path = self.folder / _name(cell, self._training(found), "json")
         return json.loads(path.read_text())["result"] if path.exists() else None
 
     def keep_result(self, cell: dict[str, Any], found: Selected, result: dict[str, float]) -> None:
-        """Write the score of a cell beside the checksum of its rows."""
+        """Write the result of a cell with the checksum of its rows."""
         if self.folder is None:
             return
         name = _name(cell, self._training(found), "json")
@@ -102,12 +102,12 @@ class Cells:
 
 
 def cells_in(cache_dir: Any, task: Any) -> Cells:
-    """The cells of a task in a folder; None keeps nothing.
+    """The cells of a task in ``cache_dir``; None keeps nothing.
 
     Raises
     ------
     ValueError
-        If the folder is none, or the content of rows or estimator cannot be known.
+        If the folder cannot be used, or the content of rows or estimator cannot be determined.
     """
     from skprune.utils.cache import check_folder
 

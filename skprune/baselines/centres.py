@@ -1,4 +1,4 @@
-"""Rows near to or far from the centre of their class or cluster, and near-duplicates."""
+"""Strategies by distance to the centre of a class or cluster, and deduplication."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from skprune.baselines.base import ScoreStrategy, Strategy, ranked
 from skprune.data.strata import Rows
+from skprune.utils.sklearn_private import Interval, StrOptions
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
 
 
-#: Rows whose similarities to all before them are held at once.
+#: Number of rows whose similarities are computed at once.
 BLOCK = 1024
 
 
@@ -29,8 +29,9 @@ class ClassCentre(Strategy):
     keep, model, min_per_class, random_state
         As in ``Strategy``.
     which : {"moderate", "near", "far"}, default="moderate"
-        "moderate" keeps the distances that are nearest to their median (Xia et al., 2023; the
-        published code takes the median of the class for its centre, the paper the mean).
+        "moderate" keeps the rows whose distances are nearest to the median distance (Xia et al.,
+        2023). As in the paper, the centre is the mean of the class; the published code uses the
+        median.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -61,14 +62,14 @@ class ClassCentre(Strategy):
 
 
 class ClusterStrategy(ScoreStrategy):
-    """A strategy that clusters the directions of the features by k-means.
+    """Base class of strategies that cluster the directions of the features by k-means.
 
     Parameters
     ----------
     keep, model, min_per_class, random_state
         As in ``Strategy``.
     n_clusters : int, default=None
-        None is as many as there are classes, and 10 of numbers.
+        None takes the number of classes, or 10 for regression.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -100,15 +101,15 @@ class ClusterStrategy(ScoreStrategy):
 class Prototypes(ClusterStrategy):
     """Keep the rows that are far from the centre of their cluster (Sorscher et al., 2022).
 
-    No label is looked at, so that features of a self-supervised model serve as well. Where few rows
-    are kept, the paper advises easy ones.
+    Labels are not used. The paper takes features of a self-supervised model, and recommends easy
+    rows if only few are kept.
 
     Parameters
     ----------
     keep, n_clusters, model, min_per_class, random_state
         As in ``ClusterStrategy``.
     which : {"hard", "easy"}, default="hard"
-        Whether rows far from their centre are kept, or those near it.
+        Whether rows far from their centre or near it are kept.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -146,9 +147,9 @@ class Prototypes(ClusterStrategy):
 class SemDeDup(ClusterStrategy):
     """Drop near-duplicates, the nearest first (Abbas et al., 2023).
 
-    Within each cluster, rows are gone through from the farthest from its centre on. The score of a
-    row is its largest cosine similarity to one before it; to keep the rows of lowest score is to
-    drop all duplicates beyond a threshold that leaves as many rows as are wanted.
+    Within each cluster, rows are visited from the farthest from the centre to the nearest. The
+    score of a row is its largest cosine similarity to a row visited before. Keeping the lowest
+    scores is dropping the duplicates above the threshold that leaves the wanted number of rows.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Strategies beside one another: the same model, the same sizes, several seeds."""
+"""Compare strategies: the same estimator, sizes and seeds for all of them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from skprune.utils.seeds import seeded, set_random_states
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
 
-#: What stands beside the strategies in every comparison.
+#: Strategies that are part of every comparison, and the name of the reference.
 ALWAYS = ("random", "stratified random")
 ALL_ROWS = "all rows"
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained on the kept rows, and what it is scored on; ``candidates`` may be kept."""
+    """An estimator, the rows it may be trained on (``candidates``), and the rows for scoring."""
 
     estimator: Any
     scoring: Any
@@ -43,7 +43,7 @@ class Task:
     y_val: Any
 
     def train(self, rows: Rows, weights: Any, seed: int) -> tuple[float, float]:
-        """The score of the estimator that is trained on some rows, and the seconds of training."""
+        """Train the estimator on some rows; returns its score and the seconds of training."""
         estimator = clone(self.estimator)
         set_random_states(estimator, seed)
         options, name = {}, weight_name(estimator)
@@ -77,8 +77,8 @@ def compare(
     """Choose rows by several strategies, train a model on each choice, and score it.
 
     Uniformly random and stratified random rows are always among the strategies, and so is the
-    model that is trained on all rows. What strategies look at (features, predictions, gradients,
-    training dynamics) is found once for all of them.
+    estimator trained on all rows. Features, predictions, gradients and training dynamics are
+    computed once for all strategies.
 
     Parameters
     ----------
@@ -96,22 +96,22 @@ def compare(
         Trained on the kept rows, with their weights where a strategy gives them and ``fit`` takes
         ``sample_weight``.
     model : see InfluencePruner, default=None
-        What strategies without a model of their own look at the rows by.
+        The model behind features and predictions, for strategies without a ``model`` of their own.
     seeds : int or sequence of int, default=5
-        How many seeds, or which: of strategies that draw, and of the estimator.
+        Number of seeds, or the seeds themselves. They seed strategies and estimator.
     X_val, y_val : optional
         Rows to score on; without them ``test_size`` of X is held out, the same for all seeds.
     test_size : float, default=0.25
     scoring : str or callable, default=None
         As scikit-learn has it; None is the score of the estimator.
     dynamics : TrainingDynamics, default=None
-        Of your own training on the rows that may be kept, for strategies that look at it.
+        Dynamics of your own training on the rows that may be kept, for strategies that use them.
     n_jobs : int, default=None
         Trainings that run at once, as joblib has it.
     cache_dir : str or path-like, default=None
-        Folder in which every choice of rows and every score is kept, each in a file of its own. A
-        comparison that is stopped goes on where it was, and one with more strategies, sizes or
-        seeds takes over what is there.
+        Folder for every choice of rows and every score, each in a file of its own. An interrupted
+        comparison continues, and one with more strategies, sizes or seeds computes only what is
+        missing.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def compare(
 def _run(
     task: Task, cells: Cells, name: str, keep: float | int, seed: int, found: Selected
 ) -> dict[str, Any]:
-    """One cell: what is known of it, or is trained now and kept."""
+    """The result of one cell, from disk or from a new training."""
     cell = {"strategy": name, "keep": keep, "seed": seed}
     known = cells.result(cell, found)
     if known is None:
@@ -166,7 +166,7 @@ def _run(
 
 
 class _Chooser:
-    """Chooses the rows of all cells, with one evidence for all strategies that can share it."""
+    """Selects the rows of all cells; strategies with the same model share one evidence."""
 
     def __init__(self, task: Task, model: Any, dynamics: Any, seed: int, cells: Cells) -> None:
         self.X, self.y = _take(task.X, task.candidates), task.y[task.candidates]
@@ -176,7 +176,7 @@ class _Chooser:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """What it took to find what all strategies look at."""
+        """Seconds spent on evidence, by property."""
         found: dict[str, float] = {}
         for evidence in self._evidence.values():
             for name, seconds in evidence.seconds.items():
@@ -186,7 +186,7 @@ class _Chooser:
     def selections(
         self, name: str, strategy: Any, keep: Sequence[float | int], seeds: Sequence[int]
     ) -> Iterator[tuple[int, float | int, Selected]]:
-        """The rows of every seed and size, the largest size first."""
+        """Select the rows of every seed and size, starting from the largest size."""
         n = len(self.y)
         about = self.cells.digest((strategy, self.model, self.dynamics))
         for seed in seeds:
@@ -202,7 +202,7 @@ class _Chooser:
                 yield seed, share, selected
 
     def _select(self, name: str, pruner: Any, ranking: tuple[Rows, float] | None) -> Any:
-        """The rows of one size, and the ranking with its seconds, if it serves all sizes."""
+        """Select the rows of one size; returns a ranking for smaller sizes too, if any."""
         if not isinstance(pruner, Strategy):
             start = time.perf_counter()
             pruner.fit(self.X, self.y)
@@ -244,7 +244,7 @@ class _Chooser:
 
 
 def _named(strategies: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
-    """The strategies by name, those that are always there before the others."""
+    """The strategies by name, after the random ones."""
     if isinstance(strategies, str):
         strategies = [strategies]
     if not isinstance(strategies, Mapping):
@@ -270,7 +270,7 @@ def _named(strategies: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
 def _split(
     estimator: Any, scoring: Any, X: Any, y: Any, X_val: Any, y_val: Any, size: float, seed: int
 ) -> Task:
-    """The rows that may be kept, and those to score on."""
+    """Split the rows into candidates and rows for scoring."""
     y = _targets(X, y)
     if X_val is not None:
         return Task(estimator, scoring, X, y, np.arange(len(y)), X_val, _targets(X_val, y_val))

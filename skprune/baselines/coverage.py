@@ -1,4 +1,4 @@
-"""Rows that cover all others: farthest first, facility location, graph cuts, weighted medoids."""
+"""Strategies that cover the rows: farthest first, facility location, graph cut, CRAIG."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from skprune.utils.chunks import row_chunks
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
 
-#: A class of more rows is cut into parts at random, so that no matrix of pairs is larger.
+#: A class with more rows is split at random into parts, which bounds the matrices of pairs.
 PART = 4096
 
 
 class KCenter(Strategy):
-    """Keep rows so that the farthest other row is near one of them (Sener and Savarese, 2018).
+    """Keep rows so that no row is far from all kept ones (Sener and Savarese, 2018).
 
-    Beginning with a random row, the row is taken that is farthest from all rows taken before.
-    Classes are not looked at.
+    Starting with a random row, the row that is farthest from all rows taken before is taken next.
+    Classes are ignored.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class KCenter(Strategy):
 
 
 class PartStrategy(GroupStrategy):
-    """A strategy that looks at all pairs of rows of a class, of large ones of a random part."""
+    """Base class of strategies that use all pairs of rows of a class, or of its random parts."""
 
     def groups(self, evidence: Evidence, rng: np.random.Generator) -> list[Rows]:
         parts = []
@@ -59,11 +59,11 @@ class PartStrategy(GroupStrategy):
 
 
 class FacilityLocation(PartStrategy):
-    """Keep rows of every class that every other row is similar to one of.
+    """Keep rows of every class such that every row is similar to a kept one.
 
-    The sum over all rows of the similarity to the most similar kept row is made large, by a lazy
-    greedy search, whose result is at least 1 - 1/e of the best (Minoux, 1978). Similarity is the
-    largest distance in the class less the distance of the two.
+    The sum over all rows of the similarity to the most similar kept row is maximised by a lazy
+    greedy search, which reaches at least 1 - 1/e of the maximum (Minoux, 1978). The similarity of
+    two rows is the largest distance in the class minus their distance.
 
     Parameters
     ----------
@@ -76,9 +76,9 @@ class FacilityLocation(PartStrategy):
 
 
 class GraphCut(PartStrategy):
-    """Keep rows of every class that are similar to all rows, and not to one another.
+    """Keep rows of every class that are similar to all rows and dissimilar to each other.
 
-    The similarity of the kept rows to all rows, less half of that among themselves, is made large
+    The similarity of the kept rows to all rows, minus half of that among themselves, is maximised
     by a greedy search (Iyer and Bilmes, 2013).
 
     Parameters
@@ -92,10 +92,10 @@ class GraphCut(PartStrategy):
 
 
 class CRAIG(PartStrategy):
-    """Keep rows whose gradients stand for those of the others, with weights (Mirzasoleiman, 2020).
+    """Keep weighted medoids of the gradients (Mirzasoleiman et al., 2020).
 
-    Medoids of the gradients of every class by facility location; each counts for the rows that it
-    is nearest to. Gradients are those of the last layer.
+    Medoids of every class are found by facility location on the gradients of the last layer. The
+    weight of a medoid is the weight of the rows of its class that are nearest to it.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def distances_of(rows: NDArray[Any]) -> NDArray[Any]:
 def gradient_distances(evidence: Evidence, some: Rows, others: Rows) -> NDArray[Any]:
     """Distances (len(some), len(others)) of the gradients of the last layer.
 
-    That of a row is the outer product of its inputs and errors, so that no gradient is made.
+    A gradient is the outer product of inputs and errors, so that none has to be stored.
     """
     X, E = evidence.inputs, evidence.errors
     products = (X[some] @ X[others].T) * (E[some] @ E[others].T)
@@ -140,15 +140,14 @@ def _distances(products: NDArray[Any]) -> NDArray[Any]:
 
 
 def similarities(distances: NDArray[Any]) -> NDArray[Any]:
-    """The largest distance less each distance."""
+    """The largest distance minus each distance."""
     return distances.max() - distances
 
 
 def facility_location(S: NDArray[Any], most: int) -> Rows:
-    """The lazy greedy order of the rows of a similarity matrix (n, n), the first ``most``.
+    """The first ``most`` rows of a similarity matrix (n, n) in greedy order.
 
-    Gains only become smaller, so that a row whose gain is still the largest once it is computed
-    anew is the best one.
+    Gains never increase, so that a row whose updated gain is still the largest is the best one.
     """
     best = np.zeros(len(S), dtype=S.dtype)
     heap = [(-gain, j) for j, gain in enumerate(S.sum(1).tolist())]
@@ -166,7 +165,7 @@ def facility_location(S: NDArray[Any], most: int) -> Rows:
 
 
 def graph_cut(S: NDArray[Any], most: int) -> Rows:
-    """The greedy order of sum_ij S_ij over all i and kept j, less half of it over kept i and j."""
+    """Order rows greedily by sum_ij S_ij over all i and kept j, minus half of it over kept i, j."""
     gains = S.sum(1) - 0.5 * np.diagonal(S)
     order = np.empty(most, dtype=np.int64)
     for k in range(most):

@@ -1,4 +1,4 @@
-"""D2 pruning: difficulty and diversity by messages between neighbours."""
+"""D2 pruning: difficulty and diversity by message passing on a graph of neighbours."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import numbers
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
 from skprune.baselines.hardness import HardnessStrategy
 from skprune.data.strata import Rows
+from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
 
 
 class D2(HardnessStrategy):
-    """Keep rows that are hard, among hard neighbours, and not beside one another (Maharana, 2024).
+    """Keep rows in difficult regions, but few of the same region (Maharana et al., 2024).
 
-    On the graph of nearest neighbours in the directions of the features, every row is first given
-    the difficulty of its neighbours times exp(-g d^2). Then the row of highest score is kept again
-    and again, and takes its score, times exp(-r d^2), from its neighbours.
+    On a graph of nearest neighbours, every row first receives the difficulty of its neighbours
+    times exp(-g d^2). Then the row of highest score is kept repeatedly, and its score times
+    exp(-r d^2) is subtracted from its neighbours.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class D2(HardnessStrategy):
         As in ``HardnessStrategy``.
     n_neighbors : int, default=10
     forward, reverse : float, default=1.0
-        g and r.
+        The parameters g and r.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""How hard a row is for a trained head: its loss, its error, its gradient, its influence."""
+"""Strategies that keep difficult rows: large loss, error, gradient or influence."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval
 
 from skprune.baselines.base import ScoreStrategy
 from skprune.baselines.training import recorded
+from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class HighestLoss(ScoreStrategy):
     """Keep the rows of highest loss.
 
-    A warning more than a method: it collects what is mislabelled, and loses far more than random
-    rows do once few are kept.
+    This is a cautionary baseline: it collects mislabelled rows, and is far worse than random rows
+    once few rows are kept.
 
     Parameters
     ----------
@@ -44,16 +44,16 @@ class EL2N(ScoreStrategy):
     """Keep the rows whose error vector p - y is longest (Paul et al., 2021).
 
     The published score is a mean over several networks after 10 to 20 epochs. Without ``dynamics``
-    it is that of the model as it is, which for a table is a head at its optimum.
+    the errors are those of the model itself; for a table that is a head at its optimum.
 
     Parameters
     ----------
     keep, model, min_per_class, random_state
         As in ``Strategy``.
     dynamics : TrainingDynamics, default=None
-        Recorded in your own training.
+        Dynamics of your own training.
     epoch : int, default=10
-        After which epoch of ``dynamics`` errors are taken; the last one, if there are fewer.
+        The epoch of ``dynamics`` whose errors are used; the last one if there are fewer.
 
     Examples
     --------
@@ -91,11 +91,11 @@ class EL2N(ScoreStrategy):
 
 
 class GraNd(ScoreStrategy):
-    """Keep the rows whose gradient is longest (Paul et al., 2021), here that of the last layer.
+    """Keep the rows whose gradient of the last layer is longest (Paul et al., 2021).
 
-    The gradient in the coefficients of a linear layer is the product of input and error, and so is
-    its length. The published score is of all parameters, as a mean over several networks early in
-    training.
+    The gradient of a linear layer is the outer product of input and error, so that its norm is the
+    product of their norms. The published score uses all parameters and is a mean over several
+    networks early in training.
 
     Parameters
     ----------
@@ -111,9 +111,8 @@ class GraNd(ScoreStrategy):
 class SingleInfluence(ScoreStrategy):
     """Keep the rows whose removal, each alone, moves the parameters most (Koh and Liang, 2017).
 
-    The score is the length of H^-1 g, g being the gradient of the row and H the Hessian of the
-    head. Rows are judged one by one: what a set of them does is another question, and
-    ``InfluencePruner`` asks it.
+    The score is the norm of H^-1 g, where g is the gradient of the row and H the Hessian of the
+    head. Rows are scored one by one; ``InfluencePruner`` considers the effect of whole sets.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""DUAL: rows that are hard and uncertain early in training, drawn so that few are not too hard."""
+"""DUAL: rows that are difficult and uncertain early in training, with beta sampling."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
-from sklearn.utils._param_validation import Interval
 
 from skprune.baselines.base import ranked
 from skprune.baselines.training import WindowStrategy
 from skprune.data.strata import Rows
+from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
 
-#: Rows of highest score whose mean probability tells where the drawing begins.
+#: Number of highest scores whose mean probability sets the beta density.
 TOP = 10
-#: What the parameters of the beta distribution add up to, and the largest of the second.
+#: Sum of the parameters of the beta density, and the factor of the second one.
 TOTAL, LARGEST = 16, 15
 
 
 class DUAL(WindowStrategy):
-    """Keep rows that are both uncertain and hard early in training (Cho et al., 2025).
+    """Keep rows that are uncertain and difficult early in training (Cho et al., 2025).
 
-    The score is the mean over windows of epochs of the standard deviation of the probability of the
-    row's class, times one minus its mean. With ``sampling`` rows are drawn with odds that are the
-    score times the density, at the row's mean probability, of a beta distribution that moves to
-    easier rows as fewer are kept; without, the highest scores are kept.
+    The score is the mean over windows of the standard deviation of the probability of the row's
+    class times one minus its mean. With ``sampling``, rows are drawn without replacement with odds
+    equal to the score times a beta density of the row's mean probability; its mode moves to easier
+    rows as fewer rows are kept. Without it, the rows of highest score are kept.
 
     Parameters
     ----------
     keep, window, dynamics, model, min_per_class, random_state
-        As in ``WindowStrategy``. Published scores are those of the first 30 of 200 epochs.
+        As in ``WindowStrategy``. The published scores use the first 30 of 200 epochs.
     sampling : bool, default=True
     c : float, default=4.0
-        How late the drawing moves to easier rows, as the paper has it for CIFAR-100.
+        Larger values move the mode later. The default is that of the paper for CIFAR-100.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -79,12 +79,12 @@ class DUAL(WindowStrategy):
         self.scores_ = self.score_rows(evidence)
         mean = self.recorded(evidence).probability.mean(0, dtype=np.float64)
         odds = self.scores_ * self.density(mean, 1 - size / len(evidence))
-        # The smallest of exponential times with these rates come first: a draw without replacement.
+        # Exponential keys: the smallest are a draw without replacement with these odds.
         with np.errstate(divide="ignore"):
             return ranked(rng.exponential(size=len(odds)) / odds, rng)
 
     def density(self, mean: NDArray[np.float64], pruned: float) -> NDArray[np.float64]:
-        """The beta density at mean probabilities (n,), where a share of the rows is pruned."""
+        """The beta density at mean probabilities (n,) if a share ``pruned`` is dropped."""
         top = np.argsort(-self.scores_, kind="stable")[:TOP]
         b = LARGEST * (1 - mean[top].mean()) * (1 - pruned**self.c)
         inside = np.clip(mean, 1e-3, 1 - 1e-3)  # at the ends it may be infinite

@@ -1,4 +1,4 @@
-"""Training dynamics: what a network says of its training rows, epoch after epoch."""
+"""Training dynamics: predictions for the training rows, recorded after every epoch."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from skprune.data.strata import Rows
 from skprune.utils.files import make_folder, write_whole
 from skprune.utils.seeds import seeded
 
-#: What is kept of a row and epoch, in half precision.
+#: Numbers recorded for every row and epoch, in half precision.
 KEPT = ("probability", "margin", "el2n", "shift")
 
-#: Smaller logarithms of probabilities are infinite in half precision, or nearly.
+#: Log-probabilities are clipped here, so that half precision holds them.
 LEAST_LOG = -1e4
 
-#: The perceptron that is trained where there is no network: its width, epochs, rows a batch, rate.
+#: Width, epochs, batch size and learning rate of the perceptron that is trained without a network.
 WIDTH, EPOCHS, BATCH, RATE = 128, 30, 64, 0.05
 
 
 class TrainingDynamics:
-    """Records what a network says of its training rows while it is trained.
+    """Recorder of a network's predictions for its training rows during training.
 
     Two lines in a training loop: ``record`` after every forward pass, ``end_epoch`` after every
     epoch. ``skprune.baselines.RecordDynamics`` does so for skorch nets.
@@ -37,17 +37,17 @@ class TrainingDynamics:
     n_rows : int
         Number of training rows.
     path : str or path-like, optional
-        A file ``.npz`` that is written at the end of every epoch. What it holds already is gone
-        on from.
+        A file ``.npz`` that is written at the end of every epoch. If it exists, recording continues
+        from it.
 
     Attributes
     ----------
     n_epochs : int
-        Epochs that have ended.
+        Number of epochs that have ended.
     probability : ndarray of shape (n_epochs, n_rows), float16
-        Of the row's own class.
+        Probability of the row's class.
     margin : ndarray of shape (n_epochs, n_rows), float16
-        Logit of the row's own class less the largest of the others.
+        Logit of the row's class minus the largest other logit.
     el2n : ndarray of shape (n_epochs, n_rows), float16
         Norm of the error p - y.
     shift : ndarray of shape (n_epochs, n_rows), float16
@@ -72,7 +72,7 @@ class TrainingDynamics:
         self.n_rows = n_rows
         self.path = None if path is None else Path(path)
         self._epochs: dict[str, list[NDArray[np.float16]]] = {name: [] for name in KEPT}
-        self._before: NDArray[np.float16] | None = None  # what was predicted an epoch ago
+        self._before: NDArray[np.float16] | None = None  # log-probabilities an epoch ago
         self._now: NDArray[np.float16] | None = None
         self._seen = np.zeros(n_rows, dtype=bool)
         self._current = {name: np.zeros(n_rows, dtype=np.float16) for name in KEPT}
@@ -81,12 +81,12 @@ class TrainingDynamics:
 
     @property
     def n_epochs(self) -> int:
-        """Epochs that have ended."""
+        """Number of epochs that have ended."""
         return len(self._epochs["margin"])
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """Whether the row's own class was predicted, (n_epochs, n_rows)."""
+        """Whether the row was predicted correctly, (n_epochs, n_rows)."""
         return self.margin > 0
 
     def __getattr__(self, name: str) -> NDArray[np.float16]:
@@ -97,7 +97,7 @@ class TrainingDynamics:
         return np.stack(self._epochs[name])
 
     def record(self, indices: Any, logits: Any, targets: Any) -> None:
-        """Note what the network makes of some rows; of a row that comes twice, the last.
+        """Record the outputs for a batch; if a row is recorded twice, the last record counts.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class TrainingDynamics:
         self._now[rows] = torch.log_softmax(Z, 1).clamp_min(LEAST_LOG).numpy()
         shift = np.zeros(len(rows))
         if self._before is not None:
-            log_p = self._now[rows].astype(np.float64)  # as roughly as what it is compared with
+            log_p = self._now[rows].astype(np.float64)  # rounded like the epoch before
             shift = (np.exp(log_p) * (log_p - self._before[rows])).sum(1)
         found = {"probability": true, "margin": mine - others, "el2n": errors, "shift": shift}
         for name, values in found.items():
@@ -134,7 +134,7 @@ class TrainingDynamics:
         self._seen[rows] = True
 
     def end_epoch(self) -> None:
-        """Close the epoch. Rows that were not recorded in it stay as they were in the last."""
+        """End the epoch. Rows that were not recorded in it keep the values of the epoch before."""
         if not self._seen.all():
             missing = np.flatnonzero(~self._seen)
             raise ValueError(
@@ -173,12 +173,12 @@ class TrainingDynamics:
 def train_for_dynamics(
     features: NDArray[Any], labels: Rows, n_classes: int, seed: int
 ) -> TrainingDynamics:
-    """The dynamics of a small perceptron that is trained by stochastic gradient descent.
+    """Train a small perceptron by stochastic gradient descent and record its dynamics.
 
     Parameters
     ----------
     features : ndarray of shape (n, d)
-        Of any scale.
+        Features of any scale; they are standardised.
     labels : ndarray of shape (n,)
     n_classes : int
     seed : int

@@ -1,4 +1,4 @@
-"""What is known of the rows, found once and only when it is asked for, for all strategies alike."""
+"""Evidence: everything strategies use of the rows, computed at most once and on demand."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from skprune.utils.progress import Progress
 
 T = TypeVar("T")
 
-#: Sparse rows become dense up to this many numbers, and else so many principal components.
+#: Sparse rows with more numbers are reduced to so many components; others are made dense.
 DENSE_NUMBERS, COMPONENTS = 2**26, 128
 
 
 class found(cached_property[T]):
-    """A property of an evidence that is found once, and whose seconds are noted."""
+    """A property of ``Evidence`` that is computed once and whose computing time is recorded."""
 
     def __get__(self, evidence: Any, owner: Any = None) -> Any:
         if evidence is None:
@@ -53,22 +53,22 @@ class found(cached_property[T]):
 
 
 class Evidence:
-    """Rows, and all that strategies look at; every property is found when it is first asked for.
+    """Features, predictions, gradients and training dynamics of rows, computed on demand.
 
     Parameters
     ----------
     table : Table
     encoder : HeadEncoder, optional
-        Fitted. Without one nothing but the targets is known.
+        A fitted encoder. Without it only the targets are available.
     seed : int, default=0
-        Of the training whose dynamics are recorded.
+        Seed of the network that is trained to record dynamics.
     dynamics : TrainingDynamics, optional
-        Of the caller's own training.
+        Dynamics of the caller's own training.
 
     Attributes
     ----------
     seconds : dict of str to float
-        What it took to find each of the properties, without the others that it needed.
+        Seconds spent on each property, excluding other properties that it needed.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Evidence:
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Note the seconds of what is done within, but for those that are noted meanwhile."""
+        """Record the seconds of the block, excluding what is recorded inside it."""
         start, known = time.perf_counter(), sum(self.seconds.values())
         yield
         others = sum(self.seconds.values()) - known
@@ -97,17 +97,17 @@ class Evidence:
 
     @property
     def codes(self) -> Rows:
-        """The class of every row as 0 .. C - 1, shape (n,); zeros of numbers."""
+        """The class of every row as 0 .. C - 1, shape (n,); zeros for regression."""
         return self.table.codes
 
     @found
     def class_rows(self) -> list[Rows]:
-        """The rows of each class; of numbers, all rows."""
+        """The rows of each class; for regression, one group of all rows."""
         return [np.flatnonzero(self.codes == c) for c in range(int(self.codes.max()) + 1)]
 
     @property
     def encoder(self) -> HeadEncoder:
-        """What makes problems of rows."""
+        """The encoder that makes the head's problem."""
         if self._encoder is None:
             raise ValueError(
                 "The rows themselves were not read: a strategy that looks at them has "
@@ -117,12 +117,15 @@ class Evidence:
 
     @found
     def problem(self) -> HeadProblem:
-        """The rows as the head sees them: its features, targets and loss."""
+        """The head's problem on all rows: features, targets, weights, loss and penalty."""
         return self.encoder.problem(self.table.X, self.table.y, self.table.weights)
 
     @found
     def head(self) -> tuple[HeadProblem, HeadFit]:
-        """The head, as the network gives it or at its optimum, in what coordinates it has."""
+        """The head and its problem: a network's own last layer, or a head at its optimum.
+
+        The problem of a wide table is in the span of its rows.
+        """
         problem, given = self.problem, self.encoder.given
         if given is not None:
             outputs = problem.features.forward(given)
@@ -134,18 +137,18 @@ class Evidence:
 
     @property
     def outputs(self) -> Tensor:
-        """What the head makes of the rows, (n, K); two classes have one column."""
+        """Outputs of the head, (n, K); K is 1 for two classes."""
         return self.head[1].outputs
 
     @property
     def theta(self) -> Tensor:
-        """The coefficients of the head, (D, K); those of an intercept are the last row."""
+        """Coefficients of the head, (D, K); an intercept is the last row."""
         problem, fit = self.head
         return problem.coefficients(fit.theta)
 
     @found
     def features(self) -> NDArray[np.floating[Any]]:
-        """What enters the head, (n, d), without a column of ones."""
+        """Inputs of the head, (n, d), without a column of ones."""
         features, n = self.problem.features, len(self)
         width = features.shape[1] - int(self.encoder.spec.fit_intercept)
         if isinstance(features, SparseFeatures) and n * width > DENSE_NUMBERS:
@@ -158,32 +161,32 @@ class Evidence:
 
     @found
     def directions(self) -> NDArray[np.floating[Any]]:
-        """``features``, each of length 1 (but for rows of zeros)."""
+        """``features`` scaled to length 1; rows of zeros stay zeros."""
         lengths = np.linalg.norm(self.features, axis=1, keepdims=True)
         return self.features / np.where(lengths > 0, lengths, 1)
 
     @found
     def errors(self) -> NDArray[np.float64]:
-        """The gradient of the loss in the outputs, p - y, (n, K)."""
+        """Gradients p - y of the loss with respect to the outputs, (n, K)."""
         return self.problem.loss.residual(self.outputs, self.problem.targets).cpu().numpy()
 
     @found
     def inputs(self) -> NDArray[np.floating[Any]]:
-        """What the coefficients multiply, (n, D): features and, with an intercept, ones.
+        """``features`` and, if there is an intercept, a column of ones, (n, D).
 
-        The gradient of row i in the coefficients is ``outer(inputs[i], errors[i])``.
+        The gradient of row i with respect to the coefficients is ``outer(inputs[i], errors[i])``.
         """
         if not self.encoder.spec.fit_intercept:
             return self.features
         return np.hstack([self.features, np.ones((len(self), 1), self.features.dtype)])
 
     def difficulty(self, name: str) -> NDArray[np.float64]:
-        """How hard every row is for the head, by "loss" or "el2n", shape (n,)."""
+        """The difficulty of every row for the head, "loss" or "el2n", shape (n,)."""
         return difficulty(name, *self.head)
 
     @found
     def probabilities(self) -> NDArray[np.float64]:
-        """Of the classes that the head knows, (n, C)."""
+        """Probabilities of the head's classes, (n, C)."""
         self.check_classes()
         if not self.problem.loss.predicts_classes:
             raise ValueError(
@@ -194,13 +197,13 @@ class Evidence:
 
     @found
     def labels(self) -> Rows:
-        """The column of ``probabilities`` that is the row's own class, shape (n,)."""
+        """The column of ``probabilities`` that belongs to the row's class, shape (n,)."""
         self.check_classes()
         return np.searchsorted(np.asarray(self.encoder.classes), self.table.y)
 
     @found
     def influence(self) -> HeadInfluence:
-        """The influence operator of the head, penalties among it."""
+        """The influence operator of the head, with its penalty."""
         problem, fit = self.head
         name = choose_curvature(problem)
         curvature = build_curvature(name, HeadGradients(problem, fit.outputs)).selector()
@@ -208,14 +211,14 @@ class Evidence:
 
     @found
     def dynamics(self) -> TrainingDynamics:
-        """Of the caller's training; else of a perceptron that is trained on ``features``."""
+        """Dynamics of the caller's training, else of a perceptron trained on ``features``."""
         if self._dynamics is not None:
             return self._dynamics
         n_classes = self.probabilities.shape[1]
         return train_for_dynamics(self.features, self.labels, n_classes, self.seed)
 
     def neighbours(self, k: int) -> tuple[NDArray[np.float64], Rows]:
-        """Distances (n, k) and rows (n, k) of the nearest in ``directions``, but the row itself."""
+        """Distances (n, k) and numbers (n, k) of the nearest other rows in ``directions``."""
         k = min(k, len(self) - 1)
         if k not in self._neighbours:
             with self.timed("neighbours"):
@@ -224,7 +227,7 @@ class Evidence:
         return self._neighbours[k]
 
     def check_classes(self) -> None:
-        """Refuse targets that are numbers."""
+        """Raise a ValueError if the targets are not classes."""
         if self.table.classes is None:
             raise ValueError(
                 "This strategy looks at the probabilities of classes, and y holds numbers. Take "
@@ -243,7 +246,7 @@ def read_evidence(
     seed: int = 0,
     dynamics: TrainingDynamics | None = None,
 ) -> Evidence:
-    """Check the caller's rows, and set what ``pruner`` knows of their columns.
+    """Check the caller's rows, and set ``n_features_in_`` on ``pruner``.
 
     Parameters
     ----------
@@ -252,14 +255,14 @@ def read_evidence(
         As in ``Strategy.fit``.
     model : as in ``Strategy``
     look : bool, default=True
-        Whether rows are looked at, or only counted.
+        Whether the rows themselves are read, or only their number and targets.
     seed : int, default=0
-        For what is trained on the rows.
+        Seed of everything that is trained on the rows.
     dynamics : TrainingDynamics, optional
-        Of the caller's own training.
+        Dynamics of the caller's own training.
     """
     if not look:
-        return Evidence(_count(pruner, X, y, sample_weight, unwrapped(model)), None, seed)
+        return Evidence(_read_targets(pruner, X, y, sample_weight, unwrapped(model)), None, seed)
     proxy = as_proxy(model)
     proxy.check()
     check_folder(proxy.cache_dir)
@@ -271,8 +274,8 @@ def read_evidence(
     return Evidence(table, encoder, seed, dynamics)
 
 
-def _count(pruner: Any, X: Any, y: Any, sample_weight: Any, model: Any) -> Table:
-    """The targets of rows that are not looked at."""
+def _read_targets(pruner: Any, X: Any, y: Any, sample_weight: Any, model: Any) -> Table:
+    """A table of targets whose rows are not read."""
     source = as_source(X, y) if is_dataset(X) or is_columns(X, y) else None
     if y is None and source is not None:
         y = source.targets()

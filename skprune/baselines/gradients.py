@@ -1,4 +1,4 @@
-"""Rows whose gradients, with weights, add up to those of all rows, or to what validation asks."""
+"""Strategies that match the gradient of all rows or of validation rows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
-from sklearn.utils._param_validation import Interval
 
 from skprune.baselines.base import Strategy
 from skprune.data.strata import Rows, stratified_quotas
+from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 class GradMatch(Strategy):
     """Keep rows whose weighted gradients add up to those of all rows (Killamsetty et al., 2021).
 
-    Orthogonal matching pursuit, class by class, of the gradients of the last layer in the outputs
-    of that class, as in the published variant by class: the squared length of the difference of the
-    two sums, plus r times that of the weights, is made small. Weights are not negative.
+    Orthogonal matching pursuit minimises the squared norm of the difference of the two sums, plus r
+    times that of the weights. As in the published variant per class, it is applied to every class
+    separately, with the gradients of the last layer with respect to the output of that class.
+    Weights are not negative.
 
     Parameters
     ----------
     keep, model, min_per_class, random_state
         As in ``Strategy``.
     regularization : float, default=0.01
-        r, in units of the mean squared length of a gradient of the class. The published code has
-        0.5 for gradients as they are. With much of it the sums differ, and rows that were chosen
-        for their large gradients lead far away.
+        r, in units of the mean squared norm of the gradients of the class. The published code uses
+        0.5 without such a unit. With large values the sums do not match, and the chosen rows, whose
+        gradients are large, give a poor model.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -85,9 +86,9 @@ class GradMatch(Strategy):
 
 
 def pursuit(G: NDArray[np.float64], total: NDArray[np.float64], ridge: float, most: int) -> Rows:
-    """Rows of G that are taken one by one, each the one that the residual is most along.
+    """Order rows of G: in each step the row with the largest product with the residual is taken.
 
-    With A = ridge + sum of g g' over the rows taken, the residual of their best weights is
+    With A = ridge I + sum of g g' over the rows taken, the residual at the optimal weights is
     ridge A^-1 total, so that no system of the size of the subset is solved.
     """
     inverse = np.eye(G.shape[1]) / ridge
@@ -107,18 +108,18 @@ def pursuit(G: NDArray[np.float64], total: NDArray[np.float64], ridge: float, mo
 class Glister(Strategy):
     """Keep rows whose gradient steps lower the loss of held-out rows (Killamsetty et al., 2021).
 
-    The gain of a row is, to first order, the product of its gradient with that of the validation
-    loss. Rows are taken greedily, a few at a time, and the validation gradient is then taken anew
-    at the last layer after a step along the gradients of all rows that have been taken.
+    To first order, the gain of a row is the product of its gradient with the gradient of the
+    validation loss. Rows are taken greedily, a few at a time. The validation gradient of the last
+    layer is then updated after a step along the gradients of all rows taken so far.
 
     Parameters
     ----------
     keep, model, min_per_class, random_state
         As in ``Strategy``.
     learning_rate : float, default=1.0
-        Of the step along the sum of the gradients, as in the published code.
+        Length of the step along the sum of the gradients, as in the published code.
     validation_fraction : float, default=0.2
-        Share of the rows, drawn at random, whose loss is looked at. They may be kept as well.
+        Share of the rows, drawn at random, that serve as validation rows. They may be kept too.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -126,7 +127,7 @@ class Glister(Strategy):
         "learning_rate": [Interval(numbers.Real, 0, None, closed="neither")],
         "validation_fraction": [Interval(numbers.Real, 0, 1, closed="right")],
     }
-    #: Rows that are taken by one validation gradient, as a share of those taken before.
+    #: Rows taken with one validation gradient, as a share of the rows taken before.
     ROUND = 0.03
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What strategies share that begin with a score of how hard a row is, and then see to the rest."""
+"""The base class of strategies that start from a difficulty score."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import StrOptions
 
 from skprune.baselines.base import ScoreStrategy, Strategy
 from skprune.baselines.difficulty import EL2N, GraNd, HighestLoss
 from skprune.baselines.training import AUM, Forgetting
+from skprune.utils.sklearn_private import StrOptions
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
 
-#: Scores of how hard a row is.
+#: Strategies whose scores measure difficulty.
 HARDNESS: dict[str, type[ScoreStrategy]] = {
     "aum": AUM,
     "el2n": EL2N,
@@ -26,16 +26,16 @@ HARDNESS: dict[str, type[ScoreStrategy]] = {
 
 
 class HardnessStrategy(Strategy):
-    """A strategy that is given a score of how hard rows are.
+    """Base class of strategies that combine a difficulty score with something else.
 
     Parameters
     ----------
     keep, model, min_per_class, random_state
         As in ``Strategy``.
     difficulty : {"aum", "el2n", "forgetting", "grand", "loss"}, default="aum"
-        The score, as the strategy of that name has it.
+        The strategy whose score is used.
     dynamics : TrainingDynamics, default=None
-        Of your own training, for "aum", "el2n" and "forgetting"; see there.
+        Dynamics of your own training, for "aum", "el2n" and "forgetting".
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -59,7 +59,7 @@ class HardnessStrategy(Strategy):
         self.dynamics = dynamics
 
     def hardness(self, evidence: Evidence) -> NDArray[np.float64]:
-        """The score of every row between 0 and 1, the hardest last; sets ``scores_``."""
+        """Difficulty of every row, scaled to 0 (easiest) .. 1 (hardest); sets ``scores_``."""
         strategy = HARDNESS[self.difficulty]()
         if "dynamics" in strategy.get_params():
             strategy.set_params(dynamics=self.dynamics)

@@ -1,4 +1,4 @@
-"""Herding: rows of each class whose mean is that of a target."""
+"""Herding: rows of each class whose mean approaches a target."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 class Herding(GroupStrategy):
-    """Keep rows of every class whose mean features stay at the mean of the class (Welling, 2009).
+    """Keep rows of every class whose mean features match the mean of the class (Welling, 2009).
 
-    Row after row is taken that brings the mean of those taken nearest to the target.
+    Greedily, the row is added that brings the mean of the added rows nearest to the mean of the
+    class.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ class Herding(GroupStrategy):
     """
 
     def target(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """What the mean of the kept rows is to be."""
+        """The point that the mean of the kept rows should match."""
         return rows.mean(0)
 
     def order(self, evidence: Evidence, rows: Rows, most: int, rng: np.random.Generator) -> Rows:
@@ -35,11 +36,10 @@ class Herding(GroupStrategy):
 
 
 class GMMatching(Herding):
-    """Herding towards the geometric median of the class, which few outliers do not move.
+    """Herding towards the geometric median of the class, which is robust to outliers.
 
-    GM Matching (arXiv 2504.00564, ICML 2025). The published method herds by inner products in a
-    feature space of rows of equal length. Here the distance of the means is made small directly, as
-    in ``Herding``.
+    GM Matching (arXiv 2504.00564, ICML 2025). The published method uses inner products of features
+    of equal length; here the distance of the mean to the target is minimised, as in ``Herding``.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ class GMMatching(Herding):
 
 
 def herd(features: NDArray[Any], target: NDArray[Any], most: int) -> Rows:
-    """The greedy order in which the mean of the first k rows is near ``target`` for every k."""
-    # |s + x - k t|^2 for the sum s of the rows before, but for what all rows x share.
+    """Order rows greedily so that the mean of the first k is near ``target`` for every k."""
+    # |s + x - k t|^2 for the sum s of the rows before, without terms that all rows x share.
     squares, along = np.einsum("ij,ij->i", features, features), features @ target
     with_sum = np.zeros(len(features))
     taken = np.zeros(len(features), dtype=bool)

@@ -1,4 +1,4 @@
-"""InfoMax: much information in each row, little of it twice."""
+"""InfoMax: informative rows with little redundancy."""
 
 from __future__ import annotations
 
@@ -8,35 +8,34 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import softmax
-from sklearn.utils._param_validation import Interval
 
 from skprune.baselines.base import ranked
 from skprune.baselines.hardness import HardnessStrategy
 from skprune.data.strata import Rows
+from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
 
 
-#: Of the softmax, whose arguments are scores between 0 and 1.
+#: Temperature of the softmax of scores between 0 and 1.
 TEMPERATURE = 0.1
 
 
 class InfoMax(HardnessStrategy):
-    """Keep rows of much difficulty and little similarity to one another (Tan et al., 2025).
+    """Keep rows that are difficult and dissimilar to each other (Tan et al., 2025).
 
-    The programme max sum_i I_i x_i - a sum_ij K_ij x_i x_j over x that sum to the number of rows is
-    relaxed, and x = softmax(I - 2 a K x) is iterated. K are the cosine similarities of nearest
-    neighbours. The largest x are kept. The plain iteration, as published, swings between two ends
-    where similarities weigh much; here it goes half of the way, at a temperature of 0.1, and no x
-    is more than 1.
+    The objective sum_i I_i x_i - a sum_ij K_ij x_i x_j, where I is the difficulty and K has the
+    cosine similarities of nearest neighbours, is maximised over fractional x by iterating
+    x = softmax(I - 2 a K x); the rows of largest x are kept. The plain iteration oscillates if
+    similarities weigh much. Here it takes half steps at temperature 0.1, with x at most 1.
 
     Parameters
     ----------
     keep, difficulty, dynamics, model, min_per_class, random_state
         As in ``HardnessStrategy``; the default difficulty is "el2n".
     alpha : float, default=0.3
-        a, the weight of similarity.
+        The weight a of similarity.
     n_neighbors : int, default=5
     n_iter : int, default=40
     """

@@ -1,4 +1,4 @@
-"""Influence vectors as changes of the parameters, as the literature has them."""
+"""Influence vectors in parameter space, as they are published."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from skprune.utils.chunks import row_chunks
 
 
 class ParameterInfluence(InfluenceOperator):
-    """The vectors (W H)^-1 a_i of a head: what removing a row does to its parameters.
+    """The vectors (W H)^-1 a_i of a head: the change of its parameters if row i is removed.
 
-    With (W H)^-1 = L^-T L^-1 they are L^-T s_i, s_i being the whitened vectors whose lengths are
-    losses.
+    With (W H)^-1 = L^-T L^-1 they are L^-T s_i, where s_i are the whitened vectors.
 
     Parameters
     ----------
     whitened : GradientInfluence
-        The vectors s_i.
+        The operator of the vectors s_i.
     """
 
     def __init__(self, whitened: GradientInfluence) -> None:

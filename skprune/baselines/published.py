@@ -5,39 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import StrOptions
 
 from skprune.baselines.base import Strategy
 from skprune.data.strata import Rows
+from skprune.utils.sklearn_private import StrOptions
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
 
 
-#: Vectors are stored up to this many numbers, and else made whenever they are multiplied with.
+#: Vectors are stored up to this many numbers, and otherwise recomputed in every product.
 STORED_NUMBERS = 2**25
 
 
 class DatasetPruning(Strategy):
     """Drop rows whose influence vectors nearly cancel, as published (Yang et al., 2023).
 
-    The plain sum of H^-1 g over a set of rows is made short in the norm of the parameters: of the
-    last layer, with neither penalty nor classes in it, under a fixed number of rows. That is what
-    ``InfluencePruner`` grew out of.
+    For a fixed number of rows, the norm of the sum of H^-1 g over the dropped rows is minimised. As
+    in the published code, g are loss gradients of the last layer, without a penalty, and the norm
+    is that of the parameters. ``InfluencePruner`` is the successor of this method.
 
     Parameters
     ----------
     keep, model, min_per_class, random_state
         As in ``Strategy``.
     solver : {"anneal", "relax"}, default="anneal"
-        The paper speaks of simulated annealing. The authors' code solves a convex relaxation, whose
-        optimum is not unique and is read off as it comes; here its rounding is improved by
-        exchanges.
+        The paper names simulated annealing. The authors' code solves a convex relaxation and rounds
+        its solution, which is not unique; here the rounded solution is improved by exchanges.
 
     Notes
     -----
-    The published estimate of H^-1 g is a stochastic recursion (LiSSA), whose published code
-    changes sign where it stops early. Here H is that of the head, exact where that is affordable.
+    The published code estimates H^-1 g by a stochastic recursion (LiSSA) and flips its sign if the
+    recursion stops early. Here the Hessian of the head is used, exactly if that is affordable.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -70,7 +69,7 @@ class DatasetPruning(Strategy):
         operator: InfluenceOperator = vectors
         if len(evidence) * vectors.dim <= STORED_NUMBERS:
             operator = DenseInfluence(vectors.rows(every))
-        # The sum over all rows beside that over the kept ones: the sum over the dropped ones.
+        # With this offset, the solver minimises the sum over the dropped rows.
         operator.offset = -operator.sum(every)
         minima, groups = evidence.table.minima(self.min_per_class), evidence.codes
         solver = self.solver

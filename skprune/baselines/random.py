@@ -1,4 +1,4 @@
-"""Random subsets: what every other strategy has to beat."""
+"""Random subsets, the baseline of all other strategies."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Random(Strategy):
     Parameters
     ----------
     keep, model, random_state
-        As in ``Strategy``; the model is not looked at.
+        As in ``Strategy``; the model is ignored.
     min_per_class : int, default=0
-        Rows that every class keeps at least; more than 0 favours rare classes.
+        Rows that every class keeps at least. Values above 0 favour rare classes.
 
     Examples
     --------
@@ -58,7 +58,7 @@ class StratifiedRandom(Strategy):
     keep, min_per_class, random_state
         As in ``Strategy``.
     model : see InfluencePruner, default=None
-        Looked at only to tell whether whole numbers are classes.
+        A regressor says that whole numbers are not classes; otherwise it is ignored.
 
     Examples
     --------

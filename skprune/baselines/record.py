@@ -20,8 +20,8 @@ from skprune.baselines.dynamics import TrainingDynamics
 class RecordDynamics(Callback):
     """Records the training dynamics of a skorch net.
 
-    At the end of every epoch all rows that ``fit`` was given are passed through the net once more,
-    in evaluation mode; those that the net itself holds out are among them.
+    At the end of every epoch all rows given to ``fit``, including those that the net holds out for
+    validation, are passed through the net once more in evaluation mode.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class RecordDynamics(Callback):
         self.path = path
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Begin, or go on with what is recorded in ``path``."""
+        """Start recording, or continue the record in ``path``."""
         from skprune.data.source import as_numpy
         from skprune.data.sources import as_source
 
@@ -62,7 +62,7 @@ class RecordDynamics(Callback):
         self.dynamics_ = TrainingDynamics(len(self._targets), self.path)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Note what the net makes of all rows."""
+        """Record the outputs for all rows."""
         done = 0
         for outputs in net.forward_iter(self._rows, training=False):
             first = outputs[0] if isinstance(outputs, tuple) else outputs
@@ -74,5 +74,5 @@ class RecordDynamics(Callback):
         self.dynamics_.end_epoch()
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Let go of the rows."""
+        """Release the rows."""
         self._rows = None

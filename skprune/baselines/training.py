@@ -1,4 +1,4 @@
-"""What a row does while a network is trained: it is forgotten, unsure, or never learned."""
+"""Strategies that use training dynamics: forgetting events, margins, uncertainty."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval
 
 from skprune.baselines.base import ScoreStrategy
+from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
     from skprune.baselines.dynamics import TrainingDynamics
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class DynamicsStrategy(ScoreStrategy):
-    """A strategy that looks at training dynamics.
+    """Base class of strategies that use training dynamics.
 
     Parameters
     ----------
     keep, model, min_per_class, random_state
         As in ``Strategy``.
     dynamics : TrainingDynamics, default=None
-        Recorded in your own training. None trains a small perceptron on the features for a few
+        Dynamics of your own training. None trains a small perceptron on the features for a few
         epochs.
     """
 
@@ -52,12 +52,12 @@ class DynamicsStrategy(ScoreStrategy):
 
 
 def recorded(dynamics: TrainingDynamics, evidence: Evidence) -> TrainingDynamics:
-    """The dynamics, if they are those of the rows.
+    """The dynamics, after a check that they belong to the rows.
 
     Raises
     ------
     ValueError
-        If they are of another number of rows.
+        If they have another number of rows.
     """
     if dynamics.n_rows != len(evidence):
         raise ValueError(
@@ -70,8 +70,8 @@ def recorded(dynamics: TrainingDynamics, evidence: Evidence) -> TrainingDynamics
 class Forgetting(DynamicsStrategy):
     """Keep the rows that are forgotten most often (Toneva et al., 2019).
 
-    A row is forgotten when it is predicted rightly after one epoch and wrongly after the next. One
-    that is never predicted rightly counts as forgotten once more than any other can be.
+    A row is forgotten when its prediction is right after one epoch and wrong after the next. The
+    score of a row that is never predicted correctly is the number of epochs, more than any other.
 
     Parameters
     ----------
@@ -88,10 +88,10 @@ class Forgetting(DynamicsStrategy):
 class AUM(DynamicsStrategy):
     """Keep the rows of smallest mean margin over the epochs (Pleiss et al., 2020).
 
-    The margin is the logit of the row's class less the largest of the others. The area under the
-    margin was made to find mislabelled rows, which are those of smallest area: as a way to prune it
-    keeps them. One published implementation starts the sum anew in every epoch and so ranks by the
-    last margin.
+    The margin is the logit of the row's class minus the largest other logit. The area under the
+    margin was proposed to find mislabelled rows, whose area is small; used for pruning, it keeps
+    them. One published implementation resets the sum in every epoch, and so ranks by the last
+    margin.
 
     Parameters
     ----------
@@ -106,14 +106,14 @@ class AUM(DynamicsStrategy):
 
 
 class WindowStrategy(DynamicsStrategy):
-    """A strategy that looks at windows of epochs, each a step later than the one before.
+    """Base class of strategies that use sliding windows of epochs.
 
     Parameters
     ----------
     keep, dynamics, model, min_per_class, random_state
         As in ``DynamicsStrategy``.
     window : int, default=10
-        Epochs in a window; all of them, where fewer were recorded.
+        Epochs in a window, at most as many as were recorded.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -141,16 +141,16 @@ class WindowStrategy(DynamicsStrategy):
         self.window = window
 
     def windows(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Of values (T, n) those of every window, (T - J + 1, n, J)."""
+        """Sliding windows over the epochs of ``values`` (T, n), shape (T - J + 1, n, J)."""
         width = min(self.window, len(values))
         return sliding_window_view(values.astype(np.float64), width, axis=0)
 
 
 class DynUnc(WindowStrategy):
-    """Keep the rows of whose class the network is least steadily sure (He et al., 2024).
+    """Keep the rows whose predicted probability varies most over epochs (He et al., 2024).
 
-    The score is the standard deviation of the probability of the row's class in a window of
-    epochs, as a mean over all windows.
+    The score is the mean over windows of the standard deviation of the probability of the row's
+    class.
 
     Parameters
     ----------
@@ -165,9 +165,8 @@ class DynUnc(WindowStrategy):
 class TDDS(WindowStrategy):
     """Keep the rows whose predictions change most unevenly (Zhang et al., 2024).
 
-    The change from one epoch to the next is the divergence of the two predictions. In every window
-    the length of its deviations from its mean is taken, and of these an exponential moving
-    average.
+    The change from one epoch to the next is the divergence of the two predictions. The score is an
+    exponential moving average over windows of the norm of the changes' deviations from their mean.
 
     Parameters
     ----------
@@ -176,7 +175,7 @@ class TDDS(WindowStrategy):
         that is pruned: 10 and 90 where it is 30 %, 5 and 10 where it is 90 %.
     """
 
-    #: What the moving average keeps of itself from window to window.
+    #: Decay of the moving average.
     DECAY = 0.9
 
     def score_rows(self, evidence: Evidence) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Twinning: a walk from row to row that leaves out the neighbours of each."""
+"""Twinning: a walk that keeps a row and drops its nearest neighbours."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 
 class Twinning(Strategy):
-    """Keep rows that are distributed as all rows are (Vakayil and Joseph, 2022).
+    """Keep rows with the distribution of all rows (Vakayil and Joseph, 2022).
 
-    A row is kept, its nearest neighbours are dropped, and the walk goes on at the row that is
-    nearest then. The target is one of the columns, standardised as they are; classes are one
-    column each.
+    A row is kept, its nearest neighbours are dropped, and the nearest remaining row is kept next.
+    Distances are those of standardised features and target, with an indicator for every class.
 
     Parameters
     ----------
@@ -28,7 +27,7 @@ class Twinning(Strategy):
 
     def choose(self, evidence: Evidence, size: int, rng: np.random.Generator) -> Rows:
         left, Z = np.arange(len(evidence)), columns_and_target(evidence)
-        # As many rows stand for those that are dropped with them as the share allows.
+        # Groups of as equal a size as possible, one kept row each.
         stops = np.linspace(0, len(left), size + 1).round().astype(np.int64)
         order = np.empty(size, dtype=np.int64)
         at = int(rng.integers(len(left)))

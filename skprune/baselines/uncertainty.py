@@ -1,4 +1,4 @@
-"""Rows of which the model is unsure, as active learning has it: labels are not looked at."""
+"""Uncertainty strategies of active learning; they do not use labels."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr, rel_entr
-from sklearn.utils._param_validation import Interval
 
 from skprune.baselines.base import ScoreStrategy
+from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
@@ -59,10 +59,10 @@ class Margin(ScoreStrategy):
 
 
 class DeepFool(ScoreStrategy):
-    """Keep the rows that are nearest to where another class is predicted.
+    """Keep the rows that are nearest to the decision boundary.
 
-    Ducoffe and Precioso (2018) seek that place by the iteration of DeepFool. For a linear layer it
-    is the nearest of several planes, so that the distance in its features is exact.
+    Ducoffe and Precioso (2018) find the boundary by the iteration of DeepFool. For a linear layer
+    it consists of planes, so that the distance in its features is exact.
 
     Parameters
     ----------
@@ -88,9 +88,9 @@ class DeepFool(ScoreStrategy):
 
 
 class CAL(ScoreStrategy):
-    """Keep the rows whose neighbours are predicted otherwise (Margatina et al., 2021).
+    """Keep the rows whose neighbours have other predictions (Margatina et al., 2021).
 
-    The score is the mean divergence of the neighbours' probabilities from the row's own.
+    The score is the mean Kullback-Leibler divergence of the neighbours' predictions from the row's.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a comparison of strategies found, as a table and a picture."""
+"""Results of a comparison of strategies, as a table and a picture."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from skprune.results.display import pyplot
 
 @dataclass(frozen=True)
 class Comparison:
-    """Scores of a model that was trained on the rows of several strategies.
+    """Scores of an estimator trained on the rows of several strategies.
 
     Attributes
     ----------
     cells : list of dict
-        One for every strategy, size and seed: "strategy", "keep", "seed", "n_kept", "score",
-        "selection_seconds" (of the strategy's own work) and "training_seconds". "all rows" is
-        among the strategies.
+        One dict for every strategy, size and seed, with "strategy", "keep", "seed", "n_kept",
+        "score", "selection_seconds" (without the seconds of shared evidence) and
+        "training_seconds". The strategy "all rows" is the reference.
     kept : dict of (str, float or int, int) to ndarray of int64
-        For every strategy, keep and seed the numbers of the kept rows among those of X.
+        For every (strategy, keep, seed), the positions of the kept rows in X.
     n_rows : int
-        Rows that could be kept.
+        Number of rows that could be kept.
     scoring : str
-        What is scored; higher is better.
+        Name of the score; higher is better.
     evidence_seconds : dict of str to float
-        What it took to find what the strategies looked at together.
+        Seconds spent on the evidence that the strategies share, by property.
     """
 
     cells: list[dict[str, Any]]
@@ -69,20 +69,20 @@ class Comparison:
 
 
 class ComparisonDisplay:
-    """Score against rows kept, a line a strategy, with bands of one standard error over seeds.
+    """Plot scores against rows kept, with bands of one standard error over seeds.
 
     Make one with :meth:`from_comparison`; the arguments below are stored as attributes.
 
     Parameters
     ----------
     curves : dict of str to (array-like, array-like, array-like)
-        For every strategy the shares of the rows, the mean scores and their standard errors.
+        Shares of the rows, mean scores and their standard errors for every strategy.
     full : (float, float), default=None
-        Mean score of the model that is trained on all rows, and its standard error.
+        Mean score of the estimator trained on all rows, and its standard error.
     scoring : str, default="score"
         Label of the axis.
     n_rows : int, default=None
-        Rows that could be kept, for the labels.
+        Number of rows that could be kept, for the label.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class ComparisonDisplay:
 
     @classmethod
     def from_comparison(cls, comparison: Comparison, *, ax: Any = None) -> ComparisonDisplay:
-        """Draw what ``compare`` found.
+        """Draw a comparison.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class ComparisonDisplay:
         return display.plot(ax)
 
     def plot(self, ax: Any = None) -> ComparisonDisplay:
-        """Draw the curves; random rows in grey.
+        """Draw the curves, with random rows in grey.
 
         Parameters
         ----------
