@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics import log_loss
 
 from benchmarks.data import split
-from skprune import InfluencePruner, PruningCurveDisplay, RandomPruner
+from skprune import InfluencePruner, PruningCurveDisplay
+from skprune.baselines import StratifiedRandom
 from skprune.cli.demo import products
 from skprune.data.magic import load_magic
 
@@ -32,7 +33,7 @@ def gaps(seed: int) -> tuple[int, np.ndarray]:
     whole, found = loss((X, y)), []
     for share in SHARES:
         chosen = InfluencePruner(keep=share, model=products(), random_state=seed)
-        pruners = (chosen, RandomPruner(share, random_state=seed))
+        pruners = (chosen, StratifiedRandom(share, random_state=seed))
         found.append([loss(pruner.fit_transform(X, y)) - whole for pruner in pruners])
         print(seed, share, found[-1], flush=True)
     return len(y), np.array(found)

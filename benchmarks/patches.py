@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.data import patch_features
 from benchmarks.harness import Judge, forget, markdown, save
-from skprune import InfluencePruner, RandomPruner, ScorePruner
+from skprune import InfluencePruner
+from skprune.baselines import HighestLoss, Random, StratifiedRandom
 
 
 def methods(share: float, seed: int) -> dict[str, Any]:
@@ -25,9 +26,9 @@ def methods(share: float, seed: int) -> dict[str, Any]:
     return {
         "skprune": InfluencePruner(keep=share, random_state=seed),
         "skprune, prior=loss": InfluencePruner(keep=share, sampling="loss", random_state=seed),
-        "random": RandomPruner(share, stratify=False, random_state=seed),
-        "stratified": RandomPruner(share, random_state=seed),
-        "highest loss": ScorePruner(share),
+        "random": Random(share, random_state=seed),
+        "stratified": StratifiedRandom(share, random_state=seed),
+        "highest loss": HighestLoss(share),
     }
 
 

@@ -31,7 +31,8 @@ from sklearn.svm import SVC
 
 from benchmarks.data import load_table, split
 from benchmarks.harness import forget, markdown, save
-from skprune import InfluencePruner, PrunedSearchCV, PruningWarning, RandomPruner
+from skprune import InfluencePruner, PrunedSearchCV, PruningWarning
+from skprune.baselines import StratifiedRandom
 
 SYNTHETIC = "synthetic"
 TRAINED = ("all", "pruned", "random", "halving")
@@ -93,7 +94,7 @@ def searches(learner: str, seed: int, args: argparse.Namespace) -> dict[str, Any
     return {
         "all": whole,
         "pruned": PrunedSearchCV(whole, InfluencePruner(keep=args.keep, random_state=seed)),
-        "random": PrunedSearchCV(whole, RandomPruner(args.keep, random_state=seed)),
+        "random": PrunedSearchCV(whole, StratifiedRandom(args.keep, random_state=seed)),
         "halving": HalvingRandomSearchCV(
             estimator, space, n_candidates=args.candidates, min_resources="exhaust", **common
         ),

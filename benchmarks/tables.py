@@ -20,7 +20,8 @@ import torch
 
 from benchmarks.data import SKLEARN_TABLES, TABLES, load_table, split
 from benchmarks.harness import Judge, forget, markdown, save
-from skprune import InfluencePruner, PruningWarning, RandomPruner, ScorePruner
+from skprune import InfluencePruner, PruningWarning
+from skprune.baselines import HighestLoss, Random, StratifiedRandom
 from skprune.search.candidates import Candidates
 
 GAPS = (0.003, 0.01, 0.03)
@@ -78,9 +79,9 @@ def run(name: str, seed: int, args: argparse.Namespace) -> list[dict[str, Any]]:
         budget = f"keep={share}"
         forget()
         record("skprune", budget, InfluencePruner(keep=share, random_state=seed))
-        record("random", budget, RandomPruner(share, stratify=False, random_state=seed))
-        record("stratified", budget, RandomPruner(share, random_state=seed))
-        record("loss", budget, ScorePruner(share))
+        record("random", budget, Random(share, random_state=seed))
+        record("stratified", budget, StratifiedRandom(share, random_state=seed))
+        record("loss", budget, HighestLoss(share))
     return records
 
 

@@ -48,6 +48,7 @@ html_sidebars = {
     "quickstart": [],
     "pipelines": [],
     "choosing": [],
+    "comparing": [],
     "torch": [],
     "theory": [],
 }

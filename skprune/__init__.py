@@ -10,7 +10,7 @@ from skprune.version import __version__
 
 if TYPE_CHECKING:
     from skprune import subset
-    from skprune.baselines import RandomPruner, ScorePruner
+    from skprune.baselines.comparison import compare
     from skprune.compose import PrunedClassifier, PrunedRegressor, PruningSampler
     from skprune.data.sources import PrunedSubset
     from skprune.proxies.linear import LinearProxy
@@ -31,11 +31,10 @@ __all__ = [
     "PruningCurveDisplay",
     "PruningSampler",
     "PruningWarning",
-    "RandomPruner",
     "Retrain",
-    "ScorePruner",
     "TorchProxy",
     "__version__",
+    "compare",
     "subset",
 ]
 
@@ -52,8 +51,7 @@ _HOMES = {
     "PrunedSubset": "skprune.data.sources",
     "PruningCurveDisplay": "skprune.results.display",
     "PruningSampler": "skprune.compose",
-    "RandomPruner": "skprune.baselines",
-    "ScorePruner": "skprune.baselines",
+    "compare": "skprune.baselines.comparison",
 }
 
 

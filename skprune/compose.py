@@ -31,7 +31,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from skprune.base import FittedAttributes
-from skprune.baselines import RandomPruner, ScorePruner
+from skprune.baselines import Strategy
 from skprune.data.containers import is_row_wise, n_rows, natural, plain, take_rows
 from skprune.data.teaching import Teaching
 from skprune.heads.linear_spec import advised_of_sampler, sampler_in, takes_missing, weight_name
@@ -97,7 +97,7 @@ def _set_model(pruner: Any, estimator: Any, default: str) -> None:
     If the estimator cannot be the ``model`` (it has a sampler, or is neither a classifier nor a
     regressor), a head chooses the rows, but the estimator's gap still decides on a budget.
     """
-    if not isinstance(pruner, (InfluencePruner, ScorePruner)) or pruner.model is not None:
+    if not isinstance(pruner, (InfluencePruner, Strategy)) or pruner.model is not None:
         return
     from skprune.network.torch_model import is_skorch  # torch comes with the first fit
 
@@ -337,8 +337,8 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
         (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, the estimator
         itself is the model where a pruner can take it (a linear regressor, a Pipeline that ends in
         one, or a skorch net, of which ``InfluencePruner`` trains another clone), so that the gap is
-        its own; else "ridge", so that whole numbers are not taken for classes. ``RandomPruner``
-        does not stratify.
+        its own; else "ridge", so that whole numbers are not taken for classes.
+        ``StratifiedRandom`` does not stratify.
 
     Attributes
     ----------
@@ -363,8 +363,6 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
 
     def _task_pruner(self) -> Any:
         pruner = clone(self._unfitted_pruner())
-        if isinstance(pruner, RandomPruner):
-            pruner.set_params(stratify=False)
         _set_model(pruner, self.estimator, "ridge")
         return pruner
 

@@ -322,7 +322,7 @@ class InfluencePruner(BasePruner):
             warn_user(
                 f"Retrained on as many random rows of each class, the model loses less "
                 f"({report.random:+.4f}) than on the chosen ones ({self.gap_:+.4f}); take "
-                "RandomPruner here."
+                "StratifiedRandom here."
             )
         for problem in report.diagnostics:
             warn_user(problem)

@@ -36,10 +36,9 @@ from skprune import (
     PrunedRegressor,
     PruningSampler,
     PruningWarning,
-    RandomPruner,
     Retrain,
-    ScorePruner,
 )
+from skprune.baselines import HighestLoss, StratifiedRandom
 from skprune.data.containers import PrunedData
 from skprune.proxies.head import FITS
 from skprune.utils.exceptions import PrunedPairError
@@ -124,7 +123,7 @@ class TestRoutes:
             np.testing.assert_array_equal(other.sample_indices_, rows[0].sample_indices_)
 
     def test_any_estimator(self, iris):
-        pruned = PrunedClassifier(RandomForestClassifier(5, random_state=0), ScorePruner(0.5))
+        pruned = PrunedClassifier(RandomForestClassifier(5, random_state=0), HighestLoss(0.5))
         assert pruned.fit(*iris).score(*iris) > 0.6
         assert not hasattr(pruned, "decision_function")
 
@@ -146,10 +145,10 @@ class TestRoutes:
 
     def test_an_estimator_that_transforms(self, iris):
         pruned = PrunedClassifier(
-            make_pipeline(PCA(2), GaussianNB()), RandomPruner(0.5, random_state=0)
+            make_pipeline(PCA(2), GaussianNB()), StratifiedRandom(0.5, random_state=0)
         )
         assert not hasattr(pruned, "transform")
-        transformer = PrunedClassifier(KMeans(3, n_init=1, random_state=0), RandomPruner(0.5))
+        transformer = PrunedClassifier(KMeans(3, n_init=1, random_state=0), StratifiedRandom(0.5))
         assert transformer.fit(*iris).transform(iris[0]).shape == (150, 3)
 
     def test_regression(self, diabetes):
@@ -216,7 +215,7 @@ class TestAroundANet:
         options = {"max_epochs": 1, "verbose": 0, "train_split": None, **options}
         return getattr(skorch, kind)(module, **options)
 
-    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), RandomPruner(0.4)])
+    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), StratifiedRandom(0.4)])
     @pytest.mark.parametrize("given", [True, False])
     def test_dataset(self, pruner, given, iris):
         X, y = torch.from_numpy(iris[0]).float(), torch.from_numpy(iris[1])
@@ -226,7 +225,7 @@ class TestAroundANet:
         assert len(pruned.sample_indices_) == 60
         assert pruned.predict(rows).shape == (150,)
 
-    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), RandomPruner(0.4)])
+    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), StratifiedRandom(0.4)])
     def test_dataset_of_numbers(self, pruner, diabetes):
         rows = TensorDataset(*(torch.from_numpy(a).float() for a in diabetes))
         rows.tensors = (rows.tensors[0], rows.tensors[1][:, None])
@@ -234,7 +233,7 @@ class TestAroundANet:
         assert PrunedRegressor(net, pruner).fit(rows, None).predict(rows).shape == (442, 1)
 
     @pytest.mark.parametrize("kind", [dict, SliceDict])
-    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), RandomPruner(0.4)])
+    @pytest.mark.parametrize("pruner", [InfluencePruner(keep=0.4), StratifiedRandom(0.4)])
     def test_mapping(self, pruner, kind, iris):
         half = (iris[0] / 2).astype(np.float32)
         rows = kind(x=half, z=half)
@@ -318,13 +317,13 @@ class TestPipelinesWithSamplers:
 
     def test_with_too_few_rows(self, unbalanced):
         smote = imblearn.pipeline.make_pipeline(SMOTE(k_neighbors=10), LogisticRegression())
-        pruned = PrunedClassifier(smote, RandomPruner(0.1, random_state=0))
+        pruned = PrunedClassifier(smote, StratifiedRandom(0.1, random_state=0))
         with pytest.raises(ValueError, match=r"n_neighbors.*sampler SMOTE.*min_per_class="):
             pruned.fit(*unbalanced)
         pruned.set_params(pruner__min_per_class=11, pruner__keep=0.3).fit(*unbalanced)
 
     @pytest.mark.parametrize("nested", [False, True])
-    @pytest.mark.parametrize("pruner", [head_pruner(), ScorePruner()])
+    @pytest.mark.parametrize("pruner", [head_pruner(), HighestLoss()])
     def test_as_the_model(self, unbalanced, pruner, nested):
         model = make_pipeline(StandardScaler(), self.PIPELINE) if nested else self.PIPELINE
         with pytest.raises(ValueError, match=r"holds the sampler RandomOverSampler.*verify="):
@@ -344,7 +343,7 @@ class TestMiddleOfAPlainPipeline:
     )
     @pytest.mark.parametrize(
         "pruner",
-        [InfluencePruner(keep=0.4), RandomPruner(0.4)],
+        [InfluencePruner(keep=0.4), StratifiedRandom(0.4)],
         ids=lambda pruner: type(pruner).__name__,
     )
     def test_the_message_names_the_routes(self, following, pruner, iris):
@@ -443,7 +442,9 @@ class TestSearch:
 
     def test_the_pruner_itself_can_be_searched(self, iris):
         pipeline = plain_pipeline()
-        grid = {"prunedclassifier__pruner": [RandomPruner(0.5, random_state=0), ScorePruner(0.5)]}
+        grid = {
+            "prunedclassifier__pruner": [StratifiedRandom(0.5, random_state=0), HighestLoss(0.5)]
+        }
         found = GridSearchCV(pipeline, grid, cv=3, error_score="raise").fit(*iris)
         assert len(found.cv_results_["params"]) == 2
 

@@ -32,11 +32,10 @@ from skprune import (
     PrunedRegressor,
     PruningSampler,
     PruningWarning,
-    RandomPruner,
     Retrain,
-    ScorePruner,
     TorchProxy,
 )
+from skprune.baselines import HighestLoss, StratifiedRandom
 
 X, Y = load_iris(return_X_y=True)
 D, T = load_diabetes(return_X_y=True)
@@ -284,10 +283,10 @@ def test_invalid_parameter(name, value):
 @pytest.mark.parametrize(
     ("pruner", "name", "value"),
     [
-        (RandomPruner, "keep", 0),
-        (RandomPruner, "stratify", "yes"),
-        (ScorePruner, "keep", 1.5),
-        (ScorePruner, "criterion", "entropy"),
+        (StratifiedRandom, "keep", 0),
+        (StratifiedRandom, "min_per_class", -1),
+        (HighestLoss, "keep", 1.5),
+        (HighestLoss, "random_state", "entropy"),
     ],
 )
 def test_invalid_parameter_of_a_baseline(pruner, name, value):
@@ -298,7 +297,7 @@ def test_invalid_parameter_of_a_baseline(pruner, name, value):
     )
 
 
-@pytest.mark.parametrize("pruner", [InfluencePruner, RandomPruner, ScorePruner])
+@pytest.mark.parametrize("pruner", [InfluencePruner, StratifiedRandom, HighestLoss])
 @pytest.mark.parametrize(
     ("keep", "words"),
     [
@@ -314,7 +313,7 @@ def test_size_that_does_not_fit_the_table(pruner, keep, words):
 
 @pytest.mark.parametrize("keep", [1, 20, 100])
 def test_a_number_that_may_be_a_percentage(keep):
-    pruner, rows = RandomPruner(keep, random_state=0), np.zeros((20_000, 1))
+    pruner, rows = StratifiedRandom(keep, random_state=0), np.zeros((20_000, 1))
     match = f"keep={keep} is a number of rows, {keep} of 20000.*keep={keep / 100}"
     with pytest.warns(PruningWarning, match=match):
         pruner.fit(rows, np.linspace(0, 1, 20_000))
@@ -325,7 +324,7 @@ def test_a_number_that_may_be_a_percentage(keep):
 def test_numbers_that_are_none(keep, n):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        RandomPruner(keep, random_state=0).fit(np.zeros((n, 1)), np.linspace(0, 1, n))
+        StratifiedRandom(keep, random_state=0).fit(np.zeros((n, 1)), np.linspace(0, 1, n))
 
 
 @pytest.mark.parametrize(
@@ -363,7 +362,7 @@ EMPTY = sp.csr_matrix((150, 2_000_000))
     ("call", "words"),
     [
         (lambda: head_pruner().fit(BYTES, np.arange(10**6) % 2), ["7.28 TiB as float64"]),
-        (lambda: ScorePruner().fit(X=BYTES, y=np.arange(10**6) % 2), ["7.28 TiB as float64"]),
+        (lambda: HighestLoss().fit(X=BYTES, y=np.arange(10**6) % 2), ["7.28 TiB as float64"]),
         (
             lambda: InfluencePruner(model=LinearProxy(curvature="dense")).fit(EMPTY, Y),
             ["786 TiB as .dense"],
@@ -390,8 +389,8 @@ PIPELINE = make_pipeline(StandardScaler(), LogisticRegression())
         lambda lazy: head_pruner().fit(X, Y, X_val=lazy, y_val=Y),
         lambda lazy: InfluencePruner(model=PIPELINE).fit(lazy, Y),
         lambda lazy: InfluencePruner(model=torch.nn.Linear(4, 3)).fit(lazy, Y),
-        lambda lazy: RandomPruner().fit(lazy, Y),
-        lambda lazy: RandomPruner().fit(X, Y).take(lazy),
+        lambda lazy: StratifiedRandom().fit(lazy, Y),
+        lambda lazy: StratifiedRandom().fit(X, Y).take(lazy),
         lambda lazy: PrunedClassifier(LogisticRegression()).fit(lazy, Y),
     ],
 )
@@ -468,7 +467,7 @@ def test_numbers_beyond_reckoning():
 )
 def test_model(model, error, words):
     refusal(lambda: InfluencePruner(model=model).fit(X, Y), error, words)
-    refusal(lambda: ScorePruner(model=model).fit(X, Y), error, words)
+    refusal(lambda: HighestLoss(model=model).fit(X, Y), error, words)
 
 
 @pytest.fixture(scope="module")
@@ -492,7 +491,7 @@ def test_before_fit(call):
 
 @pytest.mark.parametrize(
     "pruner",
-    [head_pruner(), RandomPruner(), PrunedClassifier(LogisticRegression()), PruningSampler()],
+    [head_pruner(), StratifiedRandom(), PrunedClassifier(LogisticRegression()), PruningSampler()],
     ids=lambda pruner: type(pruner).__name__,
 )
 @pytest.mark.parametrize("name", ["report_", "gap_", "sample_indices_", "subset_", "pruner_"])
@@ -610,10 +609,10 @@ COMPOSED = {
         lambda: PrunedClassifier(LogisticRegression()).fit(X, Y, sample_weight=ONES[:3]),
         ValueError, [r"sample_weight.shape == \(3,\)"]),
     "too many rows to keep": (
-        lambda: PrunedClassifier(LogisticRegression(), RandomPruner(151)).fit(X, Y), ValueError,
+        lambda: PrunedClassifier(LogisticRegression(), StratifiedRandom(151)).fit(X, Y), ValueError,
         ["keep=151 is more than the 150 rows"]),
     "targets of another length": (
-        lambda: RandomPruner(0.5).fit(X[:3], Y), ValueError, [r"\[3, 150\]"]),
+        lambda: StratifiedRandom(0.5).fit(X[:3], Y), ValueError, [r"\[3, 150\]"]),
 }  # fmt: skip
 
 
@@ -623,5 +622,5 @@ def test_composed(case):
 
 
 def test_other_columns_at_prediction_time():
-    pruned = PrunedClassifier(LogisticRegression(max_iter=500), RandomPruner(0.5)).fit(X, Y)
+    pruned = PrunedClassifier(LogisticRegression(max_iter=500), StratifiedRandom(0.5)).fit(X, Y)
     refusal(lambda: pruned.predict(X[:, :2]), ValueError, ["2 features", "expecting 4"])

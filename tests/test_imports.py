@@ -14,7 +14,8 @@ import skprune
 HEAVY = {"torch", "sklearn", "scipy"}
 UNTRAINED = """\
 from sklearn.base import clone
-pruner = clone(skprune.{name}(keep=0.5)).set_params(keep=10)
+from {home} import {name}
+pruner = clone({name}(keep=0.5)).set_params(keep=10)
 assert "keep=10" in repr(pruner)"""
 COMMAND = """\
 from skprune.cli import main
@@ -31,9 +32,9 @@ except SystemExit as done:
         (COMMAND.format(arguments="'--version'"), HEAVY),
         (COMMAND.format(arguments="'--help'"), HEAVY),
         (COMMAND.format(arguments="'prune', '--help'"), HEAVY),
-        (UNTRAINED.format(name="RandomPruner"), {"torch"}),
-        (UNTRAINED.format(name="ScorePruner"), {"torch"}),
-        (UNTRAINED.format(name="InfluencePruner"), {"torch"}),
+        (UNTRAINED.format(home="skprune.baselines", name="StratifiedRandom"), {"torch"}),
+        (UNTRAINED.format(home="skprune.baselines", name="EL2N"), {"torch"}),
+        (UNTRAINED.format(home="skprune", name="InfluencePruner"), {"torch"}),
     ],
 )
 def test_torch_is_imported_on_first_use(program, banned):

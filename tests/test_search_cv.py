@@ -36,7 +36,8 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import get_tags
 
-from skprune import InfluencePruner, PrunedSearchCV, PruningWarning, RandomPruner
+from skprune import InfluencePruner, PrunedSearchCV, PruningWarning
+from skprune.baselines import StratifiedRandom
 from skprune.results.cv_results import best, counted, seconds_on_all_rows, trust
 
 pytestmark = pytest.mark.filterwarnings("ignore::skprune.PruningWarning")
@@ -70,7 +71,7 @@ class Spy(LogisticRegression):
         return super().predict(X)
 
 
-class CountingPruner(RandomPruner):
+class CountingPruner(StratifiedRandom):
     """Notes the rows that it chooses from, and what else it is given."""
 
     log = None
@@ -80,7 +81,7 @@ class CountingPruner(RandomPruner):
         return super().fit(X, y)
 
 
-class WeighingPruner(RandomPruner):
+class WeighingPruner(StratifiedRandom):
     """Weights that differ by row and, as they go by the position in the fold, by fold."""
 
     def fit(self, X, y):
@@ -99,7 +100,7 @@ def grid_of(estimator=None, grid=GRID, **params):
 
 
 def tenth(**params):
-    return RandomPruner(**{"keep": 0.3, "random_state": 0, **params})
+    return StratifiedRandom(**{"keep": 0.3, "random_state": 0, **params})
 
 
 SEARCHES = {
@@ -117,7 +118,7 @@ class TestAsTheSearch:
     @pytest.mark.filterwarnings("ignore:.*failed to converge", "ignore:The total space")
     @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
     def test_all_rows_kept_are_the_search_itself(self, search, cancer):
-        ours = PrunedSearchCV(search, RandomPruner(1.0)).fit(*cancer)
+        ours = PrunedSearchCV(search, StratifiedRandom(1.0)).fit(*cancer)
         plain = clone(search).fit(*cancer)
         assert ours.best_params_ == plain.best_params_
         assert ours.n_splits_ == plain.n_splits_
@@ -237,7 +238,7 @@ class TestRows:
         assert ours.best_index_ == np.nanargmin(results["rank_test_score_all_rows"])
         assert ours.best_score_ == results["mean_test_score_all_rows"][ours.best_index_]
 
-    @pytest.mark.parametrize("kind", [RandomPruner, WeighingPruner])
+    @pytest.mark.parametrize("kind", [StratifiedRandom, WeighingPruner])
     @pytest.mark.parametrize("make", [pd.DataFrame, sp.csr_matrix, sp.coo_matrix, list])
     def test_containers(self, cancer, make, kind):
         X, y = cancer
@@ -255,7 +256,7 @@ class TestRows:
         assert list(ours.feature_names_in_) == list(X.columns)
         assert set(ours.predict(X)) == {"yes", "no"}
 
-    @pytest.mark.parametrize("kind", [RandomPruner, WeighingPruner])
+    @pytest.mark.parametrize("kind", [StratifiedRandom, WeighingPruner])
     def test_a_kernel_is_cut_on_both_sides(self, cancer, kind):
         (X, y), pruner = cancer, kind(0.3, random_state=0)
         linear = PrunedSearchCV(grid_of(SVC(kernel="linear")), pruner).fit(X, y)

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, QuantileTransformer, StandardScaler
 from sklearn.svm import SVC
 
-from skprune.baselines import RandomPruner
+from skprune.baselines import StratifiedRandom
 from skprune.cli.files import InputError, check_writable, replacing
 from skprune.cli.printing import warnings_on_stderr
 from skprune.data.magic import load_magic
@@ -79,7 +79,7 @@ def run_demo(args: argparse.Namespace) -> int:
     draws = []
     if pruner.report_.met:
         draws = [
-            RandomPruner(len(kept[1]), random_state=draw).fit_transform(*rows)
+            StratifiedRandom(len(kept[1]), random_state=draw).fit_transform(*rows)
             for draw in range(args.seed, args.seed + DEMO_DRAWS)
         ]
     print(_compare(rows, kept, draws, test))
@@ -184,7 +184,7 @@ def _search(rows: Any, test: Any, seed: int) -> None:
         "RandomizedSearchCV, all rows": whole,
         f"PrunedSearchCV, {SHARE:.0%} of them, balanced": PrunedSearchCV(whole, head, FINALISTS),
         f"PrunedSearchCV, {SHARE:.0%} of them, random": PrunedSearchCV(
-            whole, RandomPruner(SHARE, random_state=seed), FINALISTS
+            whole, StratifiedRandom(SHARE, random_state=seed), FINALISTS
         ),
     }
     reference = None

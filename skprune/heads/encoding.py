@@ -59,9 +59,12 @@ class HeadEncoder:
         that losses are in units of their variance. 1 for classification.
     stratify : bool
         Whether classes keep their shares, because a larger model may be trained on the rows.
+    given : Tensor of shape (D, K) or None
+        theta as the model came; None if it is not trained yet.
     """
 
     stratify = False
+    given: Tensor | None = None
 
     def __init__(self, spec: HeadSpec, classes: NDArray[Any] | None, seed: int = 0) -> None:
         self.spec, self.classes, self.seed = spec, classes, seed

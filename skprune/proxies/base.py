@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # torch comes with the first fit
     from skprune.evaluation.base import Evaluator
     from skprune.evaluation.head_levels import Refit
     from skprune.evaluation.retrained import Seen
+    from skprune.heads.encoding import HeadEncoder
     from skprune.influence.leave_out import GroupInfluence
     from skprune.influence.operator import InfluenceOperator
     from skprune.results.bounds import PredictionBounds
@@ -85,6 +86,16 @@ class Proxy(BaseEstimator, ABC):
         if X_val is not None or y_val is not None:
             validation = read_validation(pruner, X_val, y_val, table, spec)
         return Reading(table, validation, spec, spec.own)
+
+    def encoder(self, reading: Reading, seed: int, progress: Progress) -> HeadEncoder:
+        """What makes a head's problems of rows; not fitted yet.
+
+        Raises
+        ------
+        ValueError
+            If the proxy has no head.
+        """
+        raise ValueError(f"{type(self).__name__} has no linear head to score rows by.")
 
     @abstractmethod
     def fit(

@@ -8,6 +8,7 @@ from skprune.proxies.base import FittedProxy, Proxy, Reading
 
 if TYPE_CHECKING:
     from skprune.data.table import Split
+    from skprune.heads.encoding import HeadEncoder
     from skprune.proxies.head import FittedHead
     from skprune.utils.progress import Progress
 
@@ -65,6 +66,11 @@ class LinearProxy(Proxy):
             )
         check_curvature(self.curvature, head=True)
 
+    def encoder(self, reading: Reading, seed: int, progress: Progress) -> HeadEncoder:
+        from skprune.heads.encoding import HeadEncoder
+
+        return HeadEncoder(reading.subject, reading.table.classes, seed)
+
     def fit(
         self, reading: Reading, split: Split, scoring: Any, seed: int, progress: Progress
     ) -> FittedProxy:
@@ -73,10 +79,9 @@ class LinearProxy(Proxy):
     def _fit_head(
         self, reading: Reading, split: Split, scoring: Any, seed: int, progress: Progress
     ) -> FittedHead:
-        from skprune.heads.encoding import HeadEncoder
         from skprune.proxies.head import fit_head_proxy
 
-        encoder = HeadEncoder(reading.subject, split.table.classes, seed)
+        encoder = self.encoder(reading, seed, progress)
         return fit_head_proxy(encoder, split, scoring, self.curvature, self.device, progress)
 
 

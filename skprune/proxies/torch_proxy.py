@@ -12,6 +12,7 @@ from skprune.utils.sklearn_private import Interval, StrOptions
 
 if TYPE_CHECKING:
     from skprune.data.table import Split
+    from skprune.heads.encoding import HeadEncoder
     from skprune.search.request import Outcome
     from skprune.utils.progress import Progress
 
@@ -141,14 +142,18 @@ class TorchProxy(Proxy):
             validation = read_validation_rows(X_val, y_val, table, network.loss, network.model)
         return Reading(table, validation, network)
 
+    def encoder(self, reading: Reading, seed: int, progress: Progress) -> HeadEncoder:
+        from skprune.network.encoding import NetworkEncoder
+
+        where = (self.device, self.batch_size, seed, self.cache_dir)
+        return NetworkEncoder(reading.subject, *where, progress)
+
     def fit(
         self, reading: Reading, split: Split, scoring: Any, seed: int, progress: Progress
     ) -> FittedProxy:
-        from skprune.network.encoding import NetworkEncoder
         from skprune.proxies.head import fit_head_proxy
 
-        where = (self.device, self.batch_size, seed, self.cache_dir)
-        encoder = NetworkEncoder(reading.subject, *where, progress)
+        encoder = self.encoder(reading, seed, progress)
         return fit_head_proxy(encoder, split, scoring, self.curvature, self.device, progress)
 
     def search(

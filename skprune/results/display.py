@@ -204,7 +204,7 @@ class PruningCurveDisplay:
             If matplotlib is not installed.
         """
         if ax is None:
-            ax = _pyplot().subplots(figsize=(7.2, 4.6), layout="constrained")[1]
+            ax = pyplot(type(self).__name__).subplots(figsize=(7.2, 4.6), layout="constrained")[1]
         share, gap, errors, random = self._arrays()
         order = np.argsort(share, kind="stable")
         share, gap, errors, random = share[order], gap[order], errors[order], random[order]
@@ -354,12 +354,12 @@ def _find_pruner(estimator: Any) -> Any:
     return found
 
 
-def _pyplot() -> Any:
+def pyplot(display: str) -> Any:
+    """matplotlib's, for the display of that name; an ImportError that says how to install it."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as exc:
         raise ImportError(
-            "PruningCurveDisplay draws with matplotlib, which is not installed: "
-            'pip install "skprune[plot]"'
+            f'{display} draws with matplotlib, which is not installed: pip install "skprune[plot]"'
         ) from exc
     return plt

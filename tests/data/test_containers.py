@@ -20,7 +20,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from skprune import InfluencePruner, PrunedClassifier, PruningSampler, RandomPruner, ScorePruner
+from skprune import InfluencePruner, PrunedClassifier, PruningSampler
+from skprune.baselines import HighestLoss, StratifiedRandom
 
 X, Y = load_iris(return_X_y=True)
 NAMES = ["sepal length", "sepal width", "petal length", "petal width"]
@@ -348,7 +349,7 @@ class TestTake:
         pd.testing.assert_frame_equal(prune(X, Y)[0].take(raw), raw.iloc[expected])
 
     def test_all_pruners_take(self):
-        for pruner in (RandomPruner(0.2, random_state=0), ScorePruner(0.2)):
+        for pruner in (StratifiedRandom(0.2, random_state=0), HighestLoss(0.2)):
             X_kept, y_kept = pruner.fit_transform(X, WORDS)
             assert_array_equal(X_kept, pruner.take(X))
             assert_array_equal(y_kept, pruner.take(WORDS))
@@ -390,7 +391,7 @@ class TestTextColumns:
         "way",
         [
             InfluencePruner(model=LogisticRegression()),
-            ScorePruner(model=LogisticRegression()),
+            HighestLoss(model=LogisticRegression()),
             PrunedClassifier(LogisticRegression()),
             PruningSampler(InfluencePruner(model=LogisticRegression())),
         ],

@@ -30,8 +30,8 @@ from skprune import (
     PrunedRegressor,
     PruningSampler,
     Retrain,
-    ScorePruner,
 )
+from skprune.baselines import HighestLoss
 from skprune.data.encode.column import frame_columns
 from skprune.data.encode.encoder import LEVEL_COLUMNS, TableEncoder
 from skprune.heads.reading import read_table
@@ -241,7 +241,7 @@ def test_the_whole_interface_takes_a_raw_table(people, model):
     pd.testing.assert_frame_equal(copy.transform(frame), X_kept)
     with pytest.raises(ValueError, match="feature names should match"):
         pruner.transform(frame.drop(columns="job"))
-    pd.testing.assert_frame_equal(ScorePruner(1.0).fit_transform(frame, y).X, frame)
+    pd.testing.assert_frame_equal(HighestLoss(1.0).fit_transform(frame, y).X, frame)
     assert list(PruningSampler(pruner).fit_resample(frame, y)[0]) == list(frame)
 
 
@@ -372,8 +372,8 @@ IMPUTED = make_pipeline(StandardScaler(), SimpleImputer(), LogisticRegression())
         (InfluencePruner(model=SVC(), scoring="accuracy"), False),
         (InfluencePruner(verify=SVC(), scoring="accuracy"), False),
         (InfluencePruner(verify=Retrain(TREES, n_seeds=1)), True),
-        (ScorePruner(), True),
-        (ScorePruner(model=LogisticRegression()), False),
+        (HighestLoss(), True),
+        (HighestLoss(model=LogisticRegression()), False),
         (PruningSampler(), True),
         (PrunedClassifier(TREES), True),
         (PrunedClassifier(TREES, InfluencePruner(model="softmax")), True),

@@ -23,9 +23,9 @@ from skprune import (
     PrunedClassifier,
     PruningCurveDisplay,
     PruningWarning,
-    RandomPruner,
     TorchProxy,
 )
+from skprune.baselines import StratifiedRandom
 from skprune.data.teaching import Teaching
 from skprune.evaluation.certificate import (
     by_unit,
@@ -524,5 +524,5 @@ def test_a_pruned_estimator_is_rechecked():
     X, y = rows(1500)
     pruned = PrunedClassifier(LogisticRegression(), InfluencePruner(0.05)).fit(X[:1000], y[:1000])
     assert pruned.recheck(X[1000:], y[1000:]).gap.level == "retrained"
-    other = PrunedClassifier(LogisticRegression(), RandomPruner(keep=0.5)).fit(X, y)
+    other = PrunedClassifier(LogisticRegression(), StratifiedRandom(keep=0.5)).fit(X, y)
     assert not hasattr(other, "recheck")

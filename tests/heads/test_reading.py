@@ -21,14 +21,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, TargetEncoder
 from sklearn.svm import SVC
 
-from skprune import (
-    InfluencePruner,
-    PrunedClassifier,
-    PrunedRegressor,
-    RandomPruner,
-    Retrain,
-    ScorePruner,
-)
+from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, Retrain
+from skprune.baselines import HighestLoss, StratifiedRandom
 from skprune.data.table import hold_out
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
@@ -56,7 +50,7 @@ def test_under_a_total_penalty_the_sum_of_the_weights_counts(weight):
 
 
 @pytest.mark.parametrize("weight", [1e300, 1e-300, 5e-324])
-@pytest.mark.parametrize("pruner", [head_pruner(keep=0.5), ScorePruner()])
+@pytest.mark.parametrize("pruner", [head_pruner(keep=0.5), HighestLoss()])
 def test_under_a_penalty_per_row_the_unit_of_the_weights_is_nothing(pruner, weight):
     expected = pruner.fit(X, Y).sample_indices_
     found = pruner.fit(X, Y, sample_weight=np.full(300, weight)).sample_indices_
@@ -117,7 +111,7 @@ NATURAL = {
 
 @pytest.mark.parametrize(("natural", "objects"), NATURAL.values(), ids=NATURAL)
 @pytest.mark.parametrize(
-    "pruner", [head_pruner(keep=0.4), ScorePruner(), RandomPruner(random_state=0)]
+    "pruner", [head_pruner(keep=0.4), HighestLoss(), StratifiedRandom(random_state=0)]
 )
 def test_labels_as_objects_are_read_as_what_they_are(pruner, natural, objects):
     expected = pruner.fit(X, natural).sample_indices_

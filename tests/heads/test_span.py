@@ -19,7 +19,8 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge, SGDRegressor
 
-from skprune import InfluencePruner, LinearProxy, ScorePruner
+from skprune import InfluencePruner, LinearProxy
+from skprune.baselines import HighestLoss
 from skprune.curvature import HeadGradients, build_curvature
 from skprune.evaluation.held_out import HeldOut
 from skprune.heads.features import HELD_NUMBERS
@@ -178,7 +179,7 @@ def test_the_span_is_taken_where_it_pays(n, D, width):
 
 def test_hardness_of_rows_of_a_wide_table(rng):
     X, y = rng.normal(size=(40, 90)), rng.integers(0, 2, 40)
-    pruner = ScorePruner(keep=0.5, model=LogisticRegression(C=0.1)).fit(X, y)
+    pruner = HighestLoss(keep=0.5, model=LogisticRegression(C=0.1)).fit(X, y)
     p = LogisticRegression(C=0.1, tol=1e-9).fit(X, y).predict_proba(X)[np.arange(40), y]
     assert_allclose(pruner.scores_, -np.log(p), rtol=1e-4)
 

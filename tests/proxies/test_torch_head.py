@@ -34,7 +34,8 @@ from sklearn.preprocessing import PolynomialFeatures
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, ScorePruner, TorchProxy
+from skprune import InfluencePruner, PrunedClassifier, PrunedRegressor, TorchProxy
+from skprune.baselines import HighestLoss
 from skprune.network.encoding import FEATURES, NetworkEncoder
 from skprune.network.module import TorchModel
 from skprune.network.reading import read_rows
@@ -294,7 +295,7 @@ def test_a_skorch_net_is_examined_itself():
     np.testing.assert_array_equal(pruned.sample_indices_, prune(net, X, y).sample_indices_)
     assert not getattr(net, "initialized_", False)
     assert pruned.predict(X).shape == y.shape
-    assert PrunedClassifier(net, ScorePruner(0.4)).fit(X, y).pruner_.model == "softmax"
+    assert PrunedClassifier(net, HighestLoss(0.4)).fit(X, y).pruner_.model == "softmax"
     skorch = pytest.importorskip("skorch")
     net = skorch.NeuralNetRegressor(OneOutput, module__flat=False, max_epochs=2, verbose=0)
     regressor = PrunedRegressor(net, InfluencePruner(keep=0.4)).fit(X, X[:, :1])

@@ -754,7 +754,9 @@ def test_random_rows_that_do_better_are_said():
         return net
 
     options = {"layers": "head", "keep": 0.3, "verify": "retrain", "n_seeds": 2}
-    with pytest.warns(PruningWarning, match=r"loses less \([+-]0\.\d{4}\) .* take RandomPruner"):
+    with pytest.warns(
+        PruningWarning, match=r"loses less \([+-]0\.\d{4}\) .* take StratifiedRandom"
+    ):
         pruner = prune(spoilt_on_the_chosen, X, y, **options)
     assert pruner.report_.beaten_by_random
 

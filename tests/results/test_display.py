@@ -14,13 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skprune import (
-    InfluencePruner,
-    PrunedClassifier,
-    PruningCurveDisplay,
-    PruningWarning,
-    RandomPruner,
-)
+from skprune import InfluencePruner, PrunedClassifier, PruningCurveDisplay, PruningWarning
+from skprune.baselines import StratifiedRandom
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -199,7 +194,7 @@ def test_unfitted_estimators(unfitted):
     ("wrong", "named"),
     [
         (LogisticRegression(), "got LogisticRegression"),
-        (RandomPruner(), "got RandomPruner"),
+        (StratifiedRandom(), "got StratifiedRandom"),
         (make_pipeline(StandardScaler(), LogisticRegression()), "LogisticRegression in it"),
         ("pruner", "got str"),
         (None, "got NoneType"),
