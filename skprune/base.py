@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skprune.data.containers import PrunedData, n_rows, take_rows
 from skprune.heads.linear_spec import takes_missing
 from skprune.proxies.shorthands import unwrapped
+from skprune.utils.documented import Documented
 
 if TYPE_CHECKING:
     from skprune.data.sources import RowSource
@@ -28,7 +29,9 @@ class FittedAttributes:
             return self.__getattribute__(name)  # raises the error again
 
 
-class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class BasePruner(
+    FittedAttributes, Documented, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
+):
     """Base class of estimators that choose rows.
 
     A subclass writes ``fit(X, y, ...)``, which ends in ``self._keep(indices, n)``.

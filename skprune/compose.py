@@ -38,6 +38,7 @@ from skprune.heads.linear_spec import advised_of_sampler, sampler_in, takes_miss
 from skprune.heads.weighting import takes_teaching
 from skprune.pruner import InfluencePruner
 from skprune.results.recheck import Recheck
+from skprune.utils.documented import Documented
 from skprune.utils.sklearn_private import HasMethods, RequestMethod
 
 DELEGATED = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
@@ -59,7 +60,7 @@ def _delegate(method: str, what: str) -> Any:
     return available_if(_has(method))(call)
 
 
-class _HasPruner(FittedAttributes):
+class _HasPruner(FittedAttributes, Documented):
     """The base of the three classes: a pruner, and its fitted attributes."""
 
     pruner: Any

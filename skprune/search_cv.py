@@ -39,6 +39,7 @@ from skprune.pruner import InfluencePruner
 from skprune.results import cv_results
 from skprune.results.cv_results import Positions, Results
 from skprune.results.search_report import SearchReport
+from skprune.utils.documented import Documented
 from skprune.utils.exceptions import PruningWarning
 from skprune.utils.sklearn_private import HasMethods, Interval, safe_split
 
@@ -80,7 +81,7 @@ def _found(name: str, what: str) -> Any:
     return property(lambda self: getattr(self.final_search_, name), doc=what)
 
 
-class PrunedSearchCV(FittedAttributes, MetaEstimatorMixin, BaseEstimator):
+class PrunedSearchCV(FittedAttributes, Documented, MetaEstimatorMixin, BaseEstimator):
     """Search hyperparameters on the rows that a pruner keeps; decide and refit on all rows.
 
     In every fold of the search the training rows are pruned once for all candidates, and without

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from skprune.utils.documented import Documented
+
 if TYPE_CHECKING:  # torch comes with the first fit
     from skprune.data.table import Split, Table
     from skprune.data.teaching import Teaching
@@ -53,7 +55,7 @@ class Reading:
     linear: bool = False
 
 
-class Proxy(BaseEstimator, ABC):
+class Proxy(Documented, BaseEstimator, ABC):
     """A pruner's ``model`` together with the parameters that belong to it."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {}

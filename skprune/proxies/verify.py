@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 
 from skprune.proxies.base import Proxy
 from skprune.proxies.linear import BalancedProxy
+from skprune.utils.documented import Documented
 from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Task:
     searched: Evaluator | None = None
 
 
-class Verify(BaseEstimator, ABC):
+class Verify(Documented, BaseEstimator, ABC):
     """A way to measure gaps beyond the proxy's own levels: a value of ``verify``."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {}
