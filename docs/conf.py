@@ -14,6 +14,8 @@ extensions = [
     "sphinx.ext.doctest",
     "sphinx.ext.mathjax",
     "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
@@ -30,25 +32,44 @@ doctest_test_doctest_blocks = ""
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "auto_examples",
-    "backreferences_dir": None,
+    # Every class's page lists the examples that use it, and their code links to the class.
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("skprune",),
+    "reference_url": {"skprune": None},
     "download_all_examples": False,
     "show_memory": False,
 }
 
+copybutton_exclude = ".linenos, .gp, .go"  # what is copied runs: no prompts, no output
+
 html_theme = "pydata_sphinx_theme"
 html_title = f"skprune {release}"
+html_favicon = "_static/logo.svg"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 html_show_sourcelink = False
+html_context = {
+    "github_user": "skprune",
+    "github_repo": "skprune",
+    "github_version": "main",
+    "doc_path": "docs",
+}
 html_theme_options = {
+    "logo": {"image_light": "_static/logo.svg", "image_dark": "_static/logo.svg", "text": "skprune"},
+    "header_links_before_dropdown": 6,
+    "navbar_end": ["version-switcher", "theme-switcher", "navbar-icon-links"],
+    "switcher": {"json_url": "_static/switcher.json", "version_match": release},
+    "icon_links": [
+        {
+            "name": "GitHub",
+            "url": "https://github.com/skprune/skprune",
+            "icon": "fa-brands fa-github",
+        },
+        {"name": "PyPI", "url": "https://pypi.org/project/skprune/", "icon": "fa-brands fa-python"},
+    ],
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": ["page-toc", "edit-this-page"],
+    "use_edit_page_button": True,
 }
-html_sidebars = {
-    "index": [],
-    "quickstart": [],
-    "pipelines": [],
-    "choosing": [],
-    "comparing": [],
-    "torch": [],
-    "theory": [],
-}
+html_sidebars = {"index": [], "quickstart": []}  # they have no section to show
