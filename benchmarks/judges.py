@@ -81,8 +81,8 @@ def run(name: str, n: int, seed: int) -> dict[str, Any]:
     return record | {
         "true": losses[1] - losses[0],
         "random": losses[2] - losses[0],
-        "reported": float(fitted.gap_),
-        "standard_error": fitted.gap_.standard_error,
+        "reported": float(fitted.report_.gaps["retrained"]),
+        "standard_error": fitted.report_.gaps["retrained"].standard_error,
         "weighted": weights is not None,
         "random_is_kept": fitted.report_.random_is_kept,
     }

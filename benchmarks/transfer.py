@@ -186,18 +186,23 @@ def run(name: str, seed: int, args: argparse.Namespace) -> Iterator[dict[str, An
     base = {"table": name, "seed": seed, "rows": n, "numbers": problem.n_classes is None}
     for consumer in args.consumers:
         full = loss(train(consumer, problem, np.arange(n), None, seed), problem)
-        for (share, method), (rows, weights) in drawn.items():
-            fitted = train(consumer, problem, rows, weights, seed)
-            record = {"consumer": consumer, "share": share, "method": method, "full": full}
-            lost = loss(fitted, problem) - full
-            yield base | record | {"lost": lost, "seconds": sampler.seconds}
+        for share in args.shares:
+            lost = {
+                method: loss(train(consumer, problem, *rows, seed), problem) - full
+                for (of, method), rows in drawn.items()
+                if of == share
+            }
+            yield base | {"consumer": consumer, "share": share, "full": full, "lost": lost}
+    yield base | {"seconds": sampler.seconds}
 
 
 def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Loss lost, as a share of what random rows lose: geometric mean and spread over tables."""
     names = ("consumer", "share", "method")
     rows = []
-    for key in dict.fromkeys(tuple(r[k] for k in names) for r in records):
+    records = [r for r in records if "lost" in r]
+    keys = dict.fromkeys((r["consumer"], r["share"], m) for r in records for m in r["lost"])
+    for key in keys:
         if key[2] == "random":
             continue
         ratios = []
@@ -225,8 +230,8 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _mean_lost(
     records: list[dict[str, Any]], table: str, consumer: str, share: float, method: str
 ) -> float:
-    same = {"table": table, "consumer": consumer, "share": share, "method": method}
-    return float(np.mean([r["lost"] for r in records if same.items() <= r.items()]))
+    same = {"table": table, "consumer": consumer, "share": share}
+    return float(np.mean([r["lost"][method] for r in records if same.items() <= r.items()]))
 
 
 def show(records: list[dict[str, Any]]) -> str:
