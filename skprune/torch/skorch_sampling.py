@@ -53,11 +53,11 @@ class SkorchSampling(Callback):
 
     def __init__(self, sampler: Callable[[Any], EpochSampler] = BalancedSampler) -> None:
         self.sampler = sampler
+        self._weighed: WeighedCriterion | None = None
 
     def initialize(self) -> SkorchSampling:
         """Forget the sampler of an earlier ``fit``."""
         self.sampler_: EpochSampler | None = None
-        self._weighed: WeighedCriterion | None = None
         return self
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
