@@ -58,7 +58,9 @@ class RandomSubset(EpochSampler):
                 f"keep={keep!r} is {size} row(s) for {self.num_replicas} replica(s) and "
                 f"{len(least)} class(es), which must all get one; keep more."
             )
-        self.quotas = least if targets is None else stratified_quotas(self.groups, least, self.size)
+        self.quotas = stratified_quotas(self.groups, least, self.size)
+        order = np.argsort(self.groups, kind="stable")
+        self._classes = np.split(order, np.bincount(self.groups).cumsum()[:-1])
 
     def _groups(self, targets: Any) -> tuple[Rows, Rows]:
         """The class of every row, and the least rows of every class in an epoch."""
@@ -76,11 +78,15 @@ class RandomSubset(EpochSampler):
 
     def chances(self) -> Numbers:
         """Probability of every row to be drawn in the next epoch."""
-        return inclusion_chances(self.size, self.groups, self.quotas, self._sizes())
+        hardness, chances = self._hardness(), np.empty(self.n_rows)
+        for rows, quota in zip(self._classes, self.quotas, strict=True):
+            alone, none = np.zeros_like(rows), np.zeros(1, dtype=np.int64)
+            chances[rows] = inclusion_chances(int(quota), alone, none, hardness[rows])
+        return chances
 
-    def _sizes(self) -> Numbers | None:
-        """What the chances within a class are in proportion to."""
-        return None
+    def _hardness(self) -> Numbers:
+        """What half of every chance is in proportion to, within a class."""
+        return np.ones(self.n_rows)
 
     def choose(self, rng: np.random.Generator) -> tuple[Rows, Numbers | None]:
         chances = self.chances()
@@ -94,7 +100,7 @@ class BalancedSampler(RandomSubset):
     mean loss, at most 1; the number of rows is exact and so are the probabilities. The weight of a
     row is m / (n pi_i) where m of n rows are drawn (Horvitz and Thompson, 1952). The mean over an
     epoch of the weighted losses is then an unbiased estimate of the mean loss of all rows, and so
-    is its gradient, whatever the model. No weight exceeds 2 (without ``targets``).
+    is its gradient, whatever the model. No weight exceeds 2 (by little with ``targets``).
 
     The first epoch draws rows with equal probabilities, unless ``record`` was given losses before
     it. A row without a loss counts as one of mean loss, a negative loss as 0.
@@ -108,7 +114,7 @@ class BalancedSampler(RandomSubset):
         of their number.
     targets : array-like of shape (n_rows,), default=None
         With the class of every row, every class keeps its share of the rows of an epoch, and
-        losses decide within the classes.
+        losses are compared within the classes.
     weighted : bool, default=True
         Whether rows get weights. Without, training leans to rows of high loss.
     seed, num_replicas, rank
@@ -151,7 +157,7 @@ class BalancedSampler(RandomSubset):
         self.weighted = weighted
         self._check("weighted")
 
-    def _sizes(self) -> Numbers:
+    def _hardness(self) -> Numbers:
         return np.maximum(self.filled_losses(), 0.0)
 
     def choose(self, rng: np.random.Generator) -> tuple[Rows, Numbers | None]:

@@ -68,12 +68,14 @@ def test_inclusion_probabilities_are_exact(targets):
     chances = sampler.chances()
     assert_array_equal(drawn.sum(1), 5)
     assert_allclose(drawn.mean(0), chances, atol=4 * 0.5 / np.sqrt(len(drawn)))
-    if targets is None:
-        sizes = 0.5 + 0.5 * LOSSES / LOSSES.mean()
-        capped = chances == 1.0
-        assert_array_equal(np.flatnonzero(capped), [3])
-        assert_allclose(chances[~capped], 4 * sizes[~capped] / sizes[~capped].sum())
-    else:
+    for k, quota in enumerate([5] if targets is None else [1, 1, 3]):
+        own = np.full(N, True) if targets is None else targets == k
+        sizes, capped = 0.5 + 0.5 * LOSSES / LOSSES[own].mean(), own & (chances == 1.0)
+        rest = own & ~capped
+        assert_array_equal(np.flatnonzero(capped), [3] if targets is None else [])
+        expected = (quota - capped.sum()) * sizes[rest] / sizes[rest].sum()
+        assert_allclose(chances[rest], expected)
+    if targets is not None:
         assert_allclose(np.bincount(targets, chances), [1, 1, 3])
         assert (np.stack([drawn[:, targets == k].sum(1) for k in range(3)], 1) == [1, 1, 3]).all()
 
