@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -39,10 +40,10 @@ class WeighedCriterion:
         """Begin with the first row of the sampler's epoch."""
         self._done = self._size = 0
 
-    def begin_batch(self, sampler: EpochSampler) -> None:
+    def begin_batch(self, sampler: EpochSampler, batch: Any) -> None:
         """Weigh what the module returns from now on."""
         self._sampler = sampler
-        self._done, self._size = self._done + self._size, 0
+        self._done, self._size = self._done + self._size, _n_rows(batch)
         self.criterion.reduction = "none"
 
     def end_batch(self) -> None:
@@ -58,6 +59,17 @@ class WeighedCriterion:
     def _weigh(self, module: nn.Module, inputs: Any, losses: torch.Tensor) -> torch.Tensor:
         if self._sampler is None or self._sampler.rows is None:
             return losses
-        # A step may compute the loss of its batch several times, as L-BFGS does.
-        self._size = len(losses)
+        if losses.ndim == 0 or len(losses) != self._size:
+            raise ValueError(
+                f"The loss module returned losses of shape {tuple(losses.shape)} for a batch of "
+                f"{self._size} rows; with reduction='none' the first axis has to be that of the "
+                "rows (of texts or pixels, the others those of their parts)."
+            )
         return self._sampler.weigh(losses, self._sampler.rows[self._done :][: self._size])
+
+
+def _n_rows(batch: Any) -> int:
+    """Number of rows of a batch, that of its first tensor."""
+    while not isinstance(batch, torch.Tensor):
+        batch = next(iter(batch.values() if isinstance(batch, Mapping) else batch))
+    return len(batch)

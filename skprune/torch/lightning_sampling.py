@@ -74,7 +74,7 @@ class LightningSampling(Callback):
     ) -> None:
         """Weigh the losses of the batch."""
         if self._weighed is not None:
-            self._weighed.begin_batch(self.sampler)
+            self._weighed.begin_batch(self.sampler, batch)
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int

@@ -78,10 +78,12 @@ class SkorchSampling(Callback):
         assert self._weighed is not None
         self._weighed.begin_epoch()
 
-    def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+    def on_batch_begin(
+        self, net: Any, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
         """Weigh the losses of a batch of training rows."""
         if training and self._weighed is not None and self.sampler_ is not None:
-            self._weighed.begin_batch(self.sampler_)
+            self._weighed.begin_batch(self.sampler_, batch)
 
     def on_batch_end(self, net: Any, **kwargs: Any) -> None:
         """Leave the criterion as it was."""

@@ -103,6 +103,16 @@ def test_a_loss_module_without_reduction_is_refused():
         net.fit(X, Y)
 
 
+def test_losses_that_are_not_those_of_rows_are_refused():
+    class Tokens(nn.CrossEntropyLoss):
+        def forward(self, outputs, targets):
+            return super().forward(outputs.repeat(2, 1), targets.repeat(2))
+
+    net = skorch_net().set_params(criterion=Tokens)
+    with pytest.raises(ValueError, match=r"shape \(20,\) for a batch of 10 rows"):
+        net.fit({"input": X}, Y)
+
+
 @pytest.fixture
 def lightning(monkeypatch):
     """What the loop of Lightning does, as far as callbacks see it."""
