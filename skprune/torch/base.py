@@ -36,7 +36,8 @@ class EpochSampler(Sampler[int]):
     num_replicas, rank : int, default=None
         Number of processes that share the rows of an epoch, and which of them this is. Each gets
         the same number of other rows, so up to ``num_replicas - 1`` of those drawn are left out.
-        None asks the process group, if there is one. Give 1 and 0 where a framework shares out the
+        None asks the process group, if there is one; its processes begin every epoch together,
+        because each tells the others its losses. Give 1 and 0 where a framework shares out the
         batches itself, as Accelerate and Hugging Face's Trainer do.
 
     Attributes
@@ -201,15 +202,16 @@ class EpochSampler(Sampler[int]):
 
         All have the same state afterwards, and so all draw the same rows and share them.
         """
-        news = [(rows, losses.double().cpu().numpy()) for rows, losses in self._news]
+        news = [(rows, losses.cpu().double().numpy()) for rows, losses in self._news]
         self._news = []
         everybody: list[Any] = [news]
         if _group()[1] > 1:
             everybody = [None] * _group()[1]
             distributed.all_gather_object(everybody, news)
         for rows, losses in (batch for own in everybody for batch in own):
-            finite = np.isfinite(losses)  # a step that overflows says nothing of its rows
-            self._learn(rows[finite], losses[finite])
+            # A step that overflows says nothing of its rows.
+            if (finite := np.isfinite(losses)).any():
+                self._learn(rows[finite], losses[finite])
 
     def _learn(self, rows: Rows, losses: Numbers) -> None:
         """Take the losses of a batch into the state."""

@@ -125,8 +125,10 @@ def test_weigh_is_the_weighted_mean_and_records():
     assert_allclose(sampler.losses[rows], 2 * LOSSES[rows], rtol=1e-6)
 
 
-def test_losses_that_overflow_are_not_learnt():
-    sampler = begun(BalancedSampler(N, 6))
+@pytest.mark.parametrize("kind", [lambda n: BalancedSampler(n, 6), RePB])
+@pytest.mark.filterwarnings("error")
+def test_losses_that_overflow_are_not_learnt(kind):
+    sampler = begun(kind(N))
     sampler.record([0, 1], torch.tensor([float("nan"), float("inf")]))
     list(sampler)
     assert_allclose(sampler.losses, LOSSES)
