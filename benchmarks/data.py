@@ -1,8 +1,8 @@
-"""Data of the benchmarks: tables, CIFAR images, and patch features for a linear head.
+"""Data of the benchmarks: tables, and patch features of images for a linear head.
 
 Files are looked for under `data_root`, or under the folder that ``SKPRUNE_DATA`` names:
-``tabular/<name>.parquet`` (or ``.npz``) and ``cifar10/``. What is not there comes from the loader
-that any user has: scikit-learn's fetchers, or torchvision.
+``tabular/<name>.parquet`` (or ``.npz``). What is not there comes from the loader that any user
+has: scikit-learn's fetchers. Images are those of ``benchmarks.images``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 from sklearn import datasets
 from sklearn.cluster import MiniBatchKMeans
 
-PathLike = str | os.PathLike[str]
+from benchmarks.images import PathLike, fetch, load_images, root
 
 
 @dataclass(frozen=True)
@@ -82,21 +80,6 @@ TABLES = tuple(_SOURCES)
 SKLEARN_TABLES = ("digits", "wine", "breast_cancer", "iris", "diabetes")
 
 
-def _root(data_root: PathLike | None) -> Path:
-    return Path(data_root or os.environ.get("SKPRUNE_DATA") or "skprune-data")
-
-
-def _fetch(what: str, path: Path, loader: Callable[[], Any]) -> Any:
-    """Call a loader of the network; a failure says which file was looked for, and what to do."""
-    try:
-        return loader()
-    except Exception as exc:
-        raise FileNotFoundError(
-            f"There is no {path}, and fetching {what} failed: {exc}. Point data_root or "
-            "SKPRUNE_DATA at a folder that holds it, or allow network access."
-        ) from exc
-
-
 def _download_table(name: str) -> tuple[pd.DataFrame, Any]:
     if name == "california_housing":
         return datasets.fetch_california_housing(return_X_y=True, as_frame=True)
@@ -116,7 +99,7 @@ def load_table(name: str, data_root: PathLike | None = None) -> Table:
         return Table(name, X, y.to_numpy(dtype=float if name == "diabetes" else int), task)
     if name not in _SOURCES:
         raise ValueError(f"Unknown table {name!r}; there are {TABLES + SKLEARN_TABLES}.")
-    source, stem = _SOURCES[name], _root(data_root) / "tabular" / name
+    source, stem = _SOURCES[name], root(data_root) / "tabular" / name
     if (path := Path(f"{stem}.parquet")).exists():
         X = pd.read_parquet(path)
         y = X.pop(source.target)
@@ -124,7 +107,7 @@ def load_table(name: str, data_root: PathLike | None = None) -> Table:
         with np.load(path) as arrays:
             X, y = pd.DataFrame(arrays["X"], columns=arrays["names"]), arrays["y"]
     else:
-        X, y = _fetch(name, Path(f"{stem}.parquet"), lambda: _download_table(name))
+        X, y = fetch(name, Path(f"{stem}.parquet"), lambda: _download_table(name))
     if len(X) != source.rows:
         raise ValueError(f"Table {name!r} should have {source.rows} rows, this one has {len(X)}.")
     X = X.drop(columns=[c for c in source.drop if c in X])
@@ -208,50 +191,14 @@ def split(
     return X[train], X[test], y[train], y[test]
 
 
-Images = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-# First digits of the sha256 of x_train, y_train, x_test, y_test.
-_SHA256 = ("47af8b02cfcfb6cd", "2b7cd2f244873176", "f9b1e2130bab680d", "cec8a24a1e92aa2e")
-
-
-def _mosaics(folder: Path, part: str, rows: int) -> np.ndarray:
-    """Cut mosaics of 32 x 32 images, row-major, the last padded, into images."""
-    tiles = [np.asarray(Image.open(p).convert("RGB")) for p in sorted(folder.glob(f"{part}_*"))]
-    images = [t.reshape(32, 32, 32, 32, 3).transpose(0, 2, 1, 3, 4) for t in tiles]
-    return np.concatenate(images).reshape(-1, 32, 32, 3)[:rows]
-
-
-def _download_cifar10() -> Images:
-    try:
-        from torchvision.datasets import CIFAR10
-    except ImportError:
-        X, y = datasets.fetch_openml("CIFAR_10", version=1, return_X_y=True, as_frame=False)
-        X = X.astype(np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        return X[:50000], y[:50000].astype(np.uint8), X[50000:], y[50000:].astype(np.uint8)
-    home = Path.home() / ".cache" / "skprune"
-    train, test = (CIFAR10(home, train=part, download=True) for part in (True, False))
-    return train.data, np.uint8(train.targets), test.data, np.uint8(test.targets)
-
-
-def cifar10_images(data_root: PathLike | None = None) -> Images:
-    """Load CIFAR-10 as ``x_train, y_train, x_test, y_test``, checked against its sha256.
-
-    All are uint8, the images of shape (n, 32, 32, 3).
-    """
-    folder = _root(data_root) / "cifar10"
-    if (folder / "labels.npz").exists():
-        with np.load(folder / "labels.npz") as z:
-            train, test = _mosaics(folder, "train", 50000), _mosaics(folder, "test", 10000)
-            arrays = train, z["y_train"], test, z["y_test"]
-    else:
-        arrays = _fetch("CIFAR-10", folder / "labels.npz", _download_cifar10)
-    for array, digits in zip(arrays, _SHA256, strict=True):
-        if not hashlib.sha256(array.tobytes()).hexdigest().startswith(digits):
-            raise ValueError(f"An array differs from the canonical CIFAR-10 ({digits}...).")
-    return arrays
-
-
 # Part of the cache's key: raise the version with every change of the code below.
 _RECIPE = {"version": 1, "patches": 200_000, "floor": 10.0, "zca": 0.1, "threshold": 1.0}
+
+
+def _padded(images: np.ndarray) -> np.ndarray:
+    """The images in the middle of 32 x 32 pixels."""
+    edge = (32 - images.shape[1]) // 2
+    return np.pad(images, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
 
 
 def _filters(images: np.ndarray, n_filters: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -263,7 +210,7 @@ def _filters(images: np.ndarray, n_filters: int, seed: int) -> tuple[torch.Tenso
     rng, side = np.random.default_rng(seed), np.arange(6)
     image = rng.integers(len(images), size=(_RECIPE["patches"], 1, 1))
     top, left = rng.integers(27, size=(2, _RECIPE["patches"], 1, 1))
-    patches = images[image, top + side[:, None], left + side].reshape(len(image), 108)
+    patches = images[image, top + side[:, None], left + side].reshape(len(image), -1)
     x = patches - patches.mean(axis=1, keepdims=True)
     x /= np.sqrt(x.var(axis=1, keepdims=True) + _RECIPE["floor"])
     mean = x.mean(axis=0)
@@ -274,7 +221,7 @@ def _filters(images: np.ndarray, n_filters: int, seed: int) -> tuple[torch.Tenso
     kernel = centroids / np.linalg.norm(centroids, axis=1, keepdims=True) @ zca
     offset = torch.tensor(kernel @ mean + _RECIPE["threshold"], dtype=torch.float32)
     kernel -= kernel.mean(axis=1, keepdims=True)
-    kernel = kernel.reshape(n_filters, 6, 6, 3).transpose(0, 3, 1, 2)
+    kernel = kernel.reshape(n_filters, 6, 6, -1).transpose(0, 3, 1, 2)
     return torch.tensor(kernel, dtype=torch.float32), offset
 
 
@@ -298,39 +245,43 @@ def patch_features(
     n_filters: int = 256,
     n_components: int = 512,
     seed: int = 0,
+    name: str = "cifar10",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Fixed features of CIFAR-10 for a linear head (after Coates, Lee and Ng, 2011).
+    """Fixed features of images for a linear head (after Coates, Lee and Ng, 2011).
 
     k-means filters of 6 x 6 patches, soft threshold, 3 x 3 average pooling, standardised, then
-    principal components of the training rows, scaled to unit variance. Tried with a softmax head
-    and the penalty (1e-3 / 2) |theta|^2 per row: left as they are, or all divided by one number
-    so that their mean variance is 1, the test accuracy is 0.1 to 0.2 points lower and L-BFGS takes
-    four times the steps; divided by the largest deviation, it is 2.6 points lower. Threshold 1
-    (69.3 %, loss .915) is taken rather than .25 (70.4 %, .879), as nearer to the figures that the
-    project's targets were set with (68.3 %, .926).
+    principal components of the training rows, scaled to unit variance. Tried on CIFAR-10 with a
+    softmax head and the penalty (1e-3 / 2) |theta|^2 per row: left as they are, or all divided by
+    one number so that their mean variance is 1, the test accuracy is 0.1 to 0.2 points lower and
+    L-BFGS takes four times the steps; divided by the largest deviation, it is 2.6 points lower.
+    Threshold 1 (69.3 %, loss .915) is taken rather than .25 (70.4 %, .879), as nearer to the
+    figures that the project's targets were set with (68.3 %, .926).
 
     Parameters
     ----------
     data_root, cache_dir : path-like, default=None
-        Where the images are (see `cifar10_images`), and where the features are kept once made,
+        Where the images are (see `load_images`), and where the features are kept once made,
         by default ``.cache`` beside this file.
     rows : int, default=None
         Return only so many training rows, the first of a seeded order: smaller sets are nested
         in larger ones. None returns all, in their own order.
     n_filters, n_components, seed : int
         Number of filters, width of the features, and seed of patches, k-means and `rows`.
+    name : str
+        One of `benchmarks.images.IMAGES`; smaller images are padded to 32 x 32 with zeros.
 
     Returns
     -------
     Phi_train, y_train, Phi_test, y_test : ndarray
-        Features (50000 or `rows`, and 10000, by n_components; float32) and labels (int64).
+        Features (all or `rows`, and the test images, by n_components; float32) and labels (int64).
     """
     recipe = {**_RECIPE, "filters": n_filters, "components": n_components, "seed": seed}
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
     folder = Path(cache_dir) if cache_dir is not None else Path(__file__).parent / ".cache"
-    path = folder / f"cifar10_patches_{n_filters}_{n_components}_seed{seed}_{key}.npz"
+    path = folder / f"{name}_patches_{n_filters}_{n_components}_seed{seed}_{key}.npz"
     if not path.exists():
-        x_train, y_train, x_test, y_test = cifar10_images(data_root)
+        x_train, y_train, x_test, y_test = load_images(name, data_root)
+        x_train, x_test = _padded(x_train), _padded(x_test)
         kernel, offset = _filters(x_train, n_filters, seed)
         train, test = _pooled(x_train, kernel, offset), _pooled(x_test, kernel, offset)
         mean, scale = train.mean(axis=0, dtype=float), train.std(axis=0, dtype=float)

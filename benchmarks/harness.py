@@ -23,6 +23,8 @@ from skprune.proxies.head import FITS, cold_fit
 from skprune.proxies.known import OUTCOMES
 
 RESULTS = Path(__file__).parent / "results"
+#: Files of many cells are not written anew more often than this.
+SECONDS_APART = 5.0
 
 
 def forget() -> None:
@@ -148,20 +150,29 @@ def collect(
 ) -> list[dict[str, Any]]:
     """Records of all cells; those of a run that was cut off are read, and it goes on where it was.
 
-    Every cell is written as it is done. After ``minutes`` no further cell is begun.
+    Cells are written as they are done, of short ones those of some seconds together. After
+    ``minutes`` no further cell is begun.
     """
     target = Path(path) if path else RESULTS / f"{name}.json"
     records = json.loads(target.read_text())["records"] if target.exists() else []
     done = {json.dumps(record["cell"]) for record in records}
     end = time.monotonic() + 60 * minutes
-    for cell in cells:
-        if json.dumps(cell) in done:
-            continue
-        if time.monotonic() > end:
-            print("out of time; the same command goes on from here")
-            break
-        records += [record | {"cell": list(cell)} for record in run(*cell)]
-        print(save(name, records, summarise(records), path), *cell, flush=True)
+    written, saved = len(records), -math.inf
+    try:
+        for cell in cells:
+            if json.dumps(cell) in done:
+                continue
+            if time.monotonic() > end:
+                print("out of time; the same command goes on from here")
+                break
+            records += [record | {"cell": list(cell)} for record in run(*cell)]
+            print(target, *cell, flush=True)
+            if time.monotonic() > saved + SECONDS_APART:
+                save(name, records, summarise(records), path)
+                written, saved = len(records), time.monotonic()
+    finally:
+        if len(records) > written:
+            save(name, records, summarise(records), path)
     return records
 
 

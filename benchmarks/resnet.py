@@ -51,10 +51,10 @@ class Block(nn.Module):
         return torch.relu(self.body(x) + self.past(x))
 
 
-def resnet18(width: int) -> nn.Sequential:
+def resnet18(width: int, channels: int = 3, n_classes: int = CLASSES) -> nn.Sequential:
     """Four stages of two blocks, behind a 3 x 3 convolution."""
     layers: list[nn.Module] = [
-        nn.Conv2d(3, width, 3, 1, 1, bias=False),
+        nn.Conv2d(channels, width, 3, 1, 1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(),
     ]
@@ -63,7 +63,9 @@ def resnet18(width: int) -> nn.Sequential:
         outputs = width * 2**stage
         layers += [Block(inputs, outputs, 1 + (stage > 0)), Block(outputs, outputs, 1)]
         inputs = outputs
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, CLASSES))
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, n_classes)
+    )
 
 
 def measure(

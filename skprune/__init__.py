@@ -56,8 +56,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "subset":
-        return import_module("skprune.subset")
+    if name in ("subset", "torch"):
+        return import_module(f"skprune.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_HOMES[name]), name)

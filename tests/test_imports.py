@@ -50,6 +50,7 @@ def test_every_public_name_is_found():
     for name in skprune.__all__:
         assert getattr(skprune, name) is getattr(skprune, name)
     assert callable(skprune.subset.solve_subset)
+    assert callable(skprune.torch.BalancedSampler)
     with pytest.raises(AttributeError, match="has no attribute 'Pruner'"):
         skprune.Pruner  # noqa: B018
 

@@ -3,6 +3,7 @@
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._metadata_requests import RequestMethod
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import validate_parameter_constraints as validate_parameters
 from sklearn.utils.metaestimators import _safe_split as safe_split
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _num_samples as num_samples
@@ -16,4 +17,5 @@ __all__ = [
     "num_samples",
     "safe_indexing",
     "safe_split",
+    "validate_parameters",
 ]

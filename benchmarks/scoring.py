@@ -1,0 +1,119 @@
+"""The one scoring run of a data set and seed: what every strategy knows of a trained network.
+
+A network is trained on all rows by the common recipe, and its predictions are recorded in every
+epoch. Its last features, its last layer, its logits and the dynamics are kept in a file, so that
+a table which grows over several runs of the script always chooses from the same evidence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.choosers import Chooser
+from benchmarks.harness import Judge
+from benchmarks.recipe import Pixels, Recipe, outputs, train
+from skprune import InfluencePruner
+from skprune.baselines import TrainingDynamics
+from skprune.baselines.parameters import ParameterInfluence
+from skprune.influence.gradients import GradientInfluence
+
+CACHE = Path(__file__).parent / ".cache"
+#: Part of the key: raise it with every change of what is computed here or in the recipe.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A scoring run: its features and last layer, and what it took."""
+
+    features: np.ndarray
+    test_features: np.ndarray
+    logits: np.ndarray
+    dynamics: TrainingDynamics
+    forward: int
+    backward: int
+    seconds: float
+    layer: nn.Linear
+
+
+def score(net: str, pixels: Pixels, recipe: Recipe, seed: int, about: tuple[Any, ...]) -> Scored:
+    """The scoring run of these rows, from its file if there is one; ``about`` says which rows."""
+    key = repr((VERSION, net, asdict(recipe), seed, about))
+    stem = CACHE / f"field_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    file, recorded = stem.with_suffix(".npz"), Path(f"{stem}_dynamics.npz")
+    if not file.exists():
+        recorded.unlink(missing_ok=True)  # of a run that was cut off
+        CACHE.mkdir(exist_ok=True)
+        dynamics = TrainingDynamics(len(pixels.y), recorded)
+        every = torch.arange(len(pixels.y), device=pixels.y.device)
+        trained = train(net, pixels, lambda _: every, recipe, seed, dynamics=dynamics)
+        dynamics.end_epoch()
+        body, layer = trained.net[:-1], trained.net[-1]
+        rows = every.split(1000)
+        arrays = {
+            "features": outputs(body, (pixels.plain(part) for part in rows), recipe),
+            "test_features": outputs(body, pixels.test.split(1000), recipe),
+            "weight": layer.weight.detach().float(),
+            "bias": layer.bias.detach().float(),
+        }
+        logits = arrays["features"] @ arrays["weight"].T + arrays["bias"]
+        unfinished = Path(f"{stem}.{os.getpid()}.partial.npz")
+        np.savez(
+            unfinished,
+            logits=logits.half().cpu().numpy(),
+            forward=trained.forward + len(every),
+            backward=trained.backward,
+            seconds=trained.seconds,
+            **{name: array.cpu().numpy() for name, array in arrays.items()},
+        )
+        unfinished.replace(file)  # in one step: no reader ever sees half a file
+    with np.load(file) as z:
+        layer = nn.Linear(z["weight"].shape[1], len(z["weight"]))
+        layer.weight.data, layer.bias.data = map(torch.from_numpy, (z["weight"], z["bias"]))
+        return Scored(
+            z["features"],
+            z["test_features"],
+            z["logits"],
+            TrainingDynamics(len(pixels.y), recorded),
+            int(z["forward"]),
+            int(z["backward"]),
+            float(z["seconds"]),
+            layer.eval(),
+        )
+
+
+def chooser(scored: Scored, y: np.ndarray, seed: int) -> Chooser:
+    """What chooses rows from a scoring run; ours take its last layer as their model."""
+    ours = {
+        "skprune": InfluencePruner(keep=0.5, model=scored.layer),
+        "skprune, hard": InfluencePruner(keep=0.5, model=scored.layer, sampling="loss"),
+    }
+    return Chooser(scored.features, y, seed, ours, model=scored.layer, dynamics=scored.dynamics)
+
+
+class Predictor:
+    """What keeping some rows costs by what is known before any training.
+
+    ``movement`` is the published quantity, how far the parameters of the last layer move if the
+    influence of rows were additive; ``refit`` is the loss of a head on fixed features that is
+    trained on the kept rows, on test rows, less that of the head on all rows.
+    """
+
+    def __init__(self, scored: Scored, found: Chooser, y_test: np.ndarray) -> None:
+        self.judge = Judge(scored.features, found.y, scored.test_features, y_test)
+        curvature = found.evidence.influence.curvature
+        self.vectors = ParameterInfluence(GradientInfluence(curvature))
+
+    def __call__(self, rows: np.ndarray) -> dict[str, float]:
+        """Both predictions for these kept rows."""
+        dropped = np.setdiff1d(np.arange(self.vectors.n_rows), rows)
+        movement = self.vectors.sum(torch.from_numpy(dropped)).norm()
+        return {"movement": float(movement), "refit": self.judge(rows)["test_gap"]}
