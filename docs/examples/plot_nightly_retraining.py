@@ -103,6 +103,7 @@ for ax in (left, right):
     ax.legend()
 left.set_ylabel("rows")
 right.set_ylabel("loss on the next day's rows")
+right.margins(y=0.35)
 figure.tight_layout()
 
 # %%

@@ -161,6 +161,51 @@ def torch(figure):
     axes.set_ylabel("rank correlation with retraining (LDS)")
 
 
+def samplers(figure):
+    """How often rows are drawn, from those that are learned to those that are hard."""
+    import torch as pytorch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    from skprune.torch import BalancedSampler, Indexed, InfoBatch, RandomSubset
+
+    X, y = load_digits(return_X_y=True)
+    dataset = TensorDataset(pytorch.tensor(X / 16, dtype=pytorch.float32), pytorch.tensor(y))
+    axes = figure.subplots()
+    for sampler, color in (
+        (BalancedSampler(dataset, keep=0.3, targets=y), GREEN),
+        (InfoBatch(dataset, epochs=10), "C1"),
+        (RandomSubset(dataset, keep=0.3), GREY),
+    ):
+        pytorch.manual_seed(0)
+        net = pytorch.nn.Sequential(
+            pytorch.nn.Linear(64, 32), pytorch.nn.ReLU(), pytorch.nn.Linear(32, 10)
+        )
+        optimizer = pytorch.optim.Adam(net.parameters(), lr=5e-3)
+        drawn = np.zeros(len(y))
+        for _ in range(10):
+            for indices, (inputs, targets) in DataLoader(Indexed(dataset), 64, sampler=sampler):
+                losses = pytorch.nn.functional.cross_entropy(net(inputs), targets, reduction="none")
+                optimizer.zero_grad()
+                sampler.weigh(losses, indices).backward()
+                optimizer.step()
+                drawn[indices.numpy()] += 1
+        with pytorch.no_grad():
+            outputs = net(dataset.tensors[0])
+            last = pytorch.nn.functional.cross_entropy(
+                outputs, dataset.tensors[1], reduction="none"
+            )
+        tenths = np.array_split(np.argsort(last.numpy()), 10)
+        label = f"{type(sampler).__name__}: {int(drawn.sum()):,} passes"
+        axes.plot(
+            range(1, 11), [drawn[rows].mean() for rows in tenths], "o-", color=color, label=label
+        )
+    axes.set_xticks(range(1, 11))
+    axes.set_xlabel("tenth of the rows, by their loss at the end")
+    axes.set_ylabel("times drawn in ten epochs")
+    axes.set_ylim(0, 12)
+    axes.legend()
+
+
 def theory(figure):
     """Sums of influence vectors, of chosen and of random kept rows."""
     from skprune.subset import solve_subset
@@ -275,6 +320,7 @@ FIGURES = {
     command_line: (8.6, 1.2),
     measured: (6.6, 5.0),
     solvers: (5.8, 3.4),
+    samplers: (6.0, 3.6),
     theory: (7.0, 3.4),
 }
 
