@@ -61,6 +61,7 @@ html_theme_options = {
         "text": "skprune",
     },
     "header_links_before_dropdown": 6,
+    "navbar_persistent": ["search-button"],
     "navbar_end": ["version-switcher", "theme-switcher", "navbar-icon-links"],
     "switcher": {"json_url": "_static/switcher.json", "version_match": release},
     "icon_links": [
@@ -73,7 +74,12 @@ html_theme_options = {
     ],
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    "secondary_sidebar_items": ["page-toc", "edit-this-page"],
+    # Generated pages have no source that could be edited.
+    "secondary_sidebar_items": {
+        "*": ["page-toc", "edit-this-page"],
+        "generated/*": ["page-toc"],
+        "auto_examples/*": ["page-toc"],
+    },
     "use_edit_page_button": True,
 }
 html_sidebars = {"index": [], "quickstart": []}  # they have no section to show
