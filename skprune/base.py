@@ -89,7 +89,7 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
         weight[kept] = 1.0 if given is None else np.asarray(given, dtype=np.float64)[kept]
         if self.sample_weight_ is not None:
             weight[kept] = self.sample_weight_
-        labels = next((d.index for d in (X, y) if hasattr(d, "iloc")), None)
+        labels = next((data.index for data in self._given or () if hasattr(data, "iloc")), None)
         return data_frame(
             {**columns, "kept": kept, "weight": weight},
             "rows_",

@@ -323,14 +323,8 @@ class InfluencePruner(BasePruner):
     def _warn(self) -> None:
         """Issue warnings about the result, for users who do not read the report."""
         report = self.report_
-        if report.beaten_by_random:
-            warn_user(
-                f"Retrained on as many random rows of each class, the model loses less "
-                f"({report.random:+.4f}) than on the chosen ones ({self.gap_:+.4f}); take "
-                "StratifiedRandom here."
-            )
-        for problem in report.diagnostics:
-            warn_user(problem)
+        for doubt in report.doubts:
+            warn_user(doubt)
         if not report.met:
             warn_user(report.status)
 

@@ -28,8 +28,19 @@ def tell(
     notes: tuple[tuple[str, str], ...],
     diagnostics: Sequence[str],
     progress: Progress,
+    own: str,
 ) -> Outcome:
-    """Put what was found into words; ``notes`` are lines of the report."""
+    """Put what was found into words.
+
+    Parameters
+    ----------
+    budget, choice, split, found, progress
+    notes : tuple of (str, str)
+        Lines of the report.
+    diagnostics : sequence of str
+    own : str
+        The name of what the proxy's own levels fit.
+    """
     best, final, table = found.best, found.final, split.table
     proxy = found.final_candidates.proxy
     trial_random = None
@@ -54,6 +65,10 @@ def tell(
         pruned_seconds = trained.fit_seconds(best.selection) if best and refit else None
     if last is not None and last.level != level:  # what was searched by did not decide
         notes += last.notes()
+    candidates = found.final_candidates
+    measured = [*candidates.evaluators, *filter(None, [candidates.judge])]
+    models = {e.level: e.name or own for e in measured if e.level in candidates.held_by}
+    table_of_trials = path_table(found.trials, best, trial_random, n_train, budget.max_gap)
     report = PruningReport(
         status=status(budget, level, found),
         met=budget.keep is not None or final is not None,
@@ -77,6 +92,9 @@ def tell(
         pruned_fit_rows=n_train if best is None else best.size,
         notes=notes,
         diagnostics=(*diagnostics, *_diagnostics(budget, found)),
+        models=models,
+        apart=last is not None and last.searched is not None,
+        path=table_of_trials,
     )
     return Outcome(
         kept=kept,
@@ -84,7 +102,7 @@ def tell(
         targets=None if final is None else final.selection.targets,
         scores=proxy.scores(),
         gap=_nothing(found) if final is None else final.gap,
-        path=path_table(found.trials, best, trial_random, n_train, budget.max_gap),
+        path=table_of_trials,
         report=report,
         proxy=proxy,
     )
