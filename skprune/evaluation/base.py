@@ -83,6 +83,7 @@ class OnTrain(Evaluator):
 
     def __init__(self, evaluator: Evaluator, table: Table, train: Table) -> None:
         self.evaluator, self.level = evaluator, evaluator.level
+        self.name, self.draws = evaluator.name, evaluator.draws
         self.trainings_a_set = evaluator.trainings_a_set
         self._places = train.places(table.positions)
 

@@ -131,21 +131,21 @@ class _Places:
             if math.log(share) > self.left:
                 yield _line(self.x(share), bottom, self.x(share), bottom + 5)
                 yield _text(self.x(share), bottom + 18, f"{100 * share:g}%", "middle")
-        last = math.inf
+        taken: list[float] = []
         for gap in self._ticks():
             at = self.y(gap)
-            if abs(last - at) >= LEAST:
+            if all(abs(other - at) >= LEAST for other in taken):
                 yield _line(LEFT, at, right, at, "", "opacity='.15'")
                 yield _text(LEFT - 8, at + 4, f"{gap:g}", "end")
-                last = at
+                taken.append(at)
 
     def _ticks(self) -> list[float]:
-        """Zero, and the powers of ten that are seen."""
+        """Zero, and the powers of ten that are seen, the most important first."""
         low, high = self.limits
         largest = max(abs(low), abs(high))
         smallest = math.floor(math.log10(self.linear))
         powers = [10.0**k for k in range(smallest, math.floor(math.log10(largest)) + 1)]
-        ticks = [*(-p for p in reversed(powers)), 0.0, *powers]
+        ticks = [0.0, *reversed(powers), *(-power for power in reversed(powers))]
         return [round(tick, 12) for tick in ticks if low <= tick <= high]
 
 

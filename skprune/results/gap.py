@@ -70,7 +70,7 @@ class Gap(float):
 
     def __repr__(self) -> str:
         return (
-            f"Gap({float(self):+.4g} +- {self.standard_error:.2g}, {self.level}, {self.scoring}, "
+            f"Gap({float(self):+.4g} ± {self.standard_error:.2g}, {self.level}, {self.scoring}, "
             f"{self.measured_on})"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ def _losses(report: PruningReport) -> Iterator[str]:
     for level in reversed(decisive or list(report.gaps)[-1:]):
         gap = report.gaps[level]
         done = DONE.get(level, " retrained on them" if level in CERTIFIED else f" ({level})")
+        done = done if math.isfinite(gap) else ""
         model = report.models.get(level, "the model")
         where = f", on {_where(report, gap)}" if not gap.failure else ""
         yield f"{model}{done} {gap.said(report.unit)}{allowed}{where}"

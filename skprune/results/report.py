@@ -217,9 +217,9 @@ class PruningReport(Printed):
 
 
 def _decimals(gaps: Iterable[Gap]) -> int:
-    """Decimals by which the smallest standard error has two digits, from 3 to 6."""
+    """Decimals by which the smallest standard error has a digit, from 3 to 6."""
     errors = [g.standard_error for g in gaps if 0 < g.standard_error < math.inf]
-    return min(6, max(3, 1 - math.floor(math.log10(min(errors))))) if errors else 4
+    return min(6, max(3, -math.floor(math.log10(min(errors))))) if errors else 4
 
 
 def _show(gap: Gap, decimals: int) -> str:

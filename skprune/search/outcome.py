@@ -129,7 +129,7 @@ def status(budget: Budget, level: str, found: Found) -> str:
         if not final.gap.within(max_gap):
             gaps += (
                 " where the size was searched; on rows that had no part in that it is "
-                f"{float(final.gap):+.2g} +- {final.gap.standard_error:.1g}, which does not "
+                f"{float(final.gap):+.2g} ± {final.gap.standard_error:.1g}, which does not "
                 "contradict it"
             )
         return f"pruned: {gaps}{random}"
@@ -159,12 +159,12 @@ def refusal(trial: Trial) -> str:
     gap = trial.gap
     if gap.failure:
         return f"leaves too few to train the model ({gap.failure})"
-    return f"already has a {gap.level} gap of {float(gap):+.2g} +- {gap.standard_error:.1g}"
+    return f"already has a {gap.level} gap of {float(gap):+.2g} ± {gap.standard_error:.1g}"
 
 
 def _nothing_to_lose(learned: Learned) -> str:
     gap = learned.gap
-    measured = f"{float(gap):+.2g} +- {gap.standard_error:.1g} {gap.scoring}, {gap.measured_on}"
+    measured = f"{float(gap):+.2g} ± {gap.standard_error:.1g} {gap.scoring}, {gap.measured_on}"
     if float(gap) <= gap.standard_error:
         return (
             f"the model on all rows is no better than a constant prediction ({measured}), so that "
@@ -206,7 +206,7 @@ def _diagnostics(budget: Budget, found: Found) -> list[str]:
     learned, final = found.learned, found.final
     if learned is not None and final is not None:
         share = budget.max_gap / float(learned.gap) if float(learned.gap) > 0 else np.inf
-        score = f"{float(learned.gap):+.2g} +- {learned.gap.standard_error:.1g}"
+        score = f"{float(learned.gap):+.2g} ± {learned.gap.standard_error:.1g}"
         if budget.keep is None and share > LARGE_BUDGET:
             said.append(
                 f"max_gap={budget.max_gap:g} is {share:.0%} of all that the model has learned "
