@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-
 #: Decimals beyond which numbers are written with an exponent.
 DECIMALS = 5
 

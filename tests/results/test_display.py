@@ -161,6 +161,45 @@ def test_given_axes_and_styles(pruner):
     assert handles(display)[0].startswith("again, ")
 
 
+def test_curves_on_the_same_axes(pruner, table):
+    import matplotlib.pyplot as plt
+
+    other = head_pruner(max_gap=0.05, validation_fraction=0.3, random_state=1).fit(*table)
+    ax = plt.subplots()[1]
+    one, two = (
+        PruningCurveDisplay.from_estimator(fitted, ax=ax, name=name)
+        for fitted, name in ((pruner, "one"), (other, "two"))
+    )
+    for display, colour in ((one, "C0"), (two, "C1")):
+        assert matplotlib.colors.same_color(display.line_.get_color(), colour)
+    labels = handles(two)
+    assert [label.split(",")[0] for label in labels[:2]] == ["one", "two"]
+    assert labels.count("allowed gap, 0.05") == 1
+    assert len(set(labels)) == len(labels)
+    assert one.random_line_.get_label() in labels
+    assert two.random_line_.get_label() in labels
+    low, high = ax.get_ylim()
+    for fitted in (pruner, other):  # no curve is cut off by the other
+        random = fitted.path_["random_gap"]
+        assert low < np.nanmin(fitted.path_["refit_gap"])
+        assert high > np.nanmax(random)
+        assert ax.get_xlim()[0] < fitted.path_["share"].min()
+
+
+def test_why_fewer_rows_were_refused(pruner, table):
+    note = PruningCurveDisplay.from_estimator(pruner).refused_note_
+    path = pruner.path_
+    fewer = path["n_kept"] < pruner.report_.pruned_fit_rows
+    assert note.xy[0] == path["share"][fewer].max()
+    said = " ".join(note.get_text().split())
+    allowed = path["allowed"][np.flatnonzero(path["share"] == note.xy[0])[0]]
+    reason = "all rows loses more than is allowed" if allowed else "is more than 0.05"
+    assert said.startswith("refused: ")
+    assert said.endswith(reason)
+    fixed = head_pruner(keep=0.5, random_state=0).fit(*table)
+    assert PruningCurveDisplay.from_estimator(fixed).refused_note_ is None
+
+
 def test_pruner_inside_other_estimators(table, pruner):
     expected = pruner.path_["n_kept"].size
     wrapped = PrunedClassifier(
