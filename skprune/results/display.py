@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
 DECADES = 5
 
 #: Empty shares of the height of the axes below and above what is drawn, and for a row of the
-#: legend, which is above.
-MARGIN, LEGEND_ROW = 0.07, 0.09
+#: legend, which is above, and of the notes, which are below.
+MARGIN, LEGEND_ROW, NOTE_ROW = 0.07, 0.09, 0.05
 
-#: Letters in a line of a note.
-NOTE = 26
+#: The group id of the notes.
+NOTE = "skprune-refused"
 
 
 class PruningCurveDisplay:
@@ -50,8 +49,8 @@ class PruningCurveDisplay:
         The allowed gap; None if the size was fixed.
     chosen : tuple of (float, float), default=None
         Share and gap of the size that was chosen.
-    refused : tuple of (float, float, str), default=None
-        Share and gap of the largest size that was refused, and why.
+    refused : tuple of (float, str), default=None
+        The largest size below the chosen one, in per cent of the rows, and why it was refused.
     n_rows : int, default=None
         Rows that were given, for the labels.
     n_kept : int, default=None
@@ -73,7 +72,7 @@ class PruningCurveDisplay:
         The allowed gap; None if the size was fixed.
     chosen_line_ : matplotlib Line2D or None
         The mark at the chosen size.
-    refused_note_ : matplotlib Annotation or None
+    refused_note_ : matplotlib Text or None
         Why fewer rows were refused; None if no fewer were tried.
 
     See Also
@@ -102,7 +101,7 @@ class PruningCurveDisplay:
         unit: str = "loss",
         max_gap: float | None = None,
         chosen: tuple[float, float] | None = None,
-        refused: tuple[float, float, str] | None = None,
+        refused: tuple[float, str] | None = None,
         n_rows: int | None = None,
         n_kept: int | None = None,
         name: str | None = None,
@@ -261,6 +260,7 @@ class PruningCurveDisplay:
                 *([value] for value in self.chosen),
                 marker="o",
                 markersize=13,
+                color="C3",  # else it would take the next one of the cycle
                 markerfacecolor="none",
                 markeredgecolor="C3",
                 markeredgewidth=2,
@@ -272,8 +272,8 @@ class PruningCurveDisplay:
             zip(*ax.get_legend_handles_labels(), strict=True),
             key=lambda entry: not hasattr(entry[0], "has_yerr"),  # the curves first
         )
-        self._scale(ax, errors, MARGIN + LEGEND_ROW * math.ceil(len(named) / 2))
-        self._note(ax)
+        below = MARGIN + NOTE_ROW * self._note(ax, name)
+        self._scale(ax, errors, below, MARGIN + LEGEND_ROW * math.ceil(len(named) / 2))
         of = "" if self.n_rows is None else f" (100% = {self.n_rows:,})"
         ax.set_xlabel(f"Rows kept{of}")
         ax.set_ylabel(f"{self.level.capitalize()} gap on held-out rows ({self.unit})")
@@ -311,24 +311,25 @@ class PruningCurveDisplay:
             return f"all {self.n_rows:,} rows kept"
         return f"chosen, {self.n_kept:,} of {self.n_rows:,} rows"
 
-    def _note(self, ax: Any) -> None:
-        """Say at the largest size that was refused why it was."""
+    def _note(self, ax: Any, name: str | None) -> int:
+        """Say why fewer rows were refused, below all curves; return the number of such notes."""
+        notes = [text for text in ax.texts if text.get_gid() == NOTE]
         self.refused_note_ = None
-        if self.refused is None or not math.isfinite(self.refused[1]):
-            return
-        share, gap, reason = self.refused
-        self.refused_note_ = ax.annotate(
-            textwrap.fill(f"refused: {reason}", NOTE),
-            (share, gap),
-            xytext=(24, -6),
-            textcoords="offset points",
-            fontsize="x-small",
-            va="top",
-            arrowprops={"arrowstyle": "-", "color": "0.4", "shrinkB": 5},
-            zorder=5,
+        if self.refused is None:
+            return len(notes)
+        share, reason = self.refused
+        self.refused_note_ = ax.text(
+            0.015,
+            0.02 + NOTE_ROW * len(notes),
+            f"{f'{name}: ' if name else ''}{share:.3g}% refused: {reason}",
+            color=self.line_.get_color(),
+            fontsize="small",
+            transform=ax.transAxes,
+            gid=NOTE,
         )
+        return len(notes) + 1
 
-    def _scale(self, ax: Any, errors: NDArray[np.float64], headroom: float) -> None:
+    def _scale(self, ax: Any, errors: NDArray[np.float64], below: float, above: float) -> None:
         """Set a logarithmic axis of shares, and an axis of gaps that is linear around zero.
 
         Both hold whatever is drawn there, earlier curves as well.
@@ -365,15 +366,15 @@ class PruningCurveDisplay:
         ax.yaxis.set_minor_locator(SymmetricalLogLocator(scale, subs=list(range(2, 10))))
         low, high = scale.transform(np.array([drawn.min(), drawn.max()]))
         height = high - low
-        limits = np.array([low - MARGIN * height, high + headroom * height])
+        limits = np.array([low - below * height, high + above * height])
         ax.set_ylim(*scale.inverted().transform(limits))
         ax.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
 
 
 def _refused(
     path: dict[str, NDArray[Any]], gaps: NDArray[np.float64], report: PruningReport
-) -> tuple[float, float, str] | None:
-    """Share and gap of the largest size below the chosen one, and why it was refused."""
+) -> tuple[float, str] | None:
+    """The largest size below the chosen one, in per cent, and why it was refused."""
     if report.max_gap is None:
         return None
     fewer = np.flatnonzero(path["n_kept"] < report.pruned_fit_rows) if report.met else None
@@ -385,7 +386,7 @@ def _refused(
     if not path["allowed"][at]:
         lost = plus_minus(float(gaps[at]), float(path["standard_error"][at]))
         reason = f"{lost} is more than {report.max_gap:g}"
-    return float(path["share"][at]), float(gaps[at]), reason
+    return 100 * float(path["share"][at]), reason
 
 
 def _find_pruner(estimator: Any) -> Any:

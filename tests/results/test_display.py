@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 from skprune import InfluencePruner, PrunedClassifier, PruningCurveDisplay, PruningWarning
 from skprune.baselines import StratifiedRandom
+from skprune.results.display import _refused
+from skprune.results.gap import plus_minus
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -189,13 +192,16 @@ def test_curves_on_the_same_axes(pruner, table):
 def test_why_fewer_rows_were_refused(pruner, table):
     note = PruningCurveDisplay.from_estimator(pruner).refused_note_
     path = pruner.path_
-    fewer = path["n_kept"] < pruner.report_.pruned_fit_rows
-    assert note.xy[0] == path["share"][fewer].max()
-    said = " ".join(note.get_text().split())
-    allowed = path["allowed"][np.flatnonzero(path["share"] == note.xy[0])[0]]
-    reason = "all rows loses more than is allowed" if allowed else "is more than 0.05"
-    assert said.startswith("refused: ")
-    assert said.endswith(reason)
+    (at,) = np.flatnonzero(path["n_kept"] == pruner.report_.pruned_fit_rows) + 1
+    lost = plus_minus(path["refit_gap"][at], path["standard_error"][at])
+    said = f"{100 * path['share'][at]:.3g}% refused: {lost} is more than 0.05"
+    assert note.get_text() == f"InfluencePruner: {said}"
+    report = replace(pruner.report_, pruned_fit_rows=path["n_kept"][0])
+    found = _refused(path, path["refit_gap"], report)
+    assert found[1] == "as large a share of all rows loses more than is allowed"
+    assert _refused(path, path["refit_gap"], replace(report, met=False))[0] == pytest.approx(
+        49.9, abs=0.1
+    )
     fixed = head_pruner(keep=0.5, random_state=0).fit(*table)
     assert PruningCurveDisplay.from_estimator(fixed).refused_note_ is None
 
