@@ -262,7 +262,6 @@ class PruningCurveDisplay:
                 markersize=13,
                 color="C3",  # else it would take the next one of the cycle
                 markerfacecolor="none",
-                markeredgecolor="C3",
                 markeredgewidth=2,
                 linestyle="none",
                 zorder=4,
@@ -382,11 +381,16 @@ def _refused(
     if not len(places):
         return None
     at = int(places[np.argmax(path["n_kept"][places])])
-    reason = "as large a share of all rows loses more than is allowed"
-    if not path["allowed"][at]:
-        lost = plus_minus(float(gaps[at]), float(path["standard_error"][at]))
-        reason = f"{lost} is more than {report.max_gap:g}"
-    return 100 * float(path["share"][at]), reason
+    share = 100 * float(path["share"][at])
+    if path["allowed"][at]:
+        return share, "as large a share of all rows loses more than is allowed"
+    # The budget holds for the worst of several models.
+    held = [path[f"{level}_gap"][at] for level in report.models if f"{level}_gap" in path]
+    lost = float(np.max(held or gaps[at]))
+    if not math.isfinite(lost):
+        return share, "the model could not be trained on them"
+    said = plus_minus(lost, float(path["standard_error"][at]))
+    return share, f"{said}, which with its error is more than {report.max_gap:g}"
 
 
 def _find_pruner(estimator: Any) -> Any:

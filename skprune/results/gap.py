@@ -36,6 +36,10 @@ class Gap(float):
     held_out : bool
         Whether no model was fitted on these rows. If False, they are all rows, on which the
         full model was fitted: see ``skprune.search.all_rows``.
+    n_draws : int
+        Number of random subsets of which it is the mean; 1 for all other gaps.
+    spread : float
+        Standard deviation of the gaps of these subsets.
     """
 
     standard_error: float
@@ -45,7 +49,6 @@ class Gap(float):
     held_out: bool
     #: The error message if the model could not be trained on these rows; else empty.
     failure: str = ""
-    #: Of a mean over random subsets: their number, and the standard deviation of their gaps.
     n_draws: int = 1
     spread: float = 0.0
 

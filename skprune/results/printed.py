@@ -58,6 +58,7 @@ class Printed(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """The headline and all fields, as what JSON has: numbers that are not finite are None."""
+        # That a subclass is a dataclass is not known to mypy.
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         plain: dict[str, Any] = _plain({"headline": self.headline, **values})
         return plain

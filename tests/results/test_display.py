@@ -194,9 +194,16 @@ def test_why_fewer_rows_were_refused(pruner, table):
     path = pruner.path_
     (at,) = np.flatnonzero(path["n_kept"] == pruner.report_.pruned_fit_rows) + 1
     lost = plus_minus(path["refit_gap"][at], path["standard_error"][at])
-    said = f"{100 * path['share'][at]:.3g}% refused: {lost} is more than 0.05"
+    said = f"{100 * path['share'][at]:.3g}% refused: {lost}, which with its error is more than 0.05"
     assert note.get_text() == f"InfluencePruner: {said}"
     report = replace(pruner.report_, pruned_fit_rows=path["n_kept"][0])
+    both = {**path, "retrained_gap": path["refit_gap"] + 1}  # the worse of two models
+    held = replace(pruner.report_, models={"refit": "", "retrained": ""})
+    assert _refused(both, path["refit_gap"], held)[1].startswith("1.39 ± ")
+    untrained = _refused(
+        {**both, "retrained_gap": both["refit_gap"] + np.inf}, both["n_kept"], held
+    )
+    assert untrained[1] == "the model could not be trained on them"
     found = _refused(path, path["refit_gap"], report)
     assert found[1] == "as large a share of all rows loses more than is allowed"
     assert _refused(path, path["refit_gap"], replace(report, met=False))[0] == pytest.approx(
