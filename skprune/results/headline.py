@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 #: Levels of a certificate, or of what comes nearest to one.
 CERTIFIED = ("certified", "interval")
-#: What was done with the kept rows; a predicted gap says so by its verb.
-DONE = {"predicted": "", "refit": " fitted to them", "retrained": " retrained on them"}
 
 
 def headline(report: PruningReport) -> str:
@@ -46,8 +44,7 @@ def _losses(report: PruningReport) -> Iterator[str]:
     decisive = [level for level in report.models if level in report.gaps]
     for level in reversed(decisive or list(report.gaps)[-1:]):
         gap = report.gaps[level]
-        done = DONE.get(level, " retrained on them" if level in CERTIFIED else f" ({level})")
-        done = done if math.isfinite(gap) else ""
+        done = _done(report, gap) if math.isfinite(gap) else ""
         model = report.models.get(level, "the model")
         where = f", on {_where(report, gap)}" if not gap.failure else ""
         yield f"{model}{done} {gap.said(report.unit)}{allowed}{where}"
@@ -55,6 +52,18 @@ def _losses(report: PruningReport) -> Iterator[str]:
         if random is not None and random.level == level and not report.random_is_kept:
             draws = f"mean of {random.n_draws} draws" if random.n_draws > 1 else "one draw"
             yield f"on as many random rows ({draws}) it {random.said(report.unit)}"
+
+
+def _done(report: PruningReport, gap: Gap) -> str:
+    """What the model was trained on; a predicted gap says so by its verb."""
+    if gap.level == "retrained" and gap.held_out:
+        if report.apart:
+            return " retrained on as large a share of the other rows"
+        if report.full_fit_rows < report.n_rows and report.max_gap is None:
+            return " retrained on those of them that are not held out"
+    if gap.level in ("retrained", *CERTIFIED):
+        return " retrained on them"
+    return {"predicted": "", "refit": " fitted to them"}.get(gap.level, f" ({gap.level})")
 
 
 def _where(report: PruningReport, gap: Gap) -> str:
