@@ -105,9 +105,12 @@ class BasePruner(FittedAttributes, OneToOneFeatureMixin, TransformerMixin, BaseE
         if y is None:
             return {}
         targets = plain(y)
-        if np.ndim(targets) == 1:
-            return {"target": targets}
-        return {f"target_{k}": column for k, column in enumerate(np.transpose(targets))}
+        if np.ndim(targets) == 1:  # a Series would be aligned by its own labels
+            return {"target": getattr(targets, "array", targets)}
+        columns = np.asarray(targets).T
+        if len(columns) == 1:
+            return {"target": columns[0]}
+        return {f"target_{k}": column for k, column in enumerate(columns)}
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then take the kept rows of X and y.

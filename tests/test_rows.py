@@ -45,6 +45,25 @@ def test_rows_and_the_removed_ones(pruner, frames):
     assert ("score" in rows) == hasattr(pruner, "scores_")
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        list,
+        torch.tensor,
+        lambda y: y[:, None],
+        lambda y: pd.DataFrame({"y": y}),
+        lambda y: pd.Series(y, index=range(len(y), 0, -1)),
+        lambda y: pd.Series(y).astype("category"),
+    ],
+    ids=["list", "tensor", "column", "frame", "other labels", "categories"],
+)
+def test_targets_of_any_kind_stay_with_their_rows(frames, kind):
+    X, y = frames
+    rows = StratifiedRandom(0.4, random_state=0).fit(X, kind(y.to_numpy())).rows_
+    assert rows.index.equals(X.index)
+    assert rows["target"].tolist() == y.tolist()
+
+
 def test_weights_are_those_in_training(frames):
     X, y = (part.to_numpy() for part in frames)
     given = np.linspace(0.5, 2.0, len(y))
