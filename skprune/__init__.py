@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from skprune.proxies.verify import Certify, Retrain
     from skprune.pruner import InfluencePruner
     from skprune.results.display import PruningCurveDisplay
+    from skprune.results.kept_rows import KeptRowsDisplay
     from skprune.search_cv import PrunedSearchCV
 
 __all__ = [
     "Certify",
     "InfluencePruner",
+    "KeptRowsDisplay",
     "LinearProxy",
     "PrunedClassifier",
     "PrunedRegressor",
@@ -49,6 +51,7 @@ _HOMES = {
     "PrunedRegressor": "skprune.compose",
     "PrunedSearchCV": "skprune.search_cv",
     "PrunedSubset": "skprune.data.sources",
+    "KeptRowsDisplay": "skprune.results.kept_rows",
     "PruningCurveDisplay": "skprune.results.display",
     "PruningSampler": "skprune.compose",
     "compare": "skprune.baselines.comparison",

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skprune.data.containers import PrunedData, n_rows, take_rows
+from skprune.data.containers import PrunedData, n_rows, plain, take_rows
 from skprune.heads.linear_spec import takes_missing
 from skprune.proxies.shorthands import unwrapped
 from skprune.utils.documented import Documented
+from skprune.utils.frames import data_frame
 
 if TYPE_CHECKING:
     from skprune.data.sources import RowSource
@@ -40,8 +41,12 @@ class BasePruner(
     ----------
     sample_indices_ : ndarray of shape (n_kept,), int64
         Positions of the rows that are *kept*, sorted.
+    removed_indices_ : ndarray of shape (n_rows - n_kept,), int64
+        Positions of the other rows, sorted.
     keep_mask_ : ndarray of shape (n_rows,), bool
         True where a row is kept.
+    rows_ : pandas.DataFrame
+        All rows that were fitted, with what is known of each.
     sample_weight_ : ndarray of shape (n_kept,) or None
         Weights of the kept rows in training, which include the rows' own weights; None if these
         did not change.
@@ -55,6 +60,60 @@ class BasePruner(
     _hands_weights_on = False
     #: Whether teacher targets are used then; alone, a pruner leaves that to the caller.
     _hands_targets_on = True
+    #: (X, y, sample_weight) of the last ``fit``, which are not pickled with the pruner.
+    _given: Any = None
+
+    @property
+    def removed_indices_(self) -> NDArray[np.int64]:
+        """Positions of the rows that are not kept, sorted."""
+        return np.flatnonzero(~self.keep_mask_).astype(np.int64, copy=False)
+
+    @property
+    def rows_(self) -> Any:
+        """All rows that were fitted, as a pandas DataFrame.
+
+        Its index has the labels of the rows if X or y came with such, else their positions. The
+        columns are ``position``, ``target`` (``target_0``, ... of several outputs), ``score`` if
+        the pruner scores rows (``scores_``), ``kept``, and ``weight``, what the row counts for in
+        training: 0 for a row that was removed. A pruner that was pickled no longer knows targets,
+        labels and given weights.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        kept = self.keep_mask_
+        X, y, given = (None, None, None) if self._given is None else self._given
+        columns: dict[str, Any] = {"position": np.arange(len(kept)), **self._target_columns(X, y)}
+        if hasattr(self, "scores_"):
+            columns["score"] = self.scores_
+        weight = np.zeros(len(kept))
+        weight[kept] = 1.0 if given is None else np.asarray(given, dtype=np.float64)[kept]
+        if self.sample_weight_ is not None:
+            weight[kept] = self.sample_weight_
+        labels = next((data.index for data in self._given or () if hasattr(data, "iloc")), None)
+        return data_frame(
+            {**columns, "kept": kept, "weight": weight},
+            "rows_",
+            "keep_mask_, scores_ and sample_weight_ have the same as arrays.",
+            labels,
+        )
+
+    def _target_columns(self, X: Any, y: Any) -> dict[str, Any]:
+        """The targets that were given, or those in a dataset."""
+        if y is None and X is not None:
+            source = self._source(X)
+            y = None if source is None else source.targets()
+        if y is None:
+            return {}
+        targets = plain(y)
+        if np.ndim(targets) == 1:  # a Series would be aligned by its own labels
+            return {"target": getattr(targets, "array", targets)}
+        columns = np.asarray(targets).T
+        if len(columns) == 1:
+            return {"target": columns[0]}
+        return {f"target_{k}": column for k, column in enumerate(columns)}
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit, then take the kept rows of X and y.
@@ -123,6 +182,7 @@ class BasePruner(
         self, indices: NDArray[np.int64], n: int, weights: NDArray[np.float64] | None = None
     ) -> None:
         """Set the fitted attributes that all pruners have; weights are those of sorted rows."""
+        self._given = None
         self.sample_weight_ = weights
         self.sample_indices_ = np.sort(np.asarray(indices, dtype=np.int64))
         self.keep_mask_ = np.zeros(n, dtype=bool)
@@ -160,6 +220,10 @@ class BasePruner(
         if source is None:
             return take_rows(data, self.sample_indices_)
         return source.take(self.sample_indices_)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {**state, "_given": None} if "_given" in state else state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -129,6 +129,11 @@ class InfluencePruner(BasePruner):
         Positions of the rows that are kept, sorted.
     keep_mask_ : ndarray of shape (n_rows,), bool
         True where a row is kept.
+    removed_indices_ : ndarray of shape (n_rows - n_kept,), int64
+        Positions of the other rows, sorted.
+    rows_ : pandas.DataFrame
+        A line for every row: its label and position, target, score, whether it is kept, and its
+        weight. It is made when it is asked for.
     scores_ : ndarray of shape (n_rows,)
         Predicted change of the mean held-out loss if that row alone is removed (unit of
         ``scoring="loss"``). It is positive if the row helps. A row that was itself held out is
@@ -148,7 +153,7 @@ class InfluencePruner(BasePruner):
         ``retrained_gap``, ``standard_error``, ``random_gap``, ``allowed``, ``seconds``. ``n_kept``
         counts rows that are not held out; ``share`` applies to all rows.
     report_ : PruningReport
-        The result in words; it prints, and shows as a table in notebooks.
+        The result in words and numbers; it prints, shows as a page in notebooks, and can be saved.
     subset_ : dataset
         After ``fit(dataset)``: a torch ``Subset`` of the kept rows, or a Hugging Face dataset.
     classes_ : ndarray of shape (n_classes,)
@@ -196,7 +201,6 @@ class InfluencePruner(BasePruner):
     classes_: NDArray[Any]
     _proxy: Any
     _dataset: Any
-    _given: Any
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "max_gap": [Interval(numbers.Real, 0, None, closed="neither")],
@@ -303,8 +307,9 @@ class InfluencePruner(BasePruner):
 
         found, table = prune(self, X, y, sample_weight, X_val, y_val, groups)
         self._dataset = X if is_dataset(X) else None
-        self._proxy, self._given = found.proxy, (X, y, sample_weight)
+        self._proxy = found.proxy
         self._keep(found.kept, len(table), found.weights)
+        self._given = (X, y, sample_weight)
         self.teacher_targets_ = None if found.targets is None else found.targets.values
         if table.classes is not None:
             self.classes_ = table.classes
@@ -318,14 +323,8 @@ class InfluencePruner(BasePruner):
     def _warn(self) -> None:
         """Issue warnings about the result, for users who do not read the report."""
         report = self.report_
-        if report.beaten_by_random:
-            warn_user(
-                f"Retrained on as many random rows of each class, the model loses less "
-                f"({report.random:+.4f}) than on the chosen ones ({self.gap_:+.4f}); take "
-                "StratifiedRandom here."
-            )
-        for problem in report.diagnostics:
-            warn_user(problem)
+        for doubt in report.doubts:
+            warn_user(doubt)
         if not report.met:
             warn_user(report.status)
 
@@ -494,7 +493,7 @@ class InfluencePruner(BasePruner):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        for name in ("_proxy", "_dataset", "_given"):
+        for name in ("_proxy", "_dataset"):
             if name in state:
                 state = {**state, name: None}
         return state

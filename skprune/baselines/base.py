@@ -129,7 +129,9 @@ class Strategy(BasePruner):
         evidence = read_evidence(
             self, X, y, sample_weight, self.model, look=self.looks_at_rows, seed=seed
         )
-        return self.fit_evidence(evidence)
+        self.fit_evidence(evidence)
+        self._given = (X, y, sample_weight)
+        return self
 
     def fit_evidence(self, evidence: Evidence, ranking: Rows | None = None) -> Strategy:
         """Choose the rows to keep from evidence that was read before.

@@ -10,8 +10,6 @@ that is run, so that ``--help`` and ``--version`` answer at once.
 from __future__ import annotations
 
 import argparse
-import html
-import io
 import math
 import re
 import sys
@@ -37,6 +35,7 @@ from skprune.cli.printing import (
     printing_never_fails,
     warnings_on_stderr,
 )
+from skprune.results.page import html_page
 
 if TYPE_CHECKING:
     from skprune.pruner import InfluencePruner
@@ -288,7 +287,7 @@ def run_prune(args: argparse.Namespace) -> int:
     with replacing(args.out, force=args.force) as path:
         source.write(path, kept, format_of(args.out), _weights(args.weights, pruner))
         if args.report is not None:  # within, so that a report that fails leaves no rows behind
-            page = _report_page(pruner, head, notes)
+            page = html_page(pruner.report_, [head, *notes])
             with replacing(args.report, force=args.force) as page_path:
                 page_path.write_text(page, encoding="utf-8")
     if not args.quiet:
@@ -329,28 +328,3 @@ def _check_scoring(name: str) -> None:
     names = ["loss", *get_scorer_names()]
     if name not in names:
         raise InputError(f"--scoring {name} is not known{did_you_mean(name, names)}")
-
-
-def _report_page(pruner: InfluencePruner, head: str, notes: Sequence[str]) -> str:
-    """The report as an HTML page, with the curve in it if matplotlib is there."""
-    from skprune.cli.demo import new_axes
-    from skprune.results.display import PruningCurveDisplay
-
-    curve = ""
-    try:
-        axes = new_axes()
-    except ImportError:
-        pass
-    else:
-        figure = PruningCurveDisplay.from_estimator(pruner, ax=axes).figure_
-        drawing = io.StringIO()
-        figure.savefig(drawing, format="svg", metadata={"Date": None})
-        curve = drawing.getvalue()[drawing.getvalue().index("<svg") :]
-    lines = "".join(f"<p>{html.escape(line)}</p>\n" for line in [head, *notes])
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
-        "<title>skprune report</title>\n<style>body { font-family: sans-serif; margin: 2em; "
-        "max-width: 60em } th, td { padding: 0.1em 0.6em } caption { font-weight: bold }</style>"
-        f"</head>\n<body>\n{lines}{pruner.report_._repr_html_()}\n{curve}\n"
-        f"<p>skprune {__version__}</p>\n</body>\n</html>\n"
-    )

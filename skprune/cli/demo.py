@@ -139,7 +139,7 @@ def _compare(full: Any, kept: Any, draws: Sequence[Any], test: Any) -> str:
     ]
 
     def add(name: str, n: int, loss: float, gap: float, error: float, *rest: float) -> None:
-        shown = f"{gap:+.4f} +- {error:.4f}"
+        shown = f"{gap:+.4f} ± {error:.4f}"
         lines.append(
             f"  {name:<24} {n:>6,} {loss:>8.4f} {shown:>19} {rest[0]:>9.2%} {rest[1]:>8.3f}"
         )
@@ -154,7 +154,7 @@ def _compare(full: Any, kept: Any, draws: Sequence[Any], test: Any) -> str:
         mean, spread = each.mean(axis=0), float(each[:, 0].std(ddof=1))
         name = f"random rows, {len(draws)} draws"
         add(name, size, mean[0], mean[0] - losses.mean(), spread, *mean[1:])
-    lines.append("  (+- is a standard error; for random rows the spread over the draws)")
+    lines.append("  (± is a standard error; for random rows the spread over the draws)")
     return "\n".join(lines)
 
 
@@ -199,7 +199,7 @@ def _search(rows: Any, test: Any, seed: int) -> None:
         else:
             paired = right - reference
             error = paired.std(ddof=1) / math.sqrt(len(paired))
-            difference = f"{paired.mean():+.2%} +- {error:.2%}"
+            difference = f"{paired.mean():+.2%} ± {error:.2%}"
         found = search.best_params_
         chosen = f"C={found['svc__C']:.3g}, gamma={found['svc__gamma']:.2g}"
         print(
@@ -248,6 +248,6 @@ def draw_path(pruner: InfluencePruner) -> str:
         beside = f"{other:>+8.4f}" if math.isfinite(other) else " " * 8
         mark = "  chosen" if n == chosen else ""
         lines.append(
-            f"  {n:>6,} {share:>7.1%}   {gap:+.4f} +- {error:.4f} {beside}  {''.join(canvas)}{mark}"
+            f"  {n:>6,} {share:>7.1%}   {gap:+.4f} ± {error:.4f} {beside}  {''.join(canvas)}{mark}"
         )
     return "\n".join(lines)

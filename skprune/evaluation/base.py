@@ -19,9 +19,15 @@ class Evaluator(ABC):
     ----------
     level : str
         Its name in ``path_``, in the report and in ``Gap.level``.
+    name : str
+        The model whose gap it is, for the report; empty for the proxy's own.
+    draws : int
+        How many random subsets are measured beside the kept rows.
     """
 
     level: str
+    name: str = ""
+    draws: int = 1
     #: By which the size was chosen, if this one measures on rows that had no part in that.
     searched: Evaluator | None = None
     #: Number of trainings to measure one set of rows; 0 if nothing is trained.
@@ -77,6 +83,7 @@ class OnTrain(Evaluator):
 
     def __init__(self, evaluator: Evaluator, table: Table, train: Table) -> None:
         self.evaluator, self.level = evaluator, evaluator.level
+        self.name, self.draws = evaluator.name, evaluator.draws
         self.trainings_a_set = evaluator.trainings_a_set
         self._places = train.places(table.positions)
 

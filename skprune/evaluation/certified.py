@@ -31,6 +31,7 @@ from skprune.evaluation.retrained.measures import (
     LossMeasure,
     ScorerMeasure,
     last_step,
+    name_of,
 )
 from skprune.evaluation.row_losses import (
     DEVIATIONS,
@@ -76,6 +77,14 @@ class CertifiedGap(Gap):
     def __repr__(self) -> str:
         sure = f"at most {self.upper_bound:+.4g} with {self.confidence:.0%} confidence"
         return f"{super().__repr__()[:-1]}, {sure})"
+
+    def said(self, unit: str) -> str:
+        if self.failure or not math.isfinite(self.upper_bound):
+            return super().said(unit)
+        at_most = f"loses at most {self.upper_bound:.2g} {unit}"
+        if self.level == "certified":
+            return f"{at_most} with {self.confidence:.0%} confidence"
+        return f"{at_most} by a {self.confidence:.0%} bootstrap interval, which is no certificate"
 
     def interval(self, confidence: float | None = None) -> tuple[float, float]:
         """From minus infinity to the bound, of its own confidence."""
@@ -307,6 +316,7 @@ class Strictest(Certifier):
         levels = {c.level for c in certifiers}
         self.level = Interval.level if Interval.level in levels else Certified.level
         self.tested = []
+        self.name = " and ".join(c.name for c in certifiers)
         self._worst = certifiers[0]
 
     def gap(self, kept: Selection, limit: float | None = None) -> CertifiedGap:
@@ -358,7 +368,7 @@ def make_certifier(
     squared = isinstance(retraining.trainer, EstimatorTrainer) and (
         is_regressor(model) or isinstance(last_step(model), RidgeClassifier)
     )
-    about = (type(model).__name__, confidence, options["seed"])
+    about = (name_of(model), confidence, options["seed"])
     return _certifier(retraining, *about, rows, _largest_loss(retraining, y, squared))
 
 

@@ -16,6 +16,9 @@ from skprune.subset import Selection
 #: Norm of the mean gradient at which a refit ends; its loss is then correct to about 1e-9.
 REFIT_TOLERANCE = 1e-6
 
+#: Random subsets beside the kept rows: a head is fitted in no time, and draws differ.
+DRAWS = 5
+
 
 class Predicted(Evaluator):
     """Predicts the gap by one Newton step on the kept rows from the head of all rows.
@@ -33,6 +36,7 @@ class Predicted(Evaluator):
     """
 
     level = "predicted"
+    draws = DRAWS
 
     def __init__(
         self, problem: HeadProblem, theta: Tensor, curvature: Curvature, held_out: HeldOut
@@ -75,6 +79,7 @@ class Refit(Evaluator):
     """
 
     level = "refit"
+    draws = DRAWS
 
     def __init__(self, predicted: Predicted) -> None:
         self.predicted = predicted

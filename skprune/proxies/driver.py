@@ -31,6 +31,7 @@ from skprune.proxies.shorthands import (
     as_proxy,
     as_verify,
     certificate_of_head,
+    name_of_own,
     trained_model,
 )
 from skprune.proxies.verify import Certify, DefaultBoosting, Retrain, Task, Verify
@@ -158,6 +159,7 @@ def _prune(
             weights_wanted(pruner, proxy, verify),
             wants_weights(trained_model(proxy, verify)),
             targets_wanted(pruner, proxy, verify, table),
+            name_of_own(proxy, linear=reading.linear),
         )
         parts = (split, apart, judge, certificate)
         search = partial(_search, budget, choice, *parts, wanted, progress)
@@ -189,6 +191,8 @@ class Wanted:
         Whether models of the kind that is trained are better for weights.
     targets : "auto", "teacher" or None
         Whether rows may carry a teacher's targets, or must.
+    own : str
+        The name of what the proxy's own levels fit, for the report.
     """
 
     refit: bool
@@ -196,6 +200,7 @@ class Wanted:
     weights: str | bool
     favours_weights: bool
     targets: str | None
+    own: str
 
 
 @dataclass(frozen=True)
@@ -337,7 +342,7 @@ def _search(
         if judge is None or judge.knows_head:
             diagnostics += evaluator.diagnostics()
     diagnostics = tuple(dict.fromkeys(diagnostics))
-    return tell(budget, choice, split, found, notes, diagnostics, progress)
+    return tell(budget, choice, split, found, notes, diagnostics, progress, wanted.own)
 
 
 def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:

@@ -61,3 +61,14 @@ def unwrapped(model: Any) -> Any:
     if isinstance(model, Verify):
         return model.trained
     return model.given if isinstance(model, Proxy) else model
+
+
+def name_of_own(proxy: Proxy, *, linear: bool) -> str:
+    """The name of what the proxy's own levels fit; ``linear`` if that is the whole model."""
+    from skprune.evaluation.retrained.measures import name_of
+
+    given = proxy.given
+    if isinstance(proxy, TorchProxy):
+        network = name_of(given[0] if isinstance(given, list) else given)
+        return f"the last layer of {network}" if proxy.is_head else network
+    return name_of(given) if linear and hasattr(given, "fit") else "a linear head"

@@ -116,6 +116,7 @@ class Retrain(Verify):
     def evaluator(self, task: Task, seen: Seen | None = None) -> Evaluator:
         from skprune.evaluation.retrained import make_retraining
         from skprune.evaluation.retrained.level import MOST, Retrained
+        from skprune.evaluation.retrained.measures import name_of
 
         model, options = self._training(task)
         retraining = make_retraining(
@@ -129,7 +130,7 @@ class Retrain(Verify):
         )
         # A head says where to search; without one the search must be short.
         most = MOST if isinstance(task.proxy, BalancedProxy) else math.inf
-        return Retrained(retraining, type(model).__name__, most, task.searched)
+        return Retrained(retraining, name_of(model), most, task.searched)
 
     def _training(self, task: Task) -> tuple[Any, dict[str, Any]]:
         """The model to train, and options of its training and scoring."""

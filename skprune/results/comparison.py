@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skprune.results.display import pyplot
+from skprune.utils.frames import data_frame
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,9 @@ class Comparison:
         ImportError
             If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                'to_frame makes a pandas DataFrame: pip install "skprune[cli]". The attribute '
-                "cells has the same as a list of dicts."
-            ) from error
-        return pd.DataFrame(self.cells)
+        return data_frame(
+            self.cells, "to_frame()", "The attribute cells has the same as a list of dicts."
+        )
 
     def curve(self, strategy: str) -> tuple[Any, Any, Any]:
         """Shares of the rows kept, mean scores over the seeds, and their standard errors."""

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from skprune.results.gap import plus_minus
+
+if TYPE_CHECKING:
+    from skprune.results.report import PruningReport
+
 #: Orders of magnitude, at most, between the largest gap drawn and where the axis turns linear.
 DECADES = 5
 
-#: Empty shares of the height of the axes below and above what is drawn; the legend is above.
-MARGIN, HEADROOM = 0.07, 0.25
+#: Empty shares of the height of the axes below and above what is drawn, and for a row of the
+#: legend, which is above, and of the notes, which are below.
+MARGIN, LEGEND_ROW, NOTE_ROW = 0.07, 0.09, 0.05
+
+#: The group id of the notes.
+NOTE = "skprune-refused"
 
 
 class PruningCurveDisplay:
@@ -39,6 +49,8 @@ class PruningCurveDisplay:
         The allowed gap; None if the size was fixed.
     chosen : tuple of (float, float), default=None
         Share and gap of the size that was chosen.
+    refused : tuple of (float, str), default=None
+        The largest size below the chosen one, in per cent of the rows, and why it was refused.
     n_rows : int, default=None
         Rows that were given, for the labels.
     n_kept : int, default=None
@@ -60,6 +72,8 @@ class PruningCurveDisplay:
         The allowed gap; None if the size was fixed.
     chosen_line_ : matplotlib Line2D or None
         The mark at the chosen size.
+    refused_note_ : matplotlib Text or None
+        Why fewer rows were refused; None if no fewer were tried.
 
     See Also
     --------
@@ -87,6 +101,7 @@ class PruningCurveDisplay:
         unit: str = "loss",
         max_gap: float | None = None,
         chosen: tuple[float, float] | None = None,
+        refused: tuple[float, str] | None = None,
         n_rows: int | None = None,
         n_kept: int | None = None,
         name: str | None = None,
@@ -99,6 +114,7 @@ class PruningCurveDisplay:
         self.unit = unit
         self.max_gap = max_gap
         self.chosen = chosen
+        self.refused = refused
         self.n_rows = n_rows
         self.n_kept = n_kept
         self.name = name
@@ -153,9 +169,7 @@ class PruningCurveDisplay:
         else:
             at = int(np.flatnonzero(path["n_kept"] == report.pruned_fit_rows)[0])
             chosen = (float(path["share"][at]), float(gaps[at]))
-        unit = pruner.gap_.scoring
-        if unit == "loss":
-            unit = "nats" if hasattr(pruner, "classes_") else "share of Var(y)"
+        unit = report.unit.replace("of Var", "share of Var")
         display = cls(
             share=path["share"],
             gap=gaps,
@@ -165,6 +179,7 @@ class PruningCurveDisplay:
             unit=unit,
             max_gap=report.max_gap,
             chosen=chosen,
+            refused=_refused(path, gaps, report),
             n_rows=report.n_rows,
             n_kept=report.n_kept,
             name=type(pruner).__name__ if name is None else name,
@@ -182,7 +197,8 @@ class PruningCurveDisplay:
         """Draw the curve.
 
         The gap has a logarithmic axis that turns linear around zero, within a typical standard
-        error: differences below it mean nothing.
+        error: differences below it mean nothing. Several curves can be drawn on the same axes;
+        each takes the next colour.
 
         Parameters
         ----------
@@ -213,48 +229,56 @@ class PruningCurveDisplay:
         label += " ± 1 standard error" if np.any(errors > 0) else ""
 
         self.allowed_line_ = None
+        earlier = ax.get_legend_handles_labels()[1]
         if self.max_gap is not None:
-            self.allowed_line_ = ax.axhline(
-                self.max_gap, color="C2", linestyle="--", label=f"allowed gap, {self.max_gap:g}"
-            )
+            said = f"allowed gap, {self.max_gap:g}"
+            said = "_same" if said in earlier else said
+            self.allowed_line_ = ax.axhline(self.max_gap, color="C2", linestyle="--", label=said)
+        style = {"marker": "o", "capsize": 3, "label": label, "zorder": 3}
+        self.errorbar_ = ax.errorbar(share, gap, yerr=errors, **{**style, **(curve_kwargs or {})})
+        self.line_ = self.errorbar_.lines[0]
         self.random_line_ = None
         measured = np.isfinite(random)
         if measured.any():
+            said, colour = f"stratified random rows, {self.level} gap", "0.45"
+            if said in earlier:
+                said, colour = f"random rows beside {name or 'these'}", self.line_.get_color()
             (self.random_line_,) = ax.plot(
                 share[measured],
                 random[measured],
                 **{
-                    "color": "0.45",
+                    "color": colour,
                     "marker": "x",
                     "linestyle": ":",
-                    "label": f"stratified random rows, {self.level} gap",
+                    "label": said,
                     **(random_kwargs or {}),
                 },
             )
-        style = {"color": "C0", "marker": "o", "capsize": 3, "label": label, "zorder": 3}
-        self.errorbar_ = ax.errorbar(share, gap, yerr=errors, **{**style, **(curve_kwargs or {})})
-        self.line_ = self.errorbar_.lines[0]
         self.chosen_line_ = None
         if self.chosen is not None:
             (self.chosen_line_,) = ax.plot(
                 *([value] for value in self.chosen),
                 marker="o",
                 markersize=13,
+                color="C3",  # else it would take the next one of the cycle
                 markerfacecolor="none",
-                markeredgecolor="C3",
                 markeredgewidth=2,
                 linestyle="none",
                 zorder=4,
                 label=self._chosen_in_words(),
             )
-        self._scale(ax, share, gap, errors, random)
+        named = sorted(
+            zip(*ax.get_legend_handles_labels(), strict=True),
+            key=lambda entry: not hasattr(entry[0], "has_yerr"),  # the curves first
+        )
+        below = MARGIN + NOTE_ROW * self._note(ax, name)
+        self._scale(ax, errors, below, MARGIN + LEGEND_ROW * math.ceil(len(named) / 2))
         of = "" if self.n_rows is None else f" (100% = {self.n_rows:,})"
         ax.set_xlabel(f"Rows kept{of}")
         ax.set_ylabel(f"{self.level.capitalize()} gap on held-out rows ({self.unit})")
-        shown = [self.errorbar_, self.random_line_, self.allowed_line_, self.chosen_line_]
         # In the headroom that _scale leaves above the curves.
         ax.legend(
-            handles=[artist for artist in shown if artist is not None],
+            *zip(*named, strict=True),
             loc="upper center",
             ncols=2,
             fontsize="small",
@@ -286,15 +310,29 @@ class PruningCurveDisplay:
             return f"all {self.n_rows:,} rows kept"
         return f"chosen, {self.n_kept:,} of {self.n_rows:,} rows"
 
-    def _scale(
-        self,
-        ax: Any,
-        share: NDArray[np.float64],
-        gap: NDArray[np.float64],
-        errors: NDArray[np.float64],
-        random: NDArray[np.float64],
-    ) -> None:
-        """Set a logarithmic axis of shares, and an axis of gaps that is linear around zero."""
+    def _note(self, ax: Any, name: str | None) -> int:
+        """Say why fewer rows were refused, below all curves; return the number of such notes."""
+        notes = [text for text in ax.texts if text.get_gid() == NOTE]
+        self.refused_note_ = None
+        if self.refused is None:
+            return len(notes)
+        share, reason = self.refused
+        self.refused_note_ = ax.text(
+            0.015,
+            0.02 + NOTE_ROW * len(notes),
+            f"{f'{name}: ' if name else ''}{share:.3g}% refused: {reason}",
+            color=self.line_.get_color(),
+            fontsize="small",
+            transform=ax.transAxes,
+            gid=NOTE,
+        )
+        return len(notes) + 1
+
+    def _scale(self, ax: Any, errors: NDArray[np.float64], below: float, above: float) -> None:
+        """Set a logarithmic axis of shares, and an axis of gaps that is linear around zero.
+
+        Both hold whatever is drawn there, earlier curves as well.
+        """
         from matplotlib.ticker import (
             FuncFormatter,
             LogLocator,
@@ -303,7 +341,8 @@ class PruningCurveDisplay:
             SymmetricalLogLocator,
         )
 
-        smallest = float(share.min()) if len(share) else 0.5
+        shares, gaps = ax.dataLim.intervalx, ax.dataLim.intervaly
+        smallest = float(shares[0]) if np.isfinite(shares).all() else 0.5
         ax.set_xscale("log")
         ax.set_xlim(smallest / 1.15, 1.12)
         every = [1, 2, 5] if smallest < 0.1 else [1, 2, 3, 4, 5, 7]
@@ -312,10 +351,7 @@ class PruningCurveDisplay:
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_minor_formatter(NullFormatter())
 
-        steps = np.nan_to_num(errors)
-        allowed = np.array([0.0 if self.max_gap is None else self.max_gap])
-        drawn = np.concatenate([gap - steps, gap + steps, random, allowed])
-        drawn = np.append(drawn[np.isfinite(drawn)], 0.0)
+        drawn = np.append(gaps[np.isfinite(gaps)], 0.0)
         largest = float(np.abs(drawn).max())
         if largest == 0.0:
             return
@@ -329,9 +365,32 @@ class PruningCurveDisplay:
         ax.yaxis.set_minor_locator(SymmetricalLogLocator(scale, subs=list(range(2, 10))))
         low, high = scale.transform(np.array([drawn.min(), drawn.max()]))
         height = high - low
-        limits = np.array([low - MARGIN * height, high + HEADROOM * height])
+        limits = np.array([low - below * height, high + above * height])
         ax.set_ylim(*scale.inverted().transform(limits))
         ax.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
+
+
+def _refused(
+    path: dict[str, NDArray[Any]], gaps: NDArray[np.float64], report: PruningReport
+) -> tuple[float, str] | None:
+    """The largest size below the chosen one, in per cent, and why it was refused."""
+    if report.max_gap is None:
+        return None
+    fewer = np.flatnonzero(path["n_kept"] < report.pruned_fit_rows) if report.met else None
+    places = np.arange(len(gaps)) if fewer is None else fewer
+    if not len(places):
+        return None
+    at = int(places[np.argmax(path["n_kept"][places])])
+    share = 100 * float(path["share"][at])
+    if path["allowed"][at]:
+        return share, "as large a share of all rows loses more than is allowed"
+    # The budget holds for the worst of several models.
+    held = [path[f"{level}_gap"][at] for level in report.models if f"{level}_gap" in path]
+    lost = float(np.max(held or gaps[at]))
+    if not math.isfinite(lost):
+        return share, "the model could not be trained on them"
+    said = plus_minus(lost, float(path["standard_error"][at]))
+    return share, f"{said}, which with its error is more than {report.max_gap:g}"
 
 
 def _find_pruner(estimator: Any) -> Any:

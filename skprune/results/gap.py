@@ -7,9 +7,16 @@ gap = score(full) - score(pruned), so that positive is worse. The level says how
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
+
+import numpy as np
+
+#: Decimals beyond which numbers are written with an exponent.
+DECIMALS = 5
 
 
 class Gap(float):
@@ -29,6 +36,10 @@ class Gap(float):
     held_out : bool
         Whether no model was fitted on these rows. If False, they are all rows, on which the
         full model was fitted: see ``skprune.search.all_rows``.
+    n_draws : int
+        Number of random subsets of which it is the mean; 1 for all other gaps.
+    spread : float
+        Standard deviation of the gaps of these subsets.
     """
 
     standard_error: float
@@ -38,6 +49,8 @@ class Gap(float):
     held_out: bool
     #: The error message if the model could not be trained on these rows; else empty.
     failure: str = ""
+    n_draws: int = 1
+    spread: float = 0.0
 
     def __new__(
         cls,
@@ -59,7 +72,7 @@ class Gap(float):
 
     def __repr__(self) -> str:
         return (
-            f"Gap({float(self):+.4g} +- {self.standard_error:.2g}, {self.level}, {self.scoring}, "
+            f"Gap({float(self):+.4g} ± {self.standard_error:.2g}, {self.level}, {self.scoring}, "
             f"{self.measured_on})"
         )
 
@@ -67,6 +80,18 @@ class Gap(float):
     def measured_on(self) -> str:
         """The rows that it was measured on, in words."""
         return f"{self.n_rows:,} held-out rows" if self.held_out else f"all {self.n_rows:,} rows"
+
+    def said(self, unit: str) -> str:
+        """What the model loses, as the end of a sentence."""
+        if self.failure:
+            return "cannot be trained on them"
+        if math.isnan(self):
+            return "diverged in training"
+        if self.level == "predicted":
+            verb = "is predicted to gain" if self < 0 else "is predicted to lose"
+        else:
+            verb = "gains" if self < 0 else "loses"
+        return f"{verb} {plus_minus(abs(self), self.standard_error)} {unit}"
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Two-sided confidence interval, by the normal distribution."""
@@ -76,6 +101,39 @@ class Gap(float):
     def within(self, max_gap: float) -> bool:
         """Whether the gap plus one standard error is allowed (False for a NaN)."""
         return float(self) + self.standard_error <= max_gap
+
+
+def plus_minus(value: float, error: float) -> str:
+    """A number and its standard error, to the first digit of the error, or two of 10 to 19."""
+    if not (math.isfinite(error) and math.isfinite(value)):
+        return f"{value:.2g}"
+    if error <= 0.0:
+        return f"{value:.2g} ± 0"
+    exponent = math.floor(math.log10(error))
+    digits = max(0, -exponent + (error < 2 * 10.0**exponent))
+    if digits > DECIMALS:
+        return f"{value:.1g} ± {error:.1g}"
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def mean_gap(draws: Sequence[Gap]) -> Gap:
+    """The mean gap of random subsets that were measured on the same rows.
+
+    Its standard error has both parts: that of the rows, which is the same in all of them, and
+    that of the draws.
+    """
+    first = draws[0]
+    if len(draws) == 1:
+        return first
+    gaps = np.array(draws, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # of infinite ones
+        spread = float(gaps.std(ddof=1))
+    by_rows = np.mean([gap.standard_error**2 for gap in draws])
+    error = math.sqrt(by_rows + spread**2 / len(draws))
+    about = (first.level, first.scoring, first.n_rows, first.held_out)
+    mean = Gap(float(gaps.mean()), error, *about)
+    mean.n_draws, mean.spread = len(draws), spread
+    return mean
 
 
 def _restored(kind: type[Gap], value: float, attributes: dict[str, Any]) -> Gap:

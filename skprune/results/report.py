@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from skprune.results.curve_svg import curve_svg
 from skprune.results.gap import Gap, Learned
+from skprune.results.headline import headline
+from skprune.results.page import Table
 from skprune.results.printed import Printed
 
 
@@ -37,7 +40,8 @@ class PruningReport(Printed):
         Gap of the kept rows at every level, from cheap to expensive ("predicted", "refit",
         "retrained"); empty if all rows are kept.
     random : Gap or None
-        Gap of a stratified random subset of the same size, at the most expensive level.
+        Gap of a stratified random subset of the same size, at the most expensive level. For a head
+        it is the mean of several (``random.n_draws``); a model is retrained on one only.
     random_is_kept : bool
         Whether these random rows are kept, because they do as well for the model.
     trial : Gap or None
@@ -65,6 +69,12 @@ class PruningReport(Printed):
         Further lines, (name, value).
     diagnostics : tuple of str
         Reasons why numbers of this report may be wrong; ``fit`` warns of each.
+    models : dict of str to str
+        For every level that the budget holds for, the name of the model whose gap it is.
+    apart : bool
+        Whether a gap on held-out rows is of rows that had no part in the search.
+    path : dict of ndarray
+        All sizes that were tried, as in ``path_``.
     """
 
     title: ClassVar[str] = "Pruning report"
@@ -92,6 +102,9 @@ class PruningReport(Printed):
     pruned_fit_rows: int
     notes: tuple[tuple[str, str], ...] = ()
     diagnostics: tuple[str, ...] = ()
+    models: dict[str, str] = field(default_factory=dict)
+    apart: bool = False
+    path: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def beaten_by_random(self) -> bool:
@@ -116,18 +129,48 @@ class PruningReport(Printed):
             return None
         return self.selection_seconds / saved
 
+    @property
+    def unit(self) -> str:
+        """The unit of the gaps: nats, shares of Var(y), or the name of the score."""
+        scored = next((gap for gap in (*self.gaps.values(), self.trial) if gap is not None), None)
+        if scored is None and self.learned is not None:
+            scored = self.learned.gap
+        if scored is None or scored.scoring == "loss":
+            return "nats" if self.classes else "of Var(y)"
+        return scored.scoring
+
+    @property
+    def headline(self) -> str:
+        """What was kept, and what the model loses by it."""
+        return headline(self)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The diagnostics, and that random rows are better, if they are."""
+        if self.random is None or not self.beaten_by_random:
+            return self.diagnostics
+        gap = self.gaps[self.random.level]
+        return (
+            *self.diagnostics,
+            f"Retrained on as many random rows of each class, the model loses less "
+            f"({self.random:+.4f}) than on the chosen ones ({gap:+.4f}); take StratifiedRandom "
+            "here.",
+        )
+
     def lines(self) -> Iterator[tuple[str, str]]:
         yield "status", self.status
         share = self.n_kept / self.n_rows
         yield "rows", f"{self.n_rows:,} in, {self.n_kept:,} kept ({share:.1%})"
+        measured = {f"gap, {level}": gap for level, gap in self.gaps.items()}
+        if self.random is not None:
+            measured[f"random, {self.random.level}"] = self.random
+        if self.trial is not None:
+            measured["gap, in the search"] = self.trial
+        decimals = _decimals(measured.values())
         if self.max_gap is not None:
             yield "allowed gap", f"{self.max_gap:g}"
-        for level, gap in self.gaps.items():
-            yield f"gap, {level}", _show(gap)
-        if self.random is not None:
-            yield f"random, {self.random.level}", _show(self.random)
-        if self.trial is not None:
-            yield "gap, in the search", _show(self.trial)
+        for name, gap in measured.items():
+            yield name, _show(gap, decimals)
         if self.refused:
             yield "fewer rows", self.refused
         if self.learned is not None:
@@ -135,8 +178,6 @@ class PruningReport(Printed):
         yield "sampling", self.sampling
         yield "model", f"{self.model}; gradient norm {self.gradient_norm:.1e}"
         yield from self.notes
-        for problem in self.diagnostics:
-            yield "diagnostic", problem
         yield "selection", f"{self.selection_seconds:.2f} s, all of fit"
         if self.full_fit_seconds is not None:
             fits = f"{self.full_fit_seconds:.3f} s on {self.full_fit_rows:,} rows"
@@ -144,6 +185,23 @@ class PruningReport(Printed):
                 fits += f", {self.pruned_fit_seconds:.3f} s on the {self.pruned_fit_rows:,} kept"
             yield "one training", fits
         yield "net saving", self._saving()
+
+    def tables(self) -> tuple[Table, ...]:
+        if not self.classes:
+            return ()
+        rows = [
+            (str(c.label), f"{c.rows:,}", f"{c.kept:,}", f"{c.kept / c.rows:.1%}")
+            for c in self.classes
+        ]
+        return (Table(("class", "rows", "kept", "share"), rows),)
+
+    def columns(self) -> dict[str, Any]:
+        """All sizes that were tried, and which one was chosen."""
+        chosen = self.met & (self.path["n_kept"] == self.pruned_fit_rows)
+        return {**self.path, "chosen": chosen}
+
+    def picture(self) -> str:
+        return curve_svg(self)
 
     def _saving(self) -> str:
         if self.n_kept == self.n_rows:
@@ -157,33 +215,19 @@ class PruningReport(Printed):
             f"itself after {self.retrainings_to_pay:.1f} trainings"
         )
 
-    def __str__(self) -> str:
-        lines = [super().__str__()]
-        if self.classes:
-            width = max(5, *(len(str(c.label)) for c in self.classes))
-            lines.append(f"  {'class':<{width}} {'rows':>9} {'kept':>9} {'share':>7}")
-            lines += [
-                f"  {c.label!s:<{width}} {c.rows:>9,} {c.kept:>9,} {c.kept / c.rows:>7.1%}"
-                for c in self.classes
-            ]
-        return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
-        table = super()._repr_html_()
-        if not self.classes:
-            return table
-        rows = "".join(
-            f"<tr><td>{html.escape(str(c.label))}</td><td>{c.rows:,}</td><td>{c.kept:,}</td>"
-            f"<td>{c.kept / c.rows:.1%}</td></tr>"
-            for c in self.classes
-        )
-        head = "<tr><th>class</th><th>rows</th><th>kept</th><th>share</th></tr>"
-        return f"{table}<table>{head}{rows}</table>"
+def _decimals(gaps: Iterable[Gap]) -> int:
+    """Decimals by which the smallest standard error has a digit, from 3 to 6."""
+    errors = [g.standard_error for g in gaps if 0 < g.standard_error < math.inf]
+    return min(6, max(3, -math.floor(math.log10(min(errors))))) if errors else 4
 
 
-def _show(gap: Gap) -> str:
-    value = f"{float(gap):+.4f} +- {gap.standard_error:.4f} {gap.scoring}"
-    return f"{value} ({gap.measured_on})"
+def _show(gap: Gap, decimals: int) -> str:
+    value = f"{float(gap):+.{decimals}f} ± {gap.standard_error:.{decimals}f} {gap.scoring}"
+    draws = ""
+    if gap.n_draws > 1:
+        draws = f"; mean of {gap.n_draws} draws, which spread by {gap.spread:.{decimals}f}"
+    return f"{value} ({gap.measured_on}{draws})"
 
 
 def _scores(learned: Learned) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from skprune.results.printed import Printed
 
@@ -73,6 +73,21 @@ class SearchReport(Printed):
         """Estimate of the seconds that were saved; negative if the search took longer."""
         return None if self.full_seconds is None else self.full_seconds - self.seconds
 
+    @property
+    def headline(self) -> str:
+        """What the search took, and what it left out."""
+        about = f"compared {self.n_candidates} candidates on {self.share:.0%} of the rows"
+        if self.n_finalists:
+            about += f", and the best {self.n_finalists} of them on all"
+        if self.full_seconds is None:
+            return about
+        return f"{about}, in {self.seconds:.1f} s instead of about {self.full_seconds:.1f} s"
+
+    def columns(self) -> dict[str, Any]:
+        """The folds: rows of their training parts, and rows that were kept."""
+        rows, kept = zip(*self.folds, strict=True)
+        return {"fold": range(len(rows)), "rows": rows, "kept": kept}
+
     def lines(self) -> Iterator[tuple[str, str]]:
         kept = ", ".join(f"{kept:,} of {rows:,}" for rows, kept in self.folds)
         weights = ", weighted" if self.weighted else ""
@@ -87,8 +102,6 @@ class SearchReport(Printed):
         yield "saved", self._saving()
         for note in self.notes:
             yield "note", note
-        for diagnostic in self.diagnostics:
-            yield "diagnostic", diagnostic
 
     def _saving(self) -> str:
         if self.full_seconds is None or self.saved_seconds is None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from skprune.evaluation.base import Evaluator
-from skprune.results.gap import Gap, Learned
+from skprune.results.gap import Gap, Learned, mean_gap
 from skprune.search.trial import Trial
 from skprune.subset import Rows, Selection, select_rows
 from skprune.subset.balanced import balanced_rows
@@ -103,9 +103,9 @@ class Candidates:
         kept = operator.in_metric_of(torch.from_numpy(selection.indices))
         return selection if kept is None else swap(kept, selection.indices, self.groups, minima)
 
-    def random(self, size: int) -> Selection:
-        """A stratified random subset of ``size`` rows."""
-        rng = self._rng(size, 1)
+    def random(self, size: int, draw: int = 0) -> Selection:
+        """A stratified random subset of ``size`` rows; every ``draw`` is another one."""
+        rng = self._rng(size, 1 + draw)
         return self._with_targets(Selection(starting_subset(size, self.groups, self.minima, rng)))
 
     def trial(
@@ -131,9 +131,9 @@ class Candidates:
         gaps = {**trial.gaps, self.judge.level: self.judge.gap(trial.selection, limit)}
         return replace(trial, gaps=gaps, seconds=trial.seconds + time.perf_counter() - begin)
 
-    def random_gap(self, size: int) -> Gap:
-        """The gap of a stratified random subset at the dearest level."""
-        return self.dearest.gap(self.random(size))
+    def random_gap(self, size: int, draws: int = 1) -> Gap:
+        """The mean gap of stratified random subsets at the dearest level."""
+        return mean_gap([self.dearest.gap(self.random(size, draw)) for draw in range(draws)])
 
     def learned(self) -> Learned | None:
         """What the model on all rows has learned, if it can be told."""

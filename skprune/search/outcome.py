@@ -28,8 +28,19 @@ def tell(
     notes: tuple[tuple[str, str], ...],
     diagnostics: Sequence[str],
     progress: Progress,
+    own: str,
 ) -> Outcome:
-    """Put what was found into words; ``notes`` are lines of the report."""
+    """Put what was found into words.
+
+    Parameters
+    ----------
+    budget, choice, split, found, progress
+    notes : tuple of (str, str)
+        Lines of the report.
+    diagnostics : sequence of str
+    own : str
+        The name of what the proxy's own levels fit.
+    """
     best, final, table = found.best, found.final, split.table
     proxy = found.final_candidates.proxy
     trial_random = None
@@ -54,6 +65,10 @@ def tell(
         pruned_seconds = trained.fit_seconds(best.selection) if best and refit else None
     if last is not None and last.level != level:  # what was searched by did not decide
         notes += last.notes()
+    candidates = found.final_candidates
+    measured = [*candidates.evaluators, *filter(None, [candidates.judge])]
+    models = {e.level: e.name or own for e in measured if e.level in candidates.held_by}
+    table_of_trials = path_table(found.trials, best, trial_random, n_train, budget.max_gap)
     report = PruningReport(
         status=status(budget, level, found),
         met=budget.keep is not None or final is not None,
@@ -77,6 +92,9 @@ def tell(
         pruned_fit_rows=n_train if best is None else best.size,
         notes=notes,
         diagnostics=(*diagnostics, *_diagnostics(budget, found)),
+        models=models,
+        apart=last is not None and last.searched is not None,
+        path=table_of_trials,
     )
     return Outcome(
         kept=kept,
@@ -84,7 +102,7 @@ def tell(
         targets=None if final is None else final.selection.targets,
         scores=proxy.scores(),
         gap=_nothing(found) if final is None else final.gap,
-        path=path_table(found.trials, best, trial_random, n_train, budget.max_gap),
+        path=table_of_trials,
         report=report,
         proxy=proxy,
     )
@@ -111,7 +129,7 @@ def status(budget: Budget, level: str, found: Found) -> str:
         if not final.gap.within(max_gap):
             gaps += (
                 " where the size was searched; on rows that had no part in that it is "
-                f"{float(final.gap):+.2g} +- {final.gap.standard_error:.1g}, which does not "
+                f"{float(final.gap):+.2g} ± {final.gap.standard_error:.1g}, which does not "
                 "contradict it"
             )
         return f"pruned: {gaps}{random}"
@@ -141,12 +159,12 @@ def refusal(trial: Trial) -> str:
     gap = trial.gap
     if gap.failure:
         return f"leaves too few to train the model ({gap.failure})"
-    return f"already has a {gap.level} gap of {float(gap):+.2g} +- {gap.standard_error:.1g}"
+    return f"already has a {gap.level} gap of {float(gap):+.2g} ± {gap.standard_error:.1g}"
 
 
 def _nothing_to_lose(learned: Learned) -> str:
     gap = learned.gap
-    measured = f"{float(gap):+.2g} +- {gap.standard_error:.1g} {gap.scoring}, {gap.measured_on}"
+    measured = f"{float(gap):+.2g} ± {gap.standard_error:.1g} {gap.scoring}, {gap.measured_on}"
     if float(gap) <= gap.standard_error:
         return (
             f"the model on all rows is no better than a constant prediction ({measured}), so that "
@@ -188,7 +206,7 @@ def _diagnostics(budget: Budget, found: Found) -> list[str]:
     learned, final = found.learned, found.final
     if learned is not None and final is not None:
         share = budget.max_gap / float(learned.gap) if float(learned.gap) > 0 else np.inf
-        score = f"{float(learned.gap):+.2g} +- {learned.gap.standard_error:.1g}"
+        score = f"{float(learned.gap):+.2g} ± {learned.gap.standard_error:.1g}"
         if budget.keep is None and share > LARGE_BUDGET:
             said.append(
                 f"max_gap={budget.max_gap:g} is {share:.0%} of all that the model has learned "

@@ -117,13 +117,12 @@ def beside_random(budget: Budget, found: Found, progress: Progress, before: bool
     if best is None or final is None:
         return found
     begin_phase(progress, candidates, "comparing with random rows", 1)
-    if candidates is found.candidates and best.random is not None:
-        return replace(found, random=best.random)
     # Where they are compared before the rows are handed out, these have to be measured as well.
     if not candidates.dearest.affords((1 + before) * final.size):
         return found
     if candidates.judge is None or candidates.proxy.balance is None:
-        return replace(found, random=candidates.random_gap(final.size))
+        draws = candidates.dearest.draws
+        return replace(found, random=candidates.random_gap(final.size, draws))
     trial = candidates.measure(candidates.random(final.size))
     found = replace(found, random=trial.gaps[candidates.dearest.level])
     as_good = trial.gap <= final.gap and (budget.size or trial.gap.within(budget.max_gap))

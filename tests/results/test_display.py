@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 from skprune import InfluencePruner, PrunedClassifier, PruningCurveDisplay, PruningWarning
 from skprune.baselines import StratifiedRandom
+from skprune.results.display import _refused
+from skprune.results.gap import plus_minus
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -159,6 +162,55 @@ def test_given_axes_and_styles(pruner):
     assert again is display
     assert display.ax_ is not ax
     assert handles(display)[0].startswith("again, ")
+
+
+def test_curves_on_the_same_axes(pruner, table):
+    import matplotlib.pyplot as plt
+
+    other = head_pruner(max_gap=0.05, validation_fraction=0.3, random_state=1).fit(*table)
+    ax = plt.subplots()[1]
+    one, two = (
+        PruningCurveDisplay.from_estimator(fitted, ax=ax, name=name)
+        for fitted, name in ((pruner, "one"), (other, "two"))
+    )
+    for display, colour in ((one, "C0"), (two, "C1")):
+        assert matplotlib.colors.same_color(display.line_.get_color(), colour)
+    labels = handles(two)
+    assert [label.split(",")[0] for label in labels[:2]] == ["one", "two"]
+    assert labels.count("allowed gap, 0.05") == 1
+    assert len(set(labels)) == len(labels)
+    assert one.random_line_.get_label() in labels
+    assert two.random_line_.get_label() in labels
+    low, high = ax.get_ylim()
+    for fitted in (pruner, other):  # no curve is cut off by the other
+        random = fitted.path_["random_gap"]
+        assert low < np.nanmin(fitted.path_["refit_gap"])
+        assert high > np.nanmax(random)
+        assert ax.get_xlim()[0] < fitted.path_["share"].min()
+
+
+def test_why_fewer_rows_were_refused(pruner, table):
+    note = PruningCurveDisplay.from_estimator(pruner).refused_note_
+    path = pruner.path_
+    (at,) = np.flatnonzero(path["n_kept"] == pruner.report_.pruned_fit_rows) + 1
+    lost = plus_minus(path["refit_gap"][at], path["standard_error"][at])
+    said = f"{100 * path['share'][at]:.3g}% refused: {lost}, which with its error is more than 0.05"
+    assert note.get_text() == f"InfluencePruner: {said}"
+    report = replace(pruner.report_, pruned_fit_rows=path["n_kept"][0])
+    both = {**path, "retrained_gap": path["refit_gap"] + 1}  # the worse of two models
+    held = replace(pruner.report_, models={"refit": "", "retrained": ""})
+    assert _refused(both, path["refit_gap"], held)[1].startswith("1.39 ± ")
+    untrained = _refused(
+        {**both, "retrained_gap": both["refit_gap"] + np.inf}, both["n_kept"], held
+    )
+    assert untrained[1] == "the model could not be trained on them"
+    found = _refused(path, path["refit_gap"], report)
+    assert found[1] == "as large a share of all rows loses more than is allowed"
+    assert _refused(path, path["refit_gap"], replace(report, met=False))[0] == pytest.approx(
+        49.9, abs=0.1
+    )
+    fixed = head_pruner(keep=0.5, random_state=0).fit(*table)
+    assert PruningCurveDisplay.from_estimator(fixed).refused_note_ is None
 
 
 def test_pruner_inside_other_estimators(table, pruner):

@@ -350,6 +350,12 @@ def last_step(estimator: Any) -> Any:
     return estimator
 
 
+def name_of(model: Any) -> str:
+    """What a model is called in reports; a Pipeline by its last step."""
+    model = last_step(model)
+    return getattr(model, "__name__", None) or type(model).__name__
+
+
 def _class_weighted(data: Data, estimator: Any, train: Data) -> Data:
     """The rows with the weights that they have in the estimator's training loss.
 
