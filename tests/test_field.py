@@ -15,6 +15,7 @@ from benchmarks.harness import collect
 from benchmarks.images import DRAWN, load_images
 from benchmarks.nets import whitening
 from benchmarks.recipe import Pixels, Recipe, batches, train
+from benchmarks.verdicts import verdicts
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +72,17 @@ def test_equal_seeds_train_equal_networks_and_passes_are_counted(pixels):
 
 
 def test_counts_of_first_tied_and_below_random():
-    def record(strategy, seed, accuracy):
-        cell = {"dataset": "d", "model": "m", "share": 0.1, "seed": seed}
-        return cell | {"strategy": strategy, "accuracy": accuracy}
-
-    scores = {"random": (0.50, 0.52), "good": (0.60, 0.62), "near": (0.60, 0.61), "bad": (0.4, 0.4)}
-    records = [record(name, s, v[s]) for name, v in scores.items() for s in range(2)]
-    found = {row["strategy"]: row for row in panel.summarise(records)}
-    counts = {n: (r["first"], r["tied"], r["below random"]) for n, r in found.items()}
-    assert counts == {"random": (0, 0, 0), "good": (1, 0, 0), "near": (0, 1, 0), "bad": (0, 0, 1)}
-    assert found["bad"]["points over random, up to 20 %"] == pytest.approx(-11)
+    scores = {"random": (50, 52), "good": (60, 62), "near": (60, 61), "bad": (40, 40)}
+    cell = {name: dict(enumerate(found)) for name, found in scores.items()}
+    found = verdicts([cell, {"good": {0: 1.0}}])  # nothing is said where random is not known
+    counts = {n: (v.cells, v.first, v.tied, v.below) for n, v in found.items()}
+    assert counts == {
+        "random": (1, 0, 0, 0),
+        "good": (1, 1, 0, 0),
+        "near": (1, 0, 1, 0),
+        "bad": (1, 0, 0, 1),
+    }
+    assert found["bad"].over_random == [-11]
 
 
 def test_a_run_that_was_cut_off_goes_on_and_loses_no_cell(tmp_path):
