@@ -290,7 +290,11 @@ def main() -> None:
     args = parser.parse_args()
     preset = PRESETS[args.preset]
     warnings.simplefilter("ignore")
-    run = Field(preset, "cuda" if args.preset == "gpu" else "cpu", args.data_root)
+    device = "cuda" if args.preset == "gpu" else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        parser.error("the preset gpu needs a CUDA device, and torch sees none; take --preset cpu")
+    torch.backends.cudnn.benchmark = True  # all batches have one shape
+    run = Field(preset, device, args.data_root)
     # A training that two experiments need is one cell.
     cells = dict.fromkeys(
         (type(cell).__name__.lower(), *cell)
