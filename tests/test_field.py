@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from benchmarks import field, panel
+from benchmarks.choosers import Chosen
 from benchmarks.harness import collect
 from benchmarks.images import DRAWN, load_images
 from benchmarks.nets import whitening
 from benchmarks.recipe import Pixels, Recipe, batches, train
+from benchmarks.scoring import Choice
 from benchmarks.verdicts import verdicts
 
 
@@ -102,11 +104,22 @@ def test_a_run_that_was_cut_off_goes_on_and_loses_no_cell(tmp_path):
     assert [r["value"] for r in records] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("weights", [None, np.array([0.5, 2.0, 0.25])])
+def test_chosen_rows_come_back_from_their_file(tmp_path, weights):
+    chosen = Chosen(np.array([0, 3, 12]), weights, 1.5)
+    Choice(chosen, {"scoring_forward": 7}).write(tmp_path / "x.npz", 13)
+    found = Choice.read(tmp_path / "x.npz")
+    assert found.passes == {"scoring_forward": 7}
+    assert found.chosen.digest == chosen.digest
+    assert found.chosen.seconds == 1.5
+    np.testing.assert_array_equal(found.chosen.weights, weights)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", [field, panel])
 def test_small_tables_are_made(script, tmp_path, monkeypatch, capsys):
     path = tmp_path / "out.json"
-    monkeypatch.setattr("benchmarks.scoring.CACHE", tmp_path)
+    monkeypatch.setattr(field, "CACHE", tmp_path)
     monkeypatch.setattr("sys.argv", ["x", "--preset", "smoke", "--out", str(path)])
     script.main()
     records = json.loads(path.read_text())["records"]
