@@ -68,7 +68,7 @@ class Preset:
     pruned: tuple[float, ...]
     noise: tuple[float, ...]
     few: tuple[str, ...]
-    strategies: tuple[str, ...] = tuple(STRATEGIES)
+    strategies: tuple[str, ...] = (*STRATEGIES, "ccs, drop 0.3")
     gpu: bool = False
 
 
