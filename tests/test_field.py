@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import field, panel
+from benchmarks import field, field_tables, panel
 from benchmarks.choosers import Chosen
 from benchmarks.harness import collect
 from benchmarks.images import DRAWN, load_images
@@ -85,6 +85,48 @@ def test_counts_of_first_tied_and_below_random():
         "bad": (1, 0, 0, 1),
     }
     assert found["bad"].over_random == [-11]
+
+
+def training(strategy, net="m", accuracy=0.9, pruned=0.4, protocol="steps", noise=0.0):
+    """A record of a training of 10 steps and 2 epochs, whose accuracy grows evenly."""
+    curve = [{"step": s, "seconds": s / 10, "accuracy": accuracy * s / 10} for s in (5, 10)]
+    return {
+        "kind": "training",
+        "dataset": "d",
+        "strategy": strategy,
+        "pruned": pruned,
+        "seed": 0,
+        "net": net,
+        "noise": noise,
+        "protocol": protocol,
+        "accuracy": accuracy,
+        "loss": 0.0,
+        "curve": curve,
+        "steps": 10,
+        "epochs": 2.0,
+        "forward": 20,
+        "backward": 10,
+    }
+
+
+def test_tables_of_the_search_and_of_convergence():
+    full = [training("all rows", net, a, 0.0) for net, a in (("x", 0.5), ("y", 0.6), ("z", 0.7))]
+    few = [training("random", net, a, 0.9) for net, a in (("x", 0.4), ("y", 0.3), ("z", 0.2))]
+    (found,) = field_tables.tables(full + few, "m", (), ("x", "y", "z"))
+    assert found[2] == [("random", "-1.00 (1)", "50.00 (1)", "70.00 (1)")]
+
+    records = [
+        training("all rows", pruned=0.0),
+        training("random", accuracy=0.895, protocol="epochs"),
+        training("el2n", accuracy=0.88, protocol="epochs"),
+    ]
+    heading, _, rows = field_tables.tables(records, "m", (), ())[-1]
+    assert heading.startswith("d. until 88.7%")
+    assert [row[:5] for row in rows] == [
+        ("all rows, all steps", "1 of 1", "2.0 (1)", "10.0 (1)", "1.0 (1)"),
+        ("random", "1 of 1", "2.0 (1)", "10.0 (1)", "1.0 (1)"),
+        ("el2n", "0 of 1", "", "", ""),
+    ]
 
 
 def test_a_run_that_was_cut_off_goes_on_and_loses_no_cell(tmp_path):
