@@ -249,11 +249,13 @@ class Field:
     def prepare(self, cells: Iterable[Training | Prediction], until: str) -> None:
         """Make the scoring runs that cells need, and choose their rows if ``until`` says so."""
         for cell in cells:
-            noise = getattr(cell, "noise", 0.0)
-            if until == "scored" and cell.strategy not in (ALL_ROWS, ANEW):
-                self.scored(cell.dataset, noise, cell.seed)
-            elif cell.strategy not in (ALL_ROWS, ANEW):
-                self.chosen(cell.dataset, noise, cell.seed, cell.strategy, cell.pruned)
+            if cell.strategy in (ALL_ROWS, ANEW):
+                continue
+            run = cell.dataset, getattr(cell, "noise", 0.0), cell.seed
+            if until == "scored":
+                self.scored(*run)
+            else:
+                self.chosen(*run, cell.strategy, cell.pruned)
 
     def _pixels(self, dataset: str, noise: float, seed: int) -> Pixels:
         """Images on the device. All seeds have the same ones; they differ in which labels lie."""

@@ -27,8 +27,10 @@ from skprune.baselines.parameters import ParameterInfluence
 from skprune.influence.gradients import GradientInfluence
 
 CACHE = Path(__file__).parent / ".cache"
-#: Part of the key: raise it with every change of what is computed here or in the recipe.
+#: Part of the key: raise it with every change of the recipe or of a strategy.
 VERSION = 1
+#: Added to the seed, so that the network that scores rows is none of those trained on them.
+OTHER_SEED = 1000
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def score(net: str, pixels: Pixels, recipe: Recipe, seed: int, stem: Path) -> Sc
         stem.parent.mkdir(parents=True, exist_ok=True)
         dynamics = TrainingDynamics(len(pixels.y), recorded)
         every = torch.arange(len(pixels.y), device=pixels.y.device)
-        trained = train(net, pixels, lambda _: every, recipe, seed, dynamics=dynamics)
+        trained = train(net, pixels, lambda _: every, recipe, seed + OTHER_SEED, dynamics=dynamics)
         dynamics.end_epoch()
         body, layer = trained.net[:-1], trained.net[-1]
         rows = every.split(1000)
