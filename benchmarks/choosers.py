@@ -37,7 +37,7 @@ class Chosen:
 class Chooser:
     """Chooses rows of one data set; what strategies know of the rows is found once for all.
 
-    ``ours`` are pruners by name, that read the rows by themselves.
+    ``pruners`` are those by name that are no strategies, or strategies with options of their own.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class Chooser:
         X: np.ndarray,
         y: np.ndarray,
         seed: int,
-        ours: Mapping[str, Any],
+        pruners: Mapping[str, Any],
         model: Any = None,
         dynamics: Any = None,
     ) -> None:
-        self.X, self.y, self.seed, self.ours = X, y, seed, ours
+        self.X, self.y, self.seed, self.pruners = X, y, seed, pruners
         self.evidence: Evidence = read_evidence(
             Strategy(), X, y, model=model, seed=seed, dynamics=dynamics
         )
@@ -58,18 +58,19 @@ class Chooser:
         """The chosen rows for every share, from the largest down."""
         ranking = None
         for share in sorted(shares, reverse=True):
-            pruner = clone(self.ours[name]) if name in self.ours else STRATEGIES[name]()
+            given = self.pruners.get(name)
+            pruner = STRATEGIES[name]() if given is None else clone(given)
             pruner.set_params(keep=share)
             set_random_states(pruner, self.seed)
             start, known = time.perf_counter(), sum(self.evidence.seconds.values())
-            if name in self.ours:
+            if isinstance(pruner, Strategy):
+                pruner.fit_evidence(self.evidence, ranking)
+                ranking = vars(pruner).get("ranking_")
+            else:
                 forget()
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", PruningWarning)
                     pruner.fit(self.X, self.y)
-            else:
-                pruner.fit_evidence(self.evidence, ranking)
-                ranking = vars(pruner).get("ranking_")
             found = sum(self.evidence.seconds.values()) - known
             seconds = time.perf_counter() - start - found
             yield share, Chosen(pruner.sample_indices_, pruner.sample_weight_, seconds)

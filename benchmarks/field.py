@@ -18,6 +18,8 @@ anew for every epoch, and all rows, for the same number of steps, are in every t
 
 A training is stored when it is finished, one that two experiments need is made once, and the same
 command goes on where it stopped: with ``--minutes 9`` a table grows over several short stretches.
+Choosing rows takes no GPU: ``--until scored`` on a machine that has one, ``--until chosen`` on one
+that has not, with the same ``--cache-dir``, and then the trainings.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from __future__ import annotations
 import argparse
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -36,12 +38,12 @@ import numpy as np
 import torch
 
 from benchmarks import field_tables
-from benchmarks.choosers import Chooser, Chosen
+from benchmarks.choosers import Chooser
 from benchmarks.harness import RESULTS, collect
 from benchmarks.images import DRAWN, load_images
 from benchmarks.nets import SPACES
 from benchmarks.recipe import Pixels, Recipe, train
-from benchmarks.scoring import Predictor, Scored, chooser, score
+from benchmarks.scoring import CACHE, Choice, Predictor, Scored, chooser, score, stem_of
 from skprune.baselines import STRATEGIES
 
 ALL_ROWS, ANEW = "all rows", "random anew"
@@ -66,7 +68,8 @@ class Preset:
     pruned: tuple[float, ...]
     noise: tuple[float, ...]
     few: tuple[str, ...]
-    strategies: tuple[str, ...] = tuple(STRATEGIES)
+    strategies: tuple[str, ...] = (*STRATEGIES, "ccs, drop 0.3")
+    gpu: bool = False
 
 
 FEW = (
@@ -113,6 +116,7 @@ PRESETS = {
         pruned=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9),
         noise=(0.2, 0.4),
         few=FEW,
+        gpu=True,
     ),
 }
 
@@ -179,8 +183,8 @@ def cells_of(letter: str, preset: Preset, seed: int) -> Iterator[Training | Pred
 class Field:
     """Runs cells; what several of them need is kept."""
 
-    def __init__(self, preset: Preset, device: str, data_root: str | None) -> None:
-        self.preset, self.device, self.data_root = preset, device, data_root
+    def __init__(self, preset: Preset, device: str, data_root: str | None, folder: Path) -> None:
+        self.preset, self.device, self.data_root, self.folder = preset, device, data_root, folder
         self.pixels = lru_cache(2)(self._pixels)
         self.scored = lru_cache(2)(self._scored)
         self.chosen = lru_cache(256)(self._chosen)
@@ -208,20 +212,14 @@ class Field:
         if cell.strategy == ALL_ROWS:
             about["kept"] = n
         elif cell.strategy != ANEW:
-            chosen = self.chosen(cell.dataset, cell.noise, cell.seed, cell.strategy, cell.pruned)
-            about |= {"selection_seconds": chosen.seconds, "rows": chosen.digest}
+            choice = self.chosen(cell.dataset, cell.noise, cell.seed, cell.strategy, cell.pruned)
+            chosen = choice.chosen
+            about |= {"selection_seconds": chosen.seconds, "rows": chosen.digest} | choice.passes
             rows = torch.from_numpy(chosen.rows).to(device)
             if chosen.weights is not None:
                 weights = torch.zeros(n, device=device)
                 given = torch.from_numpy(chosen.weights).to(weights)
                 weights[rows] = given / given.mean()
-        if cell.strategy not in (ALL_ROWS, ANEW, *UNSCORED):
-            scored = self.scored(cell.dataset, cell.noise, cell.seed)[0]
-            about |= {
-                "scoring_forward": scored.forward,
-                "scoring_backward": scored.backward,
-                "scoring_seconds": scored.seconds,
-            }
         generator = torch.Generator(device).manual_seed(cell.seed)
 
         def rows_of(epoch: int) -> torch.Tensor:
@@ -245,8 +243,19 @@ class Field:
 
     def predict(self, cell: Prediction) -> dict[str, float]:
         """What is predicted for the rows of a strategy."""
-        chosen = self.chosen(cell.dataset, 0.0, cell.seed, cell.strategy, cell.pruned)
-        return self.predictor(cell.dataset, cell.seed)(chosen.rows)
+        choice = self.chosen(cell.dataset, 0.0, cell.seed, cell.strategy, cell.pruned)
+        return self.predictor(cell.dataset, cell.seed)(choice.chosen.rows)
+
+    def prepare(self, cells: Iterable[Training | Prediction], until: str) -> None:
+        """Make the scoring runs that cells need, and choose their rows if ``until`` says so."""
+        for cell in cells:
+            if cell.strategy in (ALL_ROWS, ANEW):
+                continue
+            run = cell.dataset, getattr(cell, "noise", 0.0), cell.seed
+            if until == "scored":
+                self.scored(*run)
+            else:
+                self.chosen(*run, cell.strategy, cell.pruned)
 
     def _pixels(self, dataset: str, noise: float, seed: int) -> Pixels:
         """Images on the device. All seeds have the same ones; they differ in which labels lie."""
@@ -261,17 +270,33 @@ class Field:
         images, labels = (x[rows], x_test[: preset.test_rows]), (y, y_test[: preset.test_rows])
         return Pixels.of(images, labels, n_classes, preset.recipe.shift, self.device)
 
+    def _stem(self, dataset: str, noise: float, seed: int) -> Path:
+        preset = self.preset
+        about = (dataset, noise, preset.rows, preset.test_rows)
+        return stem_of(self.folder, preset.net, preset.recipe, seed, about)
+
     def _scored(self, dataset: str, noise: float, seed: int) -> tuple[Scored, Chooser]:
         preset, pixels = self.preset, self.pixels(dataset, noise, seed)
-        about = (dataset, noise, preset.rows, preset.test_rows, self.device)
-        scored = score(preset.net, pixels, preset.recipe, seed, about)
+        stem = self._stem(dataset, noise, seed)
+        if preset.gpu and self.device == "cpu" and not stem.with_suffix(".npz").exists():
+            raise FileNotFoundError(
+                f"There is no scoring run {stem}.npz; make it with --until scored where the GPU "
+                "is, and hand it over in --cache-dir."
+            )
+        scored = score(preset.net, pixels, preset.recipe, seed, stem)
         return scored, chooser(scored, pixels.y.cpu().numpy(), seed)
 
     def _chosen(
         self, dataset: str, noise: float, seed: int, strategy: str, pruned: float
-    ) -> Chosen:
-        found = self.scored(dataset, noise, seed)[1]
-        return next(found(strategy, [1 - pruned]))[1]
+    ) -> Choice:
+        stem = self._stem(dataset, noise, seed)
+        file = Path(f"{stem}_{strategy.replace(' ', '_')}_{pruned}.npz")
+        if not file.exists():
+            scored, found = self.scored(dataset, noise, seed)
+            chosen = next(found(strategy, [1 - pruned]))[1]
+            took = {} if strategy in UNSCORED else scored.took
+            Choice(chosen, took).write(file, len(scored.features))
+        return Choice.read(file)
 
     def _predictor(self, dataset: str, seed: int) -> Predictor:
         y_test = self.pixels(dataset, 0.0, seed).y_test.cpu().numpy()
@@ -286,18 +311,28 @@ def main() -> None:
     parser.add_argument("--experiment", nargs="+", choices=[*EXPERIMENTS], default=[*EXPERIMENTS])
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no cell after these")
+    parser.add_argument("--until", choices=["scored", "chosen", "trained"], default="trained")
+    parser.add_argument("--cache-dir", default=CACHE, help="of scoring runs and of chosen rows")
     parser.add_argument("--out", help="a run that was cut off goes on where it stopped")
     args = parser.parse_args()
     preset = PRESETS[args.preset]
     warnings.simplefilter("ignore")
-    run = Field(preset, "cuda" if args.preset == "gpu" else "cpu", args.data_root)
+    device = "cuda" if preset.gpu and args.until != "chosen" else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        parser.error("the preset gpu needs a CUDA device, and torch sees none; take --preset cpu")
+    torch.backends.cudnn.benchmark = True  # all batches have one shape
+    run = Field(preset, device, args.data_root, Path(args.cache_dir))
     # A training that two experiments need is one cell.
-    cells = dict.fromkeys(
-        (type(cell).__name__.lower(), *cell)
+    found = dict.fromkeys(
+        cell
         for seed in range(args.seeds or preset.seeds)
         for letter in args.experiment
         for cell in cells_of(letter, preset, seed)
     )
+    if args.until != "trained":
+        run.prepare(found, args.until)
+        return
+    cells = [(type(cell).__name__.lower(), *cell) for cell in found]
     name = f"field_{args.preset}"
 
     def summarise(records: list[dict[str, Any]]) -> list[field_tables.Table]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from benchmarks.harness import markdown
+from benchmarks.verdicts import Cell, verdicts
 
 Records = list[dict[str, Any]]
 #: Heading, header and rows.
@@ -30,7 +31,12 @@ def tables(records: Records, net: str, others: Sequence[str], space: Sequence[st
     for dataset in dict.fromkeys(r["dataset"] for r in main):
         here = _where(main, dataset=dataset)
         columns = sorted({r["pruned"] for r in here})
-        found.append(_pivot(f"a. {dataset}: accuracy by share pruned", here, "pruned", columns))
+        heading, header, rows = _pivot(
+            f"a. {dataset}: accuracy by share pruned", here, "pruned", columns
+        )
+        counts = _verdicts(here)
+        rows = [(*row, counts.get(row[0], "")) for row in rows]
+        found.append((heading, (*header, "first, tied, below random, of cells"), rows))
     if transfer := [r for r in trained if r["net"] in others and r["pruned"]]:
         dataset, pruned = transfer[0]["dataset"], transfer[0]["pruned"]
         same = _where(trained, dataset=dataset, noise=0.0, protocol="steps")
@@ -101,6 +107,17 @@ def _pivot(heading: str, records: Records, key: str, columns: Sequence[Any]) -> 
         rows.append((strategy, *cells, f"{np.mean(over):+.2f}" if over else "", _passes(own)))
     names = [f"{c:.0%}" if isinstance(c, float) else c for c in columns]
     return heading, ("strategy", *names, "over random", PASSES), rows
+
+
+def _verdicts(records: Records) -> dict[str, str]:
+    """Counts over the shares pruned, of strategies that keep the same rows in all epochs."""
+    cells: dict[float, Cell] = {}
+    for r in records:
+        if r["strategy"] not in ("all rows", "random anew"):
+            cell = cells.setdefault(r["pruned"], {})
+            cell.setdefault(r["strategy"], {})[r["seed"]] = r["accuracy"]
+    found = verdicts(cells.values())
+    return {n: f"{v.first}, {v.tied}, {v.below} of {v.cells}" for n, v in found.items()}
 
 
 def gaps(predictions: Records, trained: Records) -> Records:

@@ -7,11 +7,8 @@ and standardised columns of tables. Every strategy keeps 5, 10, 20, 40 and 60 % 
 rows; a linear probe, k nearest neighbours, a perceptron and a boosting are trained on them, with
 the weights of a strategy that gives them, where the model takes weights, and measured on test rows.
 
-A strategy's score in a cell (data set, model, share) is its mean accuracy over seeds. What two
-means differ by chance is estimated from the whole cell: the standard deviation, over seeds, of
-what is left of the scores without the means of strategies and of seeds. A strategy is *first* if
-none is better, *tied* if the first is ahead by no more than that, and *below random* if random
-rows are ahead by more.
+A cell of the summary is a data set, a model and a share; ``benchmarks/verdicts.py`` says who is
+first in it, tied, and below random.
 """
 
 from __future__ import annotations
@@ -40,6 +37,7 @@ from benchmarks.choosers import Chooser, Chosen
 from benchmarks.data import SKLEARN_TABLES, TABLES, load_table, patch_features, split
 from benchmarks.harness import collect, markdown
 from benchmarks.images import IMAGES
+from benchmarks.verdicts import Cell, verdicts
 from skprune import InfluencePruner
 from skprune.baselines import STRATEGIES
 
@@ -56,6 +54,8 @@ OURS: dict[str, Any] = {
     "skprune, weights": InfluencePruner(keep=0.5, weights=True),
 }
 ALL_ROWS = "all rows"
+#: Shares up to here are few rows.
+FEW = 0.2
 
 
 @dataclass(frozen=True)
@@ -165,64 +165,30 @@ def run(
             yield base | about | measured | {"seconds": chosen.seconds, "rows": chosen.digest}
 
 
-Cell = tuple[str, str, float]
-
-
-def cells_of(records: list[dict[str, Any]]) -> dict[Cell, dict[str, dict[int, float]]]:
-    """Accuracy by data set, model and share, then by strategy, then by seed."""
-    cells: dict[Cell, dict[str, dict[int, float]]] = {}
-    for r in records:
-        if "failed" not in r and r["strategy"] != ALL_ROWS:
-            cell = cells.setdefault((r["dataset"], r["model"], r["share"]), {})
-            cell.setdefault(r["strategy"], {})[r["seed"]] = r["accuracy"]
-    return cells
-
-
-def judged(cell: dict[str, dict[int, float]]) -> tuple[dict[str, float], float]:
-    """Mean score of the strategies that have all seeds, and the error of a difference of two."""
-    seeds = sorted(cell.get("random", {}))
-    scores = {
-        name: [found[s] for s in seeds] for name, found in cell.items() if {*seeds} <= {*found}
-    }
-    table = np.array(list(scores.values()))
-    means = dict(zip(scores, table.mean(1).tolist(), strict=True))
-    left = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
-    freedom = (len(table) - 1) * (len(seeds) - 1)
-    error = math.sqrt(2 * np.sum(left**2) / freedom / len(seeds)) if freedom else math.nan
-    return means, error
-
-
 def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """How often every strategy is first, tied and below random, for each model."""
-    counts: dict[tuple[str, str], dict[str, Any]] = {}
-    for (_, model, share), cell in cells_of(records).items():
-        if "random" not in cell:
-            continue
-        means, error = judged(cell)
-        best = max(means.values())
-        for strategy, mean in means.items():
-            row = counts.setdefault(
-                (model, strategy),
-                {"cells": 0, "first": 0, "tied": 0, "below": 0, "low": [], "high": []},
+    cells: dict[str, dict[tuple[str, float], Cell]] = {}
+    for r in records:
+        if "failed" not in r and r["strategy"] != ALL_ROWS:
+            cell = cells.setdefault(r["model"], {}).setdefault((r["dataset"], r["share"]), {})
+            cell.setdefault(r["strategy"], {})[r["seed"]] = 100 * r["accuracy"]
+    rows = []
+    for model, found in cells.items():
+        few = verdicts(cell for (_, share), cell in found.items() if share <= FEW)
+        for strategy, verdict in verdicts(found.values()).items():
+            rows.append(
+                {
+                    "model": model,
+                    "strategy": strategy,
+                    "cells": verdict.cells,
+                    "first": verdict.first,
+                    "tied": verdict.tied,
+                    "below random": verdict.below,
+                    "points over random": float(np.mean(verdict.over_random)),
+                    f"where at most {FEW:.0%} are kept": float(np.mean(few[strategy].over_random)),
+                }
             )
-            row["cells"] += 1
-            row["first"] += mean == best
-            row["tied"] += mean < best and best - mean <= error
-            row["below"] += means["random"] - mean > error
-            row["low" if share <= 0.2 else "high"].append(100 * (mean - means["random"]))
-    return [
-        {
-            "model": model,
-            "strategy": strategy,
-            "cells": row["cells"],
-            "first": row["first"],
-            "tied": row["tied"],
-            "below random": row["below"],
-            "points over random, up to 20 %": float(np.mean(row["low"])) if row["low"] else None,
-            "points over random, above": float(np.mean(row["high"])) if row["high"] else None,
-        }
-        for (model, strategy), row in counts.items()
-    ]
+    return rows
 
 
 def show(records: list[dict[str, Any]]) -> str:

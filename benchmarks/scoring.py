@@ -1,8 +1,9 @@
 """The one scoring run of a data set and seed: what every strategy knows of a trained network.
 
 A network is trained on all rows by the common recipe, and its predictions are recorded in every
-epoch. Its last features, its last layer, its logits and the dynamics are kept in a file, so that
-a table which grows over several runs of the script always chooses from the same evidence.
+epoch. Its last features, its last layer, its logits (half precision) and the dynamics are kept in
+a file, and so are the rows that strategies choose from them: a table that grows over several runs
+of the script has the same evidence in all of them, and rows can be chosen where there is no GPU.
 """
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.choosers import Chooser
+from benchmarks.choosers import Chooser, Chosen
 from benchmarks.harness import Judge
 from benchmarks.recipe import Pixels, Recipe, outputs, train
 from skprune import InfluencePruner
-from skprune.baselines import TrainingDynamics
+from skprune.baselines import CCS, EL2N, TrainingDynamics
 from skprune.baselines.parameters import ParameterInfluence
 from skprune.influence.gradients import GradientInfluence
 
 CACHE = Path(__file__).parent / ".cache"
-#: Part of the key: raise it with every change of what is computed here or in the recipe.
+#: Part of the key: raise it with every change of the recipe or of a strategy.
 VERSION = 1
+#: Added to the seed, so that the network that scores rows is none of those trained on them.
+OTHER_SEED = 1000
 
 
 @dataclass(frozen=True)
@@ -43,18 +46,31 @@ class Scored:
     seconds: float
     layer: nn.Linear
 
+    @property
+    def took(self) -> dict[str, float]:
+        """Passes and seconds, as the records of strategies have them."""
+        return {
+            "scoring_forward": self.forward,
+            "scoring_backward": self.backward,
+            "scoring_seconds": self.seconds,
+        }
 
-def score(net: str, pixels: Pixels, recipe: Recipe, seed: int, about: tuple[Any, ...]) -> Scored:
-    """The scoring run of these rows, from its file if there is one; ``about`` says which rows."""
+
+def stem_of(folder: Path, net: str, recipe: Recipe, seed: int, about: tuple[Any, ...]) -> Path:
+    """Where a scoring run is kept, without an ending; ``about`` says which rows it scores."""
     key = repr((VERSION, net, asdict(recipe), seed, about))
-    stem = CACHE / f"field_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return folder / f"field_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def score(net: str, pixels: Pixels, recipe: Recipe, seed: int, stem: Path) -> Scored:
+    """The scoring run of these rows, from its file if there is one."""
     file, recorded = stem.with_suffix(".npz"), Path(f"{stem}_dynamics.npz")
     if not file.exists():
         recorded.unlink(missing_ok=True)  # of a run that was cut off
-        CACHE.mkdir(exist_ok=True)
+        stem.parent.mkdir(parents=True, exist_ok=True)
         dynamics = TrainingDynamics(len(pixels.y), recorded)
         every = torch.arange(len(pixels.y), device=pixels.y.device)
-        trained = train(net, pixels, lambda _: every, recipe, seed, dynamics=dynamics)
+        trained = train(net, pixels, lambda _: every, recipe, seed + OTHER_SEED, dynamics=dynamics)
         dynamics.end_epoch()
         body, layer = trained.net[:-1], trained.net[-1]
         rows = every.split(1000)
@@ -65,22 +81,21 @@ def score(net: str, pixels: Pixels, recipe: Recipe, seed: int, about: tuple[Any,
             "bias": layer.bias.detach().float(),
         }
         logits = arrays["features"] @ arrays["weight"].T + arrays["bias"]
-        unfinished = Path(f"{stem}.{os.getpid()}.partial.npz")
-        np.savez(
-            unfinished,
-            logits=logits.half().cpu().numpy(),
+        _write(
+            file,
             forward=trained.forward + len(every),
             backward=trained.backward,
             seconds=trained.seconds,
-            **{name: array.cpu().numpy() for name, array in arrays.items()},
+            logits=logits.half().cpu().numpy(),
+            **{name: array.half().cpu().numpy() for name, array in arrays.items()},
         )
-        unfinished.replace(file)  # in one step: no reader ever sees half a file
     with np.load(file) as z:
-        layer = nn.Linear(z["weight"].shape[1], len(z["weight"]))
-        layer.weight.data, layer.bias.data = map(torch.from_numpy, (z["weight"], z["bias"]))
+        weight, bias = (torch.from_numpy(z[name]).float() for name in ("weight", "bias"))
+        layer = nn.Linear(weight.shape[1], len(weight))
+        layer.weight.data, layer.bias.data = weight, bias
         return Scored(
-            z["features"],
-            z["test_features"],
+            z["features"].astype(np.float32),
+            z["test_features"].astype(np.float32),
             z["logits"],
             TrainingDynamics(len(pixels.y), recorded),
             int(z["forward"]),
@@ -91,12 +106,52 @@ def score(net: str, pixels: Pixels, recipe: Recipe, seed: int, about: tuple[Any,
 
 
 def chooser(scored: Scored, y: np.ndarray, seed: int) -> Chooser:
-    """What chooses rows from a scoring run; ours take its last layer as their model."""
-    ours = {
+    """What chooses rows from a scoring run; ours take its last layer as their model.
+
+    The errors of EL2N are those of an early epoch, as published; CCS is there with the share of
+    hardest rows that was published for CIFAR-10 with 90 % pruned, too.
+    """
+    pruners = {
         "skprune": InfluencePruner(keep=0.5, model=scored.layer),
         "skprune, hard": InfluencePruner(keep=0.5, model=scored.layer, sampling="loss"),
+        "el2n": EL2N(dynamics=scored.dynamics),
+        "ccs, drop 0.3": CCS(drop=0.3),
     }
-    return Chooser(scored.features, y, seed, ours, model=scored.layer, dynamics=scored.dynamics)
+    return Chooser(scored.features, y, seed, pruners, model=scored.layer, dynamics=scored.dynamics)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Rows that a strategy chose, and what the scoring run behind them took."""
+
+    chosen: Chosen
+    passes: dict[str, float]
+
+    @classmethod
+    def read(cls, file: Path) -> Choice:
+        """From the file that ``write`` made."""
+        with np.load(file) as z:
+            found = dict(z)
+        rows = np.flatnonzero(np.unpackbits(found.pop("mask")))
+        weights = found.pop("weights", None)
+        chosen = Chosen(rows, weights, float(found.pop("seconds")))
+        return cls(chosen, {name: value.item() for name, value in found.items()})
+
+    def write(self, file: Path, n_rows: int) -> None:
+        """To a file of one bit a row, and the weights of the kept ones."""
+        mask = np.zeros(n_rows, dtype=bool)
+        mask[self.chosen.rows] = True
+        weights = self.chosen.weights
+        given = {} if weights is None else {"weights": weights}
+        passes = self.passes
+        _write(file, mask=np.packbits(mask), seconds=self.chosen.seconds, **given, **passes)
+
+
+def _write(file: Path, **arrays: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(f".{os.getpid()}.partial.npz")
+    np.savez(unfinished, **arrays)
+    unfinished.replace(file)  # in one step: no reader ever sees half a file
 
 
 class Predictor:

@@ -88,20 +88,26 @@ class GradMatch(Strategy):
 def pursuit(G: NDArray[np.float64], total: NDArray[np.float64], ridge: float, most: int) -> Rows:
     """Order rows of G: in each step the row with the largest product with the residual is taken.
 
-    With A = ridge I + sum of g g' over the rows taken, the residual at the optimal weights is
-    ridge A^-1 total, so that no system of the size of the subset is solved.
+    With A = ridge I + sum of g g' over the rows in use, the residual at the optimal weights is
+    ridge A^-1 total, so that no system of the size of the subset is solved, and the weight of a row
+    is its product with the residual over the ridge. A row whose weight becomes negative is no
+    longer in use, because a sum that needs it cannot be reached with weights that are not negative.
     """
     inverse = np.eye(G.shape[1]) / ridge
-    along = G @ (ridge * inverse @ total)
-    taken = np.zeros(len(G), dtype=bool)
+    taken, used = np.zeros(len(G), dtype=bool), np.zeros(len(G), dtype=bool)
     order = np.empty(most, dtype=np.int64)
     for k in range(most):
-        along[taken] = -np.inf
-        order[k] = best = int(along.argmax())
-        taken[best] = True
+        along = G @ (ridge * (inverse @ total))
+        while np.any(negative := used & (along < 0)):
+            worst = int(np.where(negative, along, 0).argmin())
+            used[worst] = False
+            step = inverse @ G[worst]
+            inverse += np.outer(step, step) / (1 - G[worst] @ step)
+            along = G @ (ridge * (inverse @ total))
+        order[k] = best = int(np.where(taken, -np.inf, along).argmax())
+        taken[best] = used[best] = True
         step = inverse @ G[best]
         inverse -= np.outer(step, step) / (1 + G[best] @ step)
-        along = G @ (ridge * (inverse @ total))
     return order
 
 

@@ -186,6 +186,17 @@ def test_pursuit_follows_the_residual():
         taken.append(int(best))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_pursued_rows_reach_the_sum_with_weights_that_are_not_negative(seed):
+    X = np.random.default_rng(seed).lognormal(size=(500, 9))  # skewed: some directions are rare
+    X = np.hstack([np.ones((500, 1)), (X - X.mean(0)) / X.std(0)])
+    G = X / (1 + np.exp(2 - X[:, [1]]))
+    total = G.sum(0)
+    taken = pursuit(G, total, 0.01 * np.square(G).sum(1).mean(), 30)
+    assert len(set(taken)) == 30
+    assert nnls(G[taken].T, total)[1] < 0.001 * np.linalg.norm(total)
+
+
 def test_gradmatch_adds_up_to_all_rows(three):
     X, y = three
     G = gradients_of(X, y)
