@@ -9,32 +9,28 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from sklearn.utils import check_consistent_length, check_random_state
 
-from skprune.data.containers import natural, take_rows
-from skprune.data.copies import is_new, numbered
-from skprune.data.sources import is_dataset
-from skprune.data.table import Apart, Split, Table, hold_out, number_groups, set_apart, split_rows
-from skprune.evaluation.base import Evaluator, OnTrain
-from skprune.evaluation.certified import Certifier, Strictest
-from skprune.evaluation.retrained import Data, Seen
+from skprune.data.containers import natural
+from skprune.data.table import Apart, Split, Table, set_apart, split_rows
+from skprune.evaluation.base import Evaluator
 from skprune.heads.weighting import wants_weights
-from skprune.network.encoding import SourceRows
-from skprune.network.torch_model import Network, is_network
+from skprune.network.torch_model import Network
 from skprune.proxies.base import FittedProxy, Reading
+from skprune.proxies.certificates import Certificate, set_aside
+from skprune.proxies.given import Given
+from skprune.proxies.judge import Judge, make_judge
 from skprune.proxies.known import search_once
 from skprune.proxies.rules import check_rows, how_verified, targets_wanted, weights_wanted
 from skprune.proxies.sampling import Sampling
 from skprune.proxies.shorthands import (
     as_proxy,
     as_verify,
-    certificate_of_head,
     name_of_own,
     trained_model,
 )
-from skprune.proxies.verify import Certify, DefaultBoosting, Retrain, Task, Verify
+from skprune.proxies.verify import Certify, DefaultBoosting, Verify
 from skprune.search.all_rows import choose_among_all
 from skprune.search.apart import measure_apart
 from skprune.search.candidates import Candidates
@@ -43,7 +39,6 @@ from skprune.search.outcome import class_counts, tell
 from skprune.search.request import Budget, Choice, Outcome
 from skprune.search.schemes import Scheme, beside_random, better_scheme, find_taught
 from skprune.search.sizes import find
-from skprune.subset import Rows
 from skprune.utils.cache import check_folder, digest
 from skprune.utils.devices import choose_device
 from skprune.utils.progress import Progress
@@ -96,53 +91,25 @@ def _prune(
     seed, size = seed_of(pruner.random_state, table), None
     groups = None if groups is None else np.asarray(groups)[counted]
     verify = how_verified(pruner, proxy, reading.subject, table)
+    given = Given(X, y, X_val, y_val, whole, reading.validation)
     certificate, asked = None, as_verify(pruner.verify)
     if isinstance(asked, Certify):
-        units = None
-        if reading.validation is None:
-            names = None if groups is None else number_groups(groups, len(table))
-            rest, out = hold_out(table, pruner.validation_fraction, names, seed)
-            aside = table.take(out)
-            as_given = partial(data_of, X, y, aside, whole)
-            if names is not None:  # whole groups are independent draws, their rows are not
-                units, groups = numbered(names[out]), names[rest]
-            table = table.take(rest)
-        else:
-            aside = new_rows(X, table, X_val, reading.validation)
-            as_given = partial(data_of, X_val, y_val, aside, reading.validation)
-            reading = replace(reading, validation=None)
-        trained = None
-        if isinstance(verify, Retrain):
-            held_out = as_given(verify, proxy)
-            held_out = held_out if units is None else replace(held_out, units=units)
-            train = data_of(X, y, table, whole, verify, proxy)
-            trained = asked.training(verify).certifier(
-                Task(proxy, train, held_out, pruner.scoring, seed, progress)
-            )
-        of_head = certificate_of_head(asked, proxy)
-        certificate = Certificate(of_head, trained, aside, units, pruner.scoring, seed)
+        about = (pruner.scoring, pruner.validation_fraction, seed, progress)
+        certificate, rest = set_aside(asked, verify, proxy, given, table, groups, *about)
+        table, groups = table.take(rest), None if groups is None else groups[rest]
+        reading = replace(reading, validation=None)
     if pruner.keep is not None:
         minima = table.minima(pruner.min_per_class)
         size = min(len(table), resolve_size(pruner.keep, len(whole), minima))
     split = split_rows(table, reading.validation, pruner.validation_fraction, groups, seed)
-    judge, apart = None, None
+    judge = apart = None
     if verify is not None:
-
-        def task(train: Table, held_out: Table) -> Task:
-            about = (X_val, y_val, held_out, split.validation)
-            if not split.is_brought:
-                about = (X, y, held_out, whole)
-            rows = data_of(X, y, train, whole, verify, proxy), data_of(*about, verify, proxy)
-            return Task(proxy, *rows, pruner.scoring, seed, progress)
-
-        every = None
-        if _tells_all(reading, verify):
-            every = data_of(X, y, table, whole, verify, proxy)
-        if pruner.keep is None and certificate is None and (every is None or split.is_brought):
+        linear = reading.linear and verify.trained is None
+        searches = pruner.keep is None and certificate is None
+        if searches and (split.is_brought or not linear):
             apart = set_apart(split, groups, seed)
-        choosing = split.validation if apart is None else apart.chooses
-        others = None if apart is None else task(apart.train, apart.held_out)
-        judge = Judge(verify, task(split.train, choosing), every, others)
+        about = (linear, pruner.scoring, seed, progress)
+        judge = make_judge(verify, proxy, given, split, apart, *about)
     budget = Budget(pruner.max_gap, pruner.keep, size)
     solver = "swap" if pruner.solver == "auto" else pruner.solver
     sampling = Sampling(pruner.sampling, len(whole))
@@ -201,77 +168,6 @@ class Wanted:
     favours_weights: bool
     targets: str | None
     own: str
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """What certifies in the end.
-
-    Attributes
-    ----------
-    of_head : Certify or None
-        If the proxy's own head is certified.
-    trained : Certifier or None
-        Of a model that is trained.
-    aside : Table
-        Rows that took part in nothing.
-    units : ndarray or None
-        Equal for those of them that count as one, if not only copies do.
-    scoring : str or callable
-    seed : int
-    """
-
-    of_head: Certify | None
-    trained: Certifier | None
-    aside: Table
-    units: Rows | None
-    scoring: Any
-    seed: int
-
-    def of(self, proxy: FittedProxy) -> Certifier:
-        """The certifier, for a proxy that is fitted to the rows that may be kept."""
-        every = [] if self.trained is None else [self.trained]
-        if self.of_head is not None:
-            about = (self.aside, self.scoring, self.seed, self.units)
-            every.insert(0, self.of_head.of_head(proxy, *about))
-        return every[0] if len(every) == 1 else Strictest(every)
-
-
-class Judge:
-    """The evaluator that is believed most, for the training rows and for all rows.
-
-    Parameters
-    ----------
-    verify : Verify
-    task : Task
-    every : Data or None
-        All rows, if the gap on the very rows that a linear model is fitted to tells its gap.
-    others : Task or None
-        To measure on rows that have no part in the search.
-    """
-
-    def __init__(self, verify: Verify, task: Task, every: Data | None, others: Task | None) -> None:
-        self._verify, self._task, self._every, self._others = verify, task, every, others
-        self.on_train = verify.evaluator(task)
-
-    def on_others(self) -> Evaluator | None:
-        """Measures on rows that have no part in the search, if there are any."""
-        task = self._others
-        if task is None:
-            return None
-        return self._verify.evaluator(replace(task, searched=self.on_train))
-
-    def on_all(self, split: Split, seen: Seen | None) -> Evaluator:
-        """A linear model is measured on all rows, any other on those that it has not seen."""
-        if self._every is None or seen is None:
-            return OnTrain(self.on_train, split.table, split.train)
-        task = replace(self._task, train=self._every, held_out=self._every)
-        return self._verify.evaluator(task, seen)
-
-    @property
-    def knows_head(self) -> bool:
-        """Whether what the proxy's own levels say may be believed of the judged model."""
-        return self._every is not None
 
 
 def _search(
@@ -373,45 +269,11 @@ def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:
     )
 
 
-def _tells_all(reading: Reading, verify: Verify) -> bool:
-    """Whether the excess loss on all rows tells the gap: of linear models, and of no others."""
-    return reading.linear and verify.trained is None
-
-
 def _numbers(pruner: Any, reading: Reading) -> int:
     """Numbers that the rows hold, or meet on their way through a network."""
     if isinstance(reading.subject, Network):
         return len(reading.table) * reading.subject.n_parameters
     return len(reading.table) * int(getattr(pruner, "n_features_in_", 1))
-
-
-def data_of(X: Any, y: Any, table: Table, whole: Table, verify: Verify, proxy: Any) -> Data:
-    """The rows of ``table``, of X and y whose rows are ``whole``, as what is trained takes them."""
-    trained = trained_model(proxy, verify)
-    estimator = hasattr(trained, "fit") and not is_network(trained)
-    every = np.arange(len(table))
-    units = None if table.copies is None else numbered(table.copies.units)
-    about = (table.given_weights(every), units)
-    if isinstance(verify, DefaultBoosting):
-        rows = table.X.toarray() if sp.issparse(table.X) else np.asarray(table.X)
-        return Data(rows, table.y, *about)
-    if isinstance(table.X, SourceRows) and not (estimator and not is_dataset(X)):
-        return Data(table.X, None, *about)
-    if len(table) == len(whole):  # all of them: no copy
-        return Data(X, y, *about)
-    return Data(take_rows(X, table.positions), take_rows(y, table.positions), *about)
-
-
-def new_rows(X: Any, table: Table, X_new: Any, new: Table) -> Table:
-    """The rows of X_new, read as ``new``, that are no copies of rows of X, read as ``table``."""
-    compared = (X, X_new) if isinstance(table.X, SourceRows) else (table.X, new.X)
-    places = np.flatnonzero(is_new(*compared, len(new)))
-    if not len(places):
-        raise ValueError(
-            f"All {len(new):,} rows to measure on are copies of fitted rows, and say nothing of "
-            "rows that no model has seen; bring others."
-        )
-    return new.take(places)
 
 
 def seed_of(random_state: Any, table: Table) -> int:

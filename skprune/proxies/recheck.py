@@ -9,7 +9,8 @@ import numpy as np
 from skprune.data.table import Table
 from skprune.data.teaching import Teaching
 from skprune.evaluation.certified import CertifiedGap, Certifier
-from skprune.proxies.driver import data_of, new_rows, seed_of
+from skprune.proxies.driver import seed_of
+from skprune.proxies.given import data_of, new_rows
 from skprune.proxies.shorthands import (
     as_proxy,
     as_verify,

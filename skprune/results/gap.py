@@ -26,6 +26,8 @@ class Gap(float):
     ----------
     standard_error : float
         Standard error of the mean over the held-out rows, in the unit of the gap.
+    by_rows : float
+        The same without what trainings on other rows vary by, where ``standard_error`` covers that.
     level : str
         How the pruned head, or model, was found: "predicted", "refit", "retrained", or the
         ``level`` of the evaluator that measured it.
@@ -43,6 +45,7 @@ class Gap(float):
     """
 
     standard_error: float
+    by_rows: float
     level: str
     scoring: str
     n_rows: int
@@ -63,7 +66,7 @@ class Gap(float):
     ) -> Gap:
         """Create a gap of ``value``; the other arguments are the attributes."""
         self = super().__new__(cls, value)
-        self.standard_error, self.level = standard_error, level
+        self.standard_error, self.level, self.by_rows = standard_error, level, standard_error
         self.scoring, self.n_rows, self.held_out = scoring, n_rows, held_out
         return self
 

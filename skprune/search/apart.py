@@ -77,8 +77,7 @@ def _stands(best: Trial, final: Trial, level: str, budget: Budget) -> bool:
     def stands(gap: Gap) -> bool:
         if gap.level != level or gap.within(budget.max_gap):
             return gap.within(budget.max_gap)
-        error = getattr(gap, "by_rows", gap.standard_error)
-        known = error <= HEAVY * best.gap.standard_error
+        known = gap.by_rows <= HEAVY * best.gap.standard_error
         return known and float(gap) - gap.standard_error <= budget.max_gap
 
     return all(stands(final.gaps[held]) for held in final.held_by)

@@ -37,13 +37,10 @@ class RetrainedGap(Gap):
         Number of pairs of trainings, on all rows and on the kept ones, that were averaged.
     freedom : float
         Degrees of freedom of the standard error.
-    by_rows : float
-        The standard error without what trainings on other rows vary by, if that is in it.
     """
 
     n_seeds: int
     freedom: float
-    by_rows: float
 
     def __new__(
         cls,
@@ -58,7 +55,7 @@ class RetrainedGap(Gap):
         """Create a gap of ``value``; the other arguments are the attributes."""
         gap = super().__new__(cls, value, standard_error, "retrained", scoring, n_rows, held_out)
         self = cast(RetrainedGap, gap)
-        self.n_seeds, self.freedom, self.by_rows = n_seeds, freedom, standard_error
+        self.n_seeds, self.freedom = n_seeds, freedom
         return self
 
     def __repr__(self) -> str:
