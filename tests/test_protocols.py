@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skprune import InfluencePruner, PruningCurveDisplay, TorchProxy
+from skprune import InfluencePruner, LinearProxy, PruningCurveDisplay, TorchProxy
 from skprune.data import sources
 from skprune.data.source import RowSource, spans
 from skprune.evaluation.base import Evaluator
@@ -123,8 +123,25 @@ def test_a_level_costs_two_classes(options):
     assert "random, nearest" in str(pruner.report_)
     assert "Nearest gap" in PruningCurveDisplay.from_estimator(pruner).ax_.get_ylabel()
     if "max_gap" in options:
-        assert pruner.gap_.within(0.05)
+        assert pruner.report_.trial.within(0.05)
         assert len(pruner.sample_indices_) < len(X)
+
+
+@pytest.mark.parametrize("options", [{"keep": 0.3}, {"max_gap": 0.1}])
+@pytest.mark.parametrize("model", [LogisticRegression(max_iter=5000), LinearProxy(), None])
+def test_a_level_of_ones_own_is_given_rows_that_are_held_out(model, options):
+    given = []
+
+    class Seen(Neighbours):
+        def evaluator(self, task, seen=None):
+            given.append((task.train.X, task.held_out.X))
+            return super().evaluator(task, seen)
+
+    InfluencePruner(model=model, verify=Seen(), random_state=0, **options).fit(X, y)
+    assert given
+    for train, held_out in given:
+        rows = np.vstack([train, held_out])
+        assert len(np.unique(rows, axis=0)) == len(rows)
 
 
 @pytest.mark.parametrize("layers", ["head", "all"])

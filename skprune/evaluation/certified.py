@@ -53,10 +53,13 @@ class CertifiedGap(Gap):
         models is no larger. Of level "interval": the upper end of a bootstrap interval, of which
         that is true only about, and with many rows.
     confidence : float
+    largest : float or None
+        Where the loss of a row was cut off, if it was: the bound is of these losses.
     """
 
     upper_bound: float
     confidence: float
+    largest: float | None = None
 
     def __new__(
         cls,
@@ -75,15 +78,20 @@ class CertifiedGap(Gap):
         return self
 
     def __repr__(self) -> str:
-        sure = f"at most {self.upper_bound:+.4g} with {self.confidence:.0%} confidence"
+        sure = f"at most {self.upper_bound:+.4g} with {self.confidence:.0%} confidence{self.cut}"
         return f"{super().__repr__()[:-1]}, {sure})"
+
+    @property
+    def cut(self) -> str:
+        """Where losses were cut off, in words; empty if they were not."""
+        return "" if self.largest is None else f", each row counting at most {self.largest:.3g}"
 
     def said(self, unit: str) -> str:
         if self.failure or not math.isfinite(self.upper_bound):
             return super().said(unit)
         at_most = f"loses at most {self.upper_bound:.2g} {unit}"
         if self.level == "certified":
-            return f"{at_most} with {self.confidence:.0%} confidence"
+            return f"{at_most} with {self.confidence:.0%} confidence{self.cut}"
         return f"{at_most} by a {self.confidence:.0%} bootstrap interval, which is no certificate"
 
     def interval(self, confidence: float | None = None) -> tuple[float, float]:
@@ -257,7 +265,9 @@ class Certified(PairCertifier):
         )
         mean = float(np.average(d, weights=w))
         error = float(np.sqrt(np.sum((w * (d - mean)) ** 2))) / float(w.sum())
-        return self._gap(mean, error, len(d), bound)
+        gap = self._gap(mean, error, len(d), bound)
+        gap.largest = None if self.largest == 1.0 else self.largest
+        return gap
 
     def _loss(self) -> str:
         scoring = self.retraining.measure.scoring

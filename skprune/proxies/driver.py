@@ -30,7 +30,7 @@ from skprune.proxies.shorthands import (
     name_of_own,
     trained_model,
 )
-from skprune.proxies.verify import Certify, DefaultBoosting, Verify
+from skprune.proxies.verify import Certify, DefaultBoosting, Retrain, Verify
 from skprune.search.all_rows import choose_among_all
 from skprune.search.apart import measure_apart
 from skprune.search.candidates import Candidates
@@ -104,7 +104,8 @@ def _prune(
     split = split_rows(table, reading.validation, pruner.validation_fraction, groups, seed)
     judge = apart = None
     if verify is not None:
-        linear = reading.linear and verify.trained is None
+        # The excess loss on all rows tells the gap of a linear model that is retrained, no other's.
+        linear = reading.linear and isinstance(verify, Retrain) and verify.trained is None
         searches = pruner.keep is None and certificate is None
         if searches and (split.is_brought or not linear):
             apart = set_apart(split, groups, seed)

@@ -38,6 +38,19 @@ class Comparison:
     scoring: str
     evidence_seconds: dict[str, float]
 
+    def __repr__(self) -> str:
+        scores: dict[str, dict[float, list[float]]] = {}
+        for cell in self.cells:
+            by_size = scores.setdefault(cell["strategy"], {})
+            by_size.setdefault(cell["keep"], []).append(cell["score"])
+        sizes = sorted({keep for by_size in scores.values() for keep in by_size})
+        lines = [f"{self.scoring}, {self.n_rows:,} rows"]
+        lines.append(f"{'kept':<22}" + "".join(f"{size:>9g}" for size in sizes))
+        for name, of in scores.items():
+            means = [f"{np.mean(of[k]):>9.4f}" if k in of else " " * 9 for k in sizes]
+            lines.append(f"{name:<22}" + "".join(means))
+        return "\n".join(lines)
+
     def to_frame(self) -> Any:
         """The cells as a tidy pandas DataFrame, one row each.
 

@@ -53,9 +53,7 @@ def measure_apart(
         final = everything.measure(_choose(found, everything, kept), judged=False)
         final = replace(final, gaps={**final.gaps, judge.level: gap})
         if _stands(best, final, judge.level, budget):
-            random = gap if found.random_is_kept else None
-            if random is None and judge.affords(size):
-                random = apart.random_gap(size)
+            random = gap if found.random_is_kept else apart.random_gap(size)
             return replace(found, final=final, final_candidates=everything, random=random)
         share *= GROWTH
     nothing = replace(found, best=None, final=None, final_candidates=everything)

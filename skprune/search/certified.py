@@ -85,7 +85,7 @@ def _bound(trial: Trial) -> str:
     on = f"{gap.n_rows:,} rows that took part in nothing"
     if gap.level == "certified":
         sure = f"with {gap.confidence:.0%} confidence"
-        return f"{sure} the gap is at most {gap.upper_bound:.2g}, on {on}"
+        return f"{sure} the gap is at most {gap.upper_bound:.2g}{gap.cut}, on {on}"
     return (
         f"the {gap.confidence:.0%} bootstrap interval of the gap, which is no certificate, ends at "
         f"{gap.upper_bound:.2g}, on {on}"

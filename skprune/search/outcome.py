@@ -69,6 +69,15 @@ def tell(
     measured = [*candidates.evaluators, *filter(None, [candidates.judge])]
     models = {e.level: e.name or own for e in measured if e.level in candidates.held_by}
     table_of_trials = path_table(found.trials, best, trial_random, n_train, budget.max_gap)
+    if final is not None and final.selection.weights is not None:
+        w = final.selection.weights
+        notes += (
+            (
+                "weights",
+                f"the gap is of trainings with sample_weight_ ({w.min():.2g} to {w.max():.2g}); "
+                "without them these rows lose more",
+            ),
+        )
     report = PruningReport(
         status=status(budget, level, found),
         met=budget.keep is not None or final is not None,
@@ -129,7 +138,7 @@ def status(budget: Budget, level: str, found: Found) -> str:
         if not final.gap.within(max_gap):
             gaps += (
                 " where the size was searched; on rows that had no part in that it is "
-                f"{float(final.gap):+.2g} ± {final.gap.standard_error:.1g}, which does not "
+                f"{float(final.gap):+.2g} ± {final.gap.standard_error:.2g}, which does not "
                 "contradict it"
             )
         return f"pruned: {gaps}{random}"

@@ -78,6 +78,16 @@ def test_every_cell_is_a_training_on_the_kept_rows():
     assert {"head", "features", "reading"} <= set(found.evidence_seconds)
 
 
+def test_it_prints_as_a_table_of_means():
+    found = compare(X, y, ["el2n"], keep=[0.2, 0.5], estimator=LogisticRegression(), seeds=2)
+    lines = repr(found).splitlines()
+    assert lines[1].split() == ["kept", "0.2", "0.5", "1"]
+    el2n = next(line for line in lines if line.startswith("el2n"))
+    means = found.to_frame().query("strategy == 'el2n'").groupby("keep")["score"].mean()
+    assert el2n.split()[1:] == [f"{mean:.4f}" for mean in means]
+    assert len(lines) == 2 + 4  # random, stratified random and all rows are always there
+
+
 def test_names_and_what_is_no_strategy():
     for given in ({"mine": EL2N()}, {"mine": "el2n"}):
         found = compare(X, y, given, [0.2], estimator=RidgeClassifier(), seeds=1)

@@ -8,6 +8,7 @@ import torch
 from cases.heads import make_problem
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import make_classification
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -16,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 import skprune.influence.leaves as leaves_module
+from skprune import InfluencePruner, PrunedClassifier
 from skprune.data.strata import group_minima
 from skprune.heads.weighting import wants_weights
 from skprune.influence.leaves import MOST_COLUMNS, TREES, leaf_influence
@@ -349,3 +351,15 @@ def test_sparse_sums_stay_in_float64():
 )
 def test_who_wants_weights(estimator, wanted):
     assert wants_weights(estimator) is wanted
+
+
+def test_the_report_says_that_the_gap_is_of_weighted_trainings():
+    X, y = make_classification(3000, 12, n_informative=6, flip_y=0.1, random_state=0)
+    model = HistGradientBoostingClassifier(max_iter=20, random_state=0)
+    pruner = InfluencePruner(keep=0.3, weights=True, random_state=0)
+    fitted = PrunedClassifier(model, pruner).fit(X, y).pruner_
+    w = fitted.sample_weight_
+    said = dict(fitted.report_.notes)["weights"]
+    assert f"sample_weight_ ({w.min():.2g} to {w.max():.2g})" in said
+    plain = PrunedClassifier(model, pruner.set_params(weights=False)).fit(X, y).pruner_
+    assert "weights" not in dict(plain.report_.notes)
