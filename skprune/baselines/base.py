@@ -226,7 +226,13 @@ class GroupStrategy(Strategy):
         orders, places = [], []
         for rows in self.groups(evidence, rng):
             most = min(len(rows), max(math.ceil(share * len(rows)) + 1, self.min_per_class))
-            order = rows[self.order(evidence, rows, most, rng)]
+            first = np.asarray(self.order(evidence, rows, most, rng))
+            if len(first) and not 0 <= first.min() <= first.max() < len(rows):
+                raise ValueError(
+                    f"order of {type(self).__name__} returned {first.max()} for a group of "
+                    f"{len(rows)} rows; return positions within rows, 0 to {len(rows) - 1}."
+                )
+            order = rows[first]
             orders.append(order)
             places.append((np.arange(len(order)) + 0.5) / len(rows))
         # Every beginning of this order holds every group in proportion.

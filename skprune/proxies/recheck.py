@@ -106,14 +106,16 @@ def _told(pruner: Any, gap: Gap, certifier: Certifier | None = None) -> Recheck:
     if pruner.keep is not None:
         allowed = float(pruner.gap_) + 2 * pruner.gap_.standard_error
     low, high = gap.interval()
-    holds = True if high <= allowed else False if low > allowed else None
+    # A bound from above refutes nothing; the interval of the same differences may.
+    least = Gap.interval(gap)[0] if isinstance(gap, CertifiedGap) else low
+    holds = True if high <= allowed else False if least > allowed else None
     on = f"on {gap.n_rows:,} new rows"
     if gap.failure:
         said = f"the model cannot be trained on the kept rows: {gap.failure}"
     elif certifier is not None and isinstance(gap, CertifiedGap):
         sure = f"the {gap.level} gap is {float(gap):+.2g}, at most {high:+.2g} with "
         said = f"{sure}{gap.confidence:.0%} confidence, {on}"
-        if not holds:
+        if holds is None:
             said += f"; {certifier.needed(allowed)}"
     else:
         said = f"the {gap.level} gap is {float(gap):+.2g}, from {low:+.2g} to {high:+.2g}, {on}"

@@ -22,6 +22,7 @@ from skprune.baselines import (
     STRATEGIES,
     Entropy,
     Evidence,
+    GroupStrategy,
     Random,
     Strategy,
     compare,
@@ -152,6 +153,16 @@ def test_a_strategy_costs_one_method_and_a_line_in_the_registry(monkeypatch):
     assert isinstance(clone(corner).set_params(keep=3), Corner)
     with pytest.raises(NotImplementedError, match="writes neither rank nor choose"):
         Strategy().fit(X, y)
+
+
+class Astray(GroupStrategy):
+    def order(self, evidence, rows, most, rng):
+        return rows[:most]
+
+
+def test_an_order_of_a_group_is_of_positions_within_it():
+    with pytest.raises(ValueError, match=r"order of Astray returned .* positions within rows"):
+        Astray(keep=0.5).fit(X, np.sort(y))
 
 
 def test_strategies_share_one_evidence():

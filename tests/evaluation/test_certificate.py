@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,7 +38,9 @@ from skprune.evaluation.certificate import (
     rows_needed,
     upper_bound,
 )
+from skprune.evaluation.certified import CertifiedGap
 from skprune.evaluation.row_losses import ROW_LOSSES, RowScorer
+from skprune.proxies.recheck import _told
 from skprune.search.certified import path
 
 DRAWS, BUDGET = 1000, 0.01
@@ -472,6 +476,22 @@ def test_a_promise_that_no_longer_holds_is_told():
     told = pruner.recheck(drifted, 1 - y[1000:])
     assert told.holds is not None
     assert ("fit again" in told.status) == (not told.holds)
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "holds", "words"),
+    [
+        (0.005, 0.015, True, "holds: the certified gap is .0.005, at most .0.015"),
+        (0.015, 0.03, None, "is not settled: .*; about 900 rows; bring more rows"),
+        (0.15, 0.2, False, "does not hold: .* on 500 new rows; fit again"),
+    ],
+)
+def test_a_certificate_that_fails_is_not_always_for_want_of_rows(value, bound, holds, words):
+    gap = CertifiedGap(value, 0.01, "certified", "loss", 500, bound, 0.95)
+    certifier = SimpleNamespace(needed=lambda allowed: "about 900 rows")
+    told = _told(SimpleNamespace(max_gap=0.02, keep=None), gap, certifier)
+    assert told.holds is holds
+    assert re.search(words, told.status)
 
 
 def train(dataset, seed):
