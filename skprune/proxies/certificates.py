@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from skprune.data.copies import numbered
@@ -64,7 +63,7 @@ def set_aside(
     fraction: float,
     seed: int,
     progress: Progress,
-) -> tuple[Certificate, Rows]:
+) -> tuple[Certificate, Table, NDArray[Any] | None]:
     """Set rows aside to certify on: those that the caller brought, or a part of the table.
 
     Parameters
@@ -86,24 +85,27 @@ def set_aside(
     Returns
     -------
     certificate : Certificate
-    rest : ndarray of int64
-        Which rows of the table may be kept.
+    table : Table
+        The rows that may be kept.
+    groups : ndarray or None
+        Their groups.
     """
-    units, rest = None, np.arange(len(table))
+    units = None
     if given.validation is None:
         names = None if groups is None else number_groups(groups, len(table))
         rest, out = hold_out(table, fraction, names, seed)
-        aside = table.take(out)
-        if names is not None:  # whole groups are independent draws, their rows are not
-            units = numbered(names[out])
+        aside, table = table.take(out), table.take(rest)
+        if groups is not None and names is not None:
+            # Whole groups are independent draws, their rows are not.
+            units, groups = numbered(names[out]), groups[rest]
     else:
         aside = new_rows(given.X, table, given.X_val, given.validation)
     trained = None
     if isinstance(verify, Retrain):
         held_out = given.brought(aside, verify, proxy)
         held_out = held_out if units is None else replace(held_out, units=units)
-        train = given.rows(table.take(rest), verify, proxy)
+        train = given.rows(table, verify, proxy)
         task = Task(proxy, train, held_out, scoring, seed, progress)
         trained = asked.training(verify).certifier(task)
     of_head = certificate_of_head(asked, proxy)
-    return Certificate(of_head, trained, aside, units, scoring, seed), rest
+    return Certificate(of_head, trained, aside, units, scoring, seed), table, groups

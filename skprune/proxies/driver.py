@@ -95,8 +95,8 @@ def _prune(
     certificate, asked = None, as_verify(pruner.verify)
     if isinstance(asked, Certify):
         about = (pruner.scoring, pruner.validation_fraction, seed, progress)
-        certificate, rest = set_aside(asked, verify, proxy, given, table, groups, *about)
-        table, groups = table.take(rest), None if groups is None else groups[rest]
+        aside = set_aside(asked, verify, proxy, given, table, groups, *about)
+        certificate, table, groups = aside
         reading = replace(reading, validation=None)
     if pruner.keep is not None:
         minima = table.minima(pruner.min_per_class)
@@ -223,7 +223,8 @@ def _search(
     others = None if judge is None else judge.on_others()
     if apart is not None and others is not None:
         found = beside_random(budget, found, progress, before=True)
-        measured = proxy if split.is_brought else train.proxy.on(apart.train)
+        same = split.is_brought or found.best is None  # what was not found is not measured
+        measured = proxy if same else train.proxy.on(apart.train)
         sides = (candidates(measured, others), candidates(proxy, others))
         found = measure_apart(budget, found, *sides, progress)
     else:

@@ -44,16 +44,16 @@ class Given:
 
     def rows(self, part: Table, verify: Verify, proxy: Any) -> Data:
         """Some rows of X, as what is trained takes them."""
-        return data_of(self.X, self.y, part, self.whole, verify, proxy)
+        return _data_of(self.X, self.y, part, self.whole, verify, proxy)
 
     def brought(self, part: Table, verify: Verify, proxy: Any) -> Data:
         """Some rows of X_val, or of X if there are none."""
         if self.validation is None:
             return self.rows(part, verify, proxy)
-        return data_of(self.X_val, self.y_val, part, self.validation, verify, proxy)
+        return _data_of(self.X_val, self.y_val, part, self.validation, verify, proxy)
 
 
-def data_of(X: Any, y: Any, table: Table, whole: Table, verify: Verify, proxy: Any) -> Data:
+def _data_of(X: Any, y: Any, table: Table, whole: Table, verify: Verify, proxy: Any) -> Data:
     """The rows of ``table``, of X and y whose rows are ``whole``, as what is trained takes them."""
     from skprune.evaluation.retrained import Data
 

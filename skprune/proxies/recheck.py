@@ -10,7 +10,7 @@ from skprune.data.table import Table
 from skprune.data.teaching import Teaching
 from skprune.evaluation.certified import CertifiedGap, Certifier
 from skprune.proxies.driver import seed_of
-from skprune.proxies.given import data_of, new_rows
+from skprune.proxies.given import Given, new_rows
 from skprune.proxies.shorthands import (
     as_proxy,
     as_verify,
@@ -57,14 +57,9 @@ def recheck(
         evaluator = fitted.on_new(new) if certifier is None else certifier
         return _told(pruner, evaluator.gap(kept_rows(pruner, fitted.table)), certifier)
     with Progress(pruner.verbose) as progress:
-        task = Task(
-            proxy,
-            data_of(X, y, table, whole, verify, proxy),
-            data_of(X_new, y_new, new, reading.validation, verify, proxy),
-            pruner.scoring,
-            seed,
-            progress,
-        )
+        rows = Given(X, y, X_new, y_new, whole, reading.validation)
+        data = rows.rows(table, verify, proxy), rows.brought(new, verify, proxy)
+        task = Task(proxy, *data, pruner.scoring, seed, progress)
         certifier = verify.certifier(task) if isinstance(verify, Certify) else None
         evaluator = verify.evaluator(task) if certifier is None else certifier
         return _told(pruner, evaluator.gap(kept_rows(pruner, table)), certifier)

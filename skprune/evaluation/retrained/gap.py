@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -64,10 +65,8 @@ class RetrainedGap(Gap):
 
     def wider(self, variance: float) -> RetrainedGap:
         """The same gap with ``variance`` added to the square of its standard error."""
-        error = math.hypot(self.standard_error, math.sqrt(variance))
-        about = (self.scoring, self.n_rows, self.n_seeds, self.freedom, self.held_out)
-        gap = RetrainedGap(float(self), error, *about)
-        gap.failure, gap.by_rows = self.failure, self.by_rows
+        gap = copy(self)
+        gap.standard_error = math.hypot(self.standard_error, math.sqrt(variance))
         return gap
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
