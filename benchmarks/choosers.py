@@ -37,7 +37,8 @@ class Chosen:
 class Chooser:
     """Chooses rows of one data set; what strategies know of the rows is found once for all.
 
-    ``pruners`` are those by name that are no strategies, or strategies with options of their own.
+    ``pruners`` are those by name that are no strategies, or strategies with options of their own;
+    ``inputs`` are what some of them see of the rows instead of ``X``.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Chooser:
         pruners: Mapping[str, Any],
         model: Any = None,
         dynamics: Any = None,
+        inputs: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.X, self.y, self.seed, self.pruners = X, y, seed, pruners
+        self.inputs = inputs or {}
         self.evidence: Evidence = read_evidence(
             Strategy(), X, y, model=model, seed=seed, dynamics=dynamics
         )
@@ -70,7 +73,7 @@ class Chooser:
                 forget()
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", PruningWarning)
-                    pruner.fit(self.X, self.y)
+                    pruner.fit(self.inputs.get(name, self.X), self.y)
             found = sum(self.evidence.seconds.values()) - known
             seconds = time.perf_counter() - start - found
             yield share, Chosen(pruner.sample_indices_, pruner.sample_weight_, seconds)

@@ -48,6 +48,12 @@ from skprune.baselines import STRATEGIES
 
 ALL_ROWS, ANEW = "all rows", "random anew"
 OURS = ("skprune", "skprune, hard")
+#: What was tried for networks beside these; the last two learn from the scoring run's predictions.
+DISTILLED = ", distilled"
+TRIED = (
+    "skprune, levels", "skprune from ccs", "skprune from dual", "skprune from least confidence",
+    "drawn by loss", "drawn by loss, weighted", "random" + DISTILLED, "skprune" + DISTILLED,
+)  # fmt: skip
 #: These know nothing of the rows but their number and their classes.
 UNSCORED = ("random", "stratified random")
 EXPERIMENTS = "abcdef"
@@ -68,7 +74,7 @@ class Preset:
     pruned: tuple[float, ...]
     noise: tuple[float, ...]
     few: tuple[str, ...]
-    strategies: tuple[str, ...] = (*STRATEGIES, "ccs, drop 0.3")
+    strategies: tuple[str, ...] = (*TRIED, *STRATEGIES, "ccs, drop 0.3")
     gpu: bool = False
 
 
@@ -89,7 +95,20 @@ PRESETS = {
         pruned=(0.4, 0.9),
         noise=(0.2,),
         few=("el2n",),
-        strategies=("el2n", "dataset pruning", "dual"),
+        strategies=("el2n", "dataset pruning", "dual", *TRIED[-3:]),
+    ),
+    "slim": Preset(
+        datasets=("fashion_mnist", "cifar10"),
+        rows=6000,
+        test_rows=5000,
+        net="slim",
+        others=("slim plain", "slim deep", "slim shallow"),
+        space="tiny",
+        recipe=Recipe(steps=600, batch=64, rate=0.1),
+        seeds=3,
+        pruned=(0.4, 0.7, 0.9),
+        noise=(0.2, 0.4),
+        few=FEW,
     ),
     "cpu": Preset(
         datasets=("fashion_mnist", "cifar10"),
@@ -208,11 +227,12 @@ class Field:
         if cell.protocol == "epochs":
             steps = round(steps * (1 - cell.pruned))
         about: dict[str, Any] = {"kept": size, "steps": steps}
-        rows, weights = every, None
+        rows, weights, teacher = every, None, None
         if cell.strategy == ALL_ROWS:
             about["kept"] = n
         elif cell.strategy != ANEW:
-            choice = self.chosen(cell.dataset, cell.noise, cell.seed, cell.strategy, cell.pruned)
+            name = cell.strategy.removesuffix(DISTILLED)
+            choice = self.chosen(cell.dataset, cell.noise, cell.seed, name, cell.pruned)
             chosen = choice.chosen
             about |= {"selection_seconds": chosen.seconds, "rows": chosen.digest} | choice.passes
             rows = torch.from_numpy(chosen.rows).to(device)
@@ -220,6 +240,10 @@ class Field:
                 weights = torch.zeros(n, device=device)
                 given = torch.from_numpy(chosen.weights).to(weights)
                 weights[rows] = given / given.mean()
+        if cell.strategy.endswith(DISTILLED):
+            scored, _ = self.scored(cell.dataset, cell.noise, cell.seed)
+            about |= scored.took
+            teacher = torch.from_numpy(scored.logits).to(device).float().softmax(1)
         generator = torch.Generator(device).manual_seed(cell.seed)
 
         def rows_of(epoch: int) -> torch.Tensor:
@@ -228,7 +252,14 @@ class Field:
             return torch.randperm(n, generator=generator, device=device)[:size]
 
         found = train(
-            cell.net, pixels, rows_of, preset.recipe, cell.seed, steps=steps, weights=weights
+            cell.net,
+            pixels,
+            rows_of,
+            preset.recipe,
+            cell.seed,
+            steps=steps,
+            weights=weights,
+            teacher=teacher,
         )
         return about | {
             "accuracy": found.curve[-1]["accuracy"],
@@ -255,7 +286,7 @@ class Field:
             if until == "scored":
                 self.scored(*run)
             else:
-                self.chosen(*run, cell.strategy, cell.pruned)
+                self.chosen(*run, cell.strategy.removesuffix(DISTILLED), cell.pruned)
 
     def _pixels(self, dataset: str, noise: float, seed: int) -> Pixels:
         """Images on the device. All seeds have the same ones; they differ in which labels lie."""

@@ -135,6 +135,7 @@ def train(
     *,
     steps: int | None = None,
     weights: Tensor | None = None,
+    teacher: Tensor | None = None,
     dynamics: TrainingDynamics | None = None,
 ) -> Trained:
     """Train a network on the rows that an epoch has.
@@ -149,6 +150,8 @@ def train(
         Instead of those of the recipe.
     weights : Tensor of shape (n,), optional
         What a row counts for in the loss.
+    teacher : Tensor of shape (n, n_classes), optional
+        Probabilities that are half of what the network learns, labels being the other half.
     dynamics : TrainingDynamics, optional
         Records the predictions of all epochs.
     """
@@ -176,6 +179,10 @@ def train(
         losses = nn.functional.cross_entropy(
             logits, pixels.y[rows], label_smoothing=recipe.smoothing, reduction="none"
         )
+        if teacher is not None:
+            losses = (
+                losses + nn.functional.cross_entropy(logits, teacher[rows], reduction="none")
+            ) / 2
         optimizer.zero_grad(set_to_none=True)
         (losses if weights is None else losses * weights[rows]).mean().backward()
         optimizer.step()

@@ -16,28 +16,33 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.choosers import Chooser, Chosen
 from benchmarks.harness import Judge
 from benchmarks.recipe import Pixels, Recipe, outputs, train
+from benchmarks.tried import BalancedFrom, DrawnByLoss
 from skprune import InfluencePruner
-from skprune.baselines import CCS, EL2N, TrainingDynamics
+from skprune.baselines import CCS, DUAL, EL2N, LeastConfidence, TrainingDynamics
 from skprune.baselines.parameters import ParameterInfluence
 from skprune.influence.gradients import GradientInfluence
 
 CACHE = Path(__file__).parent / ".cache"
 #: Part of the key: raise it with every change of the recipe or of a strategy.
-VERSION = 1
+VERSION = 2
 #: Added to the seed, so that the network that scores rows is none of those trained on them.
 OTHER_SEED = 1000
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A scoring run: its features and last layer, and what it took."""
+    """A scoring run: its features and last layer, and what it took.
+
+    ``levels`` are the means over pixels of what the groups of layers before the features give.
+    """
 
     features: np.ndarray
+    levels: np.ndarray
     test_features: np.ndarray
     logits: np.ndarray
     dynamics: TrainingDynamics
@@ -76,6 +81,7 @@ def score(net: str, pixels: Pixels, recipe: Recipe, seed: int, stem: Path) -> Sc
         rows = every.split(1000)
         arrays = {
             "features": outputs(body, (pixels.plain(part) for part in rows), recipe),
+            "levels": outputs(Levels(body), (pixels.plain(part) for part in rows), recipe),
             "test_features": outputs(body, pixels.test.split(1000), recipe),
             "weight": layer.weight.detach().float(),
             "bias": layer.bias.detach().float(),
@@ -95,6 +101,7 @@ def score(net: str, pixels: Pixels, recipe: Recipe, seed: int, stem: Path) -> Sc
         layer.weight.data, layer.bias.data = weight, bias
         return Scored(
             z["features"].astype(np.float32),
+            z["levels"].astype(np.float32),
             z["test_features"].astype(np.float32),
             z["logits"],
             TrainingDynamics(len(pixels.y), recorded),
@@ -105,19 +112,51 @@ def score(net: str, pixels: Pixels, recipe: Recipe, seed: int, stem: Path) -> Sc
         )
 
 
+class Levels(nn.Module):
+    """Means over pixels of what every group of layers gives, the widest first of those alike."""
+
+    def __init__(self, body: nn.Sequential) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of a batch of images."""
+        found = []
+        for layer in self.body:
+            x = layer(x)
+            if x.ndim == 4 and isinstance(layer, nn.Sequential):
+                found.append(x.mean((2, 3)))
+        return torch.cat([*found, x], 1)
+
+
 def chooser(scored: Scored, y: np.ndarray, seed: int) -> Chooser:
     """What chooses rows from a scoring run; ours take its last layer as their model.
 
     The errors of EL2N are those of an early epoch, as published; CCS is there with the share of
     hardest rows that was published for CIFAR-10 with 90 % pruned, too.
     """
+    layer, dynamics = scored.layer, scored.dynamics
     pruners = {
-        "skprune": InfluencePruner(keep=0.5, model=scored.layer),
-        "skprune, hard": InfluencePruner(keep=0.5, model=scored.layer, sampling="loss"),
-        "el2n": EL2N(dynamics=scored.dynamics),
+        "skprune": InfluencePruner(keep=0.5, model=layer),
+        "skprune, hard": InfluencePruner(keep=0.5, model=layer, sampling="loss"),
+        "skprune, levels": InfluencePruner(keep=0.5, verify=None),
+        "skprune from ccs": BalancedFrom(CCS(dynamics=dynamics), model=layer),
+        "skprune from dual": BalancedFrom(DUAL(dynamics=dynamics), model=layer),
+        "skprune from least confidence": BalancedFrom(LeastConfidence(), model=layer),
+        "drawn by loss": DrawnByLoss(dynamics=dynamics),
+        "drawn by loss, weighted": DrawnByLoss(dynamics=dynamics, weighted=True),
+        "el2n": EL2N(dynamics=dynamics),
         "ccs, drop 0.3": CCS(drop=0.3),
     }
-    return Chooser(scored.features, y, seed, pruners, model=scored.layer, dynamics=scored.dynamics)
+    return Chooser(
+        scored.features,
+        y,
+        seed,
+        pruners,
+        model=layer,
+        dynamics=dynamics,
+        inputs={"skprune, levels": scored.levels},
+    )
 
 
 @dataclass(frozen=True)
