@@ -203,9 +203,8 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
                 weights = weights * np.asarray(kept[weights_as])
             kept[weights_as] = weights
         kept_X, kept_y = self.pruner_.take(X), None if y is None else self.pruner_.take(y)
-        targets = getattr(self.pruner_, "teacher_targets_", None)
-        if targets is not None:
-            teaching = Teaching(targets, None if numbers else self.pruner_.classes_)
+        teaching = teaching_of(self.pruner_, numbers=numbers)
+        if teaching is not None:
             rows, kept_y, weights = teaching.unfolded(kept.pop(weights_as, None))
             row_wise = (name for name in kept if is_row_wise(for_estimator[name], n))
             kept.update({name: take_rows(kept[name], rows) for name in row_wise})
@@ -262,6 +261,12 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         tags.input_tags.allow_nan = pruner.input_tags.allow_nan and takes_missing(self.estimator)
         tags.non_deterministic = estimator.non_deterministic or pruner.non_deterministic
         return tags
+
+
+def teaching_of(pruner: Any, *, numbers: bool) -> Teaching | None:
+    """The teacher targets of the rows that a fitted pruner keeps, if there are any."""
+    targets = getattr(pruner, "teacher_targets_", None)
+    return None if targets is None else Teaching(targets, None if numbers else pruner.classes_)
 
 
 class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):

@@ -32,10 +32,11 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 
 from skprune.base import FittedAttributes
-from skprune.compose import PrunedClassifier, PrunedRegressor, _share_out
+from skprune.compose import PrunedClassifier, PrunedRegressor, _share_out, teaching_of
 from skprune.data.containers import is_row_wise, n_rows, take_rows
+from skprune.data.teaching import Teaching
 from skprune.heads.linear_spec import weight_name
-from skprune.pruner import InfluencePruner
+from skprune.heads.weighting import is_slower_with_weights, takes_teaching
 from skprune.results import cv_results
 from skprune.results.cv_results import Positions, Results
 from skprune.results.search_report import SearchReport
@@ -295,9 +296,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         """A pruner fitted on the training rows of a fold."""
         n, estimator = n_rows(X), self.search.estimator
         pruner = self._pruned()._task_pruner()
-        pruner._hands_weights_on = weight_name(estimator) is not None
-        if isinstance(pruner, InfluencePruner):  # candidates are trained on the rows' own labels
-            pruner.set_params(targets=None)
+        numbers, slower = is_regressor(estimator), is_slower_with_weights(estimator)
+        pruner._hands_weights_on = weight_name(estimator) is not None and not slower
+        pruner._hands_targets_on = takes_teaching(estimator, classes=not numbers)
         return pruner.fit(*safe_split(estimator, X, y, train), **_cut(params, train, n))
 
     def _kept(self, table: _Table, weighted: bool) -> _Table:
@@ -309,10 +310,12 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             (train[pruner.sample_indices_], test)
             for pruner, (train, test) in zip(self.pruners_, table.folds, strict=True)
         ]
-        table, weights = table._replace(folds=kept), [_weights(p) for p in self.pruners_]
-        if all(w is None for w in weights):
+        table, numbers = table._replace(folds=kept), is_regressor(self.search.estimator)
+        taught = [teaching_of(pruner, numbers=numbers) for pruner in self.pruners_]
+        weights = [_weights(pruner) for pruner in self.pruners_]
+        if all(found is None for found in (*taught, *weights)):
             return table
-        return _with_weights(table, weights, self.search.estimator, weighted)
+        return _appended(table, weights, taught, self.search.estimator, weighted)
 
     def _score_candidates(self, table: _Table, unit: float) -> Results:
         """Results of the given search on kept rows, each of which is ``unit`` rows of the table."""
@@ -388,24 +391,44 @@ def _name_of_weights(estimator: Any) -> str:
     return name
 
 
-def _with_weights(table: _Table, weights: list[Any], estimator: Any, weighted: bool) -> _Table:
-    """A table to which the kept rows of every fold are appended, with the fold's weights."""
-    n, kept = n_rows(table.X), [k for k, _ in table.folds]
-    rows = np.concatenate([np.arange(n), *kept])
-    starts = n + np.cumsum([0, *map(len, kept)])
-    folds = [
-        (np.arange(start, start + len(k)), test)
-        for start, (k, test) in zip(starts, table.folds, strict=False)
-    ]
-    factors = [np.ones(len(k)) if w is None else w for w, k in zip(weights, kept, strict=True)]
-    params, name = _cut(table.params, rows, n), _name_of_weights(estimator)
-    given, total = params.get(name), np.concatenate([np.ones(n), *factors])
-    if given is not None:
-        own = np.asarray(given, dtype=np.float64)
-        total[:n] = own[:n]
-        total[n:] *= 1.0 if weighted else own[n:]
-    params[name] = total
-    X, y = safe_split(estimator, table.X, table.y, rows)
+def _appended(
+    table: _Table,
+    weights: list[Any],
+    taught: list[Teaching | None],
+    estimator: Any,
+    weighted: bool,
+) -> _Table:
+    """A table to which the kept rows of every fold are appended, with its weights and targets."""
+    n = n_rows(table.X)
+    rows, folds = [np.arange(n)], Folds()
+    factors, targets = list[tuple[slice, Any]](), list[tuple[slice, Any]]()
+    for (kept, test), w, teaching in zip(table.folds, weights, taught, strict=True):
+        start, taken, target = sum(map(len, rows)), np.arange(len(kept)), None
+        if teaching is not None:  # a row is repeated for every class that it may be of
+            taken, target, w = teaching.unfolded(w)
+        part = slice(start, start + len(taken))
+        folds.append((np.arange(part.start, part.stop), test))
+        rows.append(kept[taken])
+        if target is not None:
+            targets.append((part, target))
+        if w is not None:
+            factors.append((part, w))
+    every = np.concatenate(rows)
+    params = _cut(table.params, every, n)
+    X, y = safe_split(estimator, table.X, table.y, every)
+    if targets:
+        y = np.asarray(y)
+        y = y.astype(np.result_type(y, *(target for _, target in targets)))
+        for part, target in targets:
+            y[part] = target
+    if factors:
+        name, total = _name_of_weights(estimator), np.ones(len(every))
+        given = params.get(name)
+        if given is not None:
+            total = np.array(given, dtype=np.float64)
+        for part, w in factors:
+            total[part] = w if weighted else total[part] * w
+        params[name] = total
     return _Table(X, y, params, folds)
 
 

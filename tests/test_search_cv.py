@@ -71,6 +71,25 @@ class Spy(LogisticRegression):
         return super().predict(X)
 
 
+class TeachingPruner(StratifiedRandom):
+    """Has teacher targets, and weights of the kept rows."""
+
+    def fit(self, X, y):
+        super().fit(X, y)
+        kept, self.classes_ = self.sample_indices_, np.unique(y)
+        self.sample_weight_ = 1.0 + kept % 3
+        self.teacher_targets_ = 0.5 * np.asarray(y, dtype=float)[kept] + 1
+        if is_classifier_target(y):
+            right = np.where(kept % 2, 0.75, 1.0)[:, None]
+            own = np.eye(2)[np.asarray(y)[kept]]
+            self.teacher_targets_ = own * right + (1 - own) * (1 - right)
+        return self
+
+
+def is_classifier_target(y):
+    return len(np.unique(y)) == 2
+
+
 class CountingPruner(StratifiedRandom):
     """Notes the rows that it chooses from, and what else it is given."""
 
@@ -629,3 +648,30 @@ class TestReport:
         assert list(best(results, "a", 2)) == [1, 2]
         assert list(best(results, False, 2)) == [0, 1]
         assert list(best({**results, "iter": np.array([0, 0, 1, 1])}, "a", 3)) == [2, 3]
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_candidates_learn_a_teachers_targets_and_are_scored_on_labels(numbers):
+    if numbers:
+        X, y = load_diabetes(return_X_y=True)
+        grid, cv = GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=KFold(3)), KFold(3)
+    else:
+        X, y = load_breast_cancer(return_X_y=True)
+        tree = DecisionTreeClassifier(random_state=0)
+        grid, cv = GridSearchCV(tree, {"max_depth": [1, 3]}, cv=FOLDS), FOLDS
+    found = PrunedSearchCV(grid, TeachingPruner(keep=0.3, random_state=0)).fit(X, y)
+    for i, params in enumerate(found.cv_results_["params"]):
+        for fold, (train, test) in enumerate(cv.split(X, y)):
+            pruner = found.pruners_[fold]
+            rows, w = train[pruner.sample_indices_], pruner.sample_weight_
+            if numbers:
+                labels, weights = pruner.teacher_targets_, w
+            else:  # every row as often as it may be of a class
+                P = pruner.teacher_targets_
+                first, second = (np.flatnonzero(P[:, k] > 0) for k in (0, 1))
+                at = np.concatenate([first, second])
+                labels = np.repeat([0, 1], [len(first), len(second)])
+                weights, rows = w[at] * P[at, labels], rows[at]
+            model = clone(grid.estimator).set_params(**params).fit(X[rows], labels, weights)
+            score = found.cv_results_[f"split{fold}_test_score"][i]
+            assert score == pytest.approx(model.score(X[test], y[test]), abs=1e-12)
