@@ -1,6 +1,6 @@
 """Hyperparameter search on all rows, on ours, on random rows as many, and by halving.
 
-    python -m benchmarks.search --data-root DATA --seeds 3
+    python -m benchmarks.search --data-root DATA --seeds 3 --minutes 60
 
 Candidates, folds and scorer are the same for all. `pruned` and `random` are PrunedSearchCV around
 the search of `all`: candidates on the kept rows of every fold, finalists and refit on all rows.
@@ -15,6 +15,8 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from benchmarks.data import load_table, split
-from benchmarks.harness import forget, markdown, save
+from benchmarks.harness import collect, forget, summary_table
 from skprune import InfluencePruner, PrunedSearchCV, PruningWarning
 from skprune.baselines import StratifiedRandom
 
@@ -65,11 +67,11 @@ def svc(seed: int) -> tuple[Any, dict[str, Any]]:
     return make_pipeline(StandardScaler(), SVC(random_state=seed)), space
 
 
-#: Estimator with its space, scorer, table and training rows.
-LEARNERS: dict[str, tuple[Callable[[int], Any], str, str, int]] = {
-    "boosting": (boosting, "neg_log_loss", SYNTHETIC, 50_000),
-    "lightgbm": (lightgbm, "neg_log_loss", SYNTHETIC, 50_000),
-    "svc": (svc, "accuracy", "magic", 13_000),
+#: Estimator with its space, scorer, table, training rows, and share of them that is kept.
+LEARNERS: dict[str, tuple[Callable[[int], Any], str, str, int, float]] = {
+    "lightgbm": (lightgbm, "neg_log_loss", SYNTHETIC, 300_000, 0.05),
+    "boosting": (boosting, "neg_log_loss", SYNTHETIC, 300_000, 0.05),
+    "svc": (svc, "accuracy", "magic", 13_000, 0.1),
 }
 
 
@@ -90,11 +92,12 @@ def searches(learner: str, seed: int, args: argparse.Namespace) -> dict[str, Any
     estimator, space = make(seed)
     cv = StratifiedKFold(args.folds, shuffle=True, random_state=seed)
     common = {"scoring": scoring, "cv": cv, "random_state": seed}
+    keep = args.keep or LEARNERS[learner][-1]
     whole = RandomizedSearchCV(estimator, space, n_iter=args.candidates, **common)
     return {
         "all": whole,
-        "pruned": PrunedSearchCV(whole, InfluencePruner(keep=args.keep, random_state=seed)),
-        "random": PrunedSearchCV(whole, StratifiedRandom(args.keep, random_state=seed)),
+        "pruned": PrunedSearchCV(whole, InfluencePruner(keep=keep, random_state=seed)),
+        "random": PrunedSearchCV(whole, StratifiedRandom(keep, random_state=seed)),
         "halving": HalvingRandomSearchCV(
             estimator, space, n_candidates=args.candidates, min_resources="exhaust", **common
         ),
@@ -103,7 +106,7 @@ def searches(learner: str, seed: int, args: argparse.Namespace) -> dict[str, Any
 
 def run(learner: str, seed: int, args: argparse.Namespace) -> list[dict[str, Any]]:
     """All searches on one table and seed."""
-    _, scoring, table, rows = LEARNERS[learner]
+    _, scoring, table, rows, _ = LEARNERS[learner]
     X, X_test, y, y_test = data(args.table or table, args.rows or rows, seed, args.data_root)
     records, whole = [], np.array([])
     for method, search in searches(learner, seed, args).items():
@@ -191,21 +194,18 @@ def main() -> None:
     parser.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=list(LEARNERS))
     parser.add_argument("--table", help=f"a table, or {SYNTHETIC!r}; default: one a learner")
     parser.add_argument("--rows", type=int, help="training rows; default: a number a learner")
-    parser.add_argument("--keep", type=float, default=0.2, help="share of the rows to keep")
+    parser.add_argument("--keep", type=float, help="share of the rows; default: one a learner")
     parser.add_argument("--candidates", type=int, default=40)
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", help="JSON file; default: benchmarks/results/search.json")
+    parser.add_argument("--minutes", type=float, default=np.inf, help="begin no cell after these")
+    parser.add_argument("--out", help="a run that was cut off goes on where it stopped")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    records: list[dict[str, Any]] = []
-    for learner in args.learners:
-        for seed in range(args.seeds):
-            records += run(learner, seed, args)
-    summary = summarise(records)
-    table = [[f"{v:.4f}" if isinstance(v, float) else v for v in row.values()] for row in summary]
-    print(markdown(list(summary[0]), table))
-    print("written to", save("search", records, summary, args.out))
+    cells = list(product(args.learners, range(args.seeds)))
+    about = (summarise, args.out, args.minutes)
+    summary = summarise(collect("search", cells, partial(run, args=args), *about))
+    print(summary_table(list(summary[0]), summary))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from sklearn.linear_model import (
     SGDClassifier,
 )
 from sklearn.metrics import average_precision_score, log_loss, make_scorer, roc_auc_score
+from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -32,6 +33,7 @@ from skprune import (
     PruningWarning,
     Retrain,
 )
+from skprune.baselines import StratifiedRandom
 from skprune.data.table import hold_out
 from skprune.heads.reading import read_table
 
@@ -267,6 +269,24 @@ def test_what_is_reported_is_measured_on_rows_without_a_part_in_the_search(broug
     # Its standard error has what trainings vary by in it, beside the rows.
     by_rows = np.std(loss[1] - loss[0], ddof=1) / np.sqrt(len(last))
     assert by_rows < gap.standard_error < 4 * by_rows
+
+
+@pytest.mark.parametrize("keep", [60, 200])
+def test_too_few_rows_for_a_linear_model_are_random_ones(keep):
+    # 650 parameters: nothing can be balanced with 60 rows.
+    X, y = load_digits(return_X_y=True)
+    X, X_test, y, y_test = train_test_split(X, y, test_size=0.3, random_state=0, stratify=y)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    pruner = InfluencePruner(keep=keep, model=model, random_state=0).fit(X, y)
+    assert pruner.report_.random_is_kept == (keep == 60)
+    assert ("random rows do as well" in pruner.report_.status) == (keep == 60)
+    model.fit(*pruner.transform(X, y))
+    lost = losses(model, X_test, y_test).mean()
+    draws = []
+    for seed in range(5):
+        rows = StratifiedRandom(keep, random_state=seed).fit(X, y).sample_indices_
+        draws.append(losses(clone(model).fit(X[rows], y[rows]), X_test, y_test).mean())
+    assert lost < np.mean(draws) + np.std(draws)
 
 
 @pytest.mark.parametrize("budget", [{"keep": 0.4}, {"keep": 0.95}, {"keep": 1.0}])

@@ -121,8 +121,12 @@ def beside_random(budget: Budget, found: Found, progress: Progress, before: bool
     if not candidates.dearest.affords((1 + before) * final.size):
         return found
     if candidates.judge is None or candidates.proxy.balance is None:
-        draws = candidates.dearest.draws
-        return replace(found, random=candidates.random_gap(final.size, draws))
+        random = candidates.random_gap(final.size, candidates.dearest.draws)
+        found = replace(found, random=random)
+        # Rows that were chosen for this very model lose more only if they are too few for it.
+        asked = not candidates.choice.is_default or not budget.size
+        if asked or float(random) + random.standard_error >= final.gap:
+            return found
     trial = candidates.measure(candidates.random(final.size))
     found = replace(found, random=trial.gaps[candidates.dearest.level])
     as_good = trial.gap <= final.gap and (budget.size or trial.gap.within(budget.max_gap))
