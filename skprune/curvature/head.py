@@ -63,15 +63,17 @@ class DenseHead(MatrixCurvature):
         Separable classes without a penalty need much damping: there H is mostly rounding error.
         """
         # Relative to every diagonal entry, so that the unit of a column makes no difference; an
-        # entry is 0 only where all gradients are, and any positive number will do.
-        diagonal = H.diagonal().clone()
-        for relative in np.geomspace(RELATIVE_DAMPING, 1.0, 11):
-            H.diagonal().copy_(torch.where(diagonal > 0, (1.0 + relative) * diagonal, 1.0))
-            root, failed = torch.linalg.cholesky_ex(H)
-            if not failed:
-                return root
+        # entry is 0 only where all gradients are, and any positive number will do. Entries of no
+        # more than rounding errors of the others are helped by these only.
+        own = H.diagonal().clone()
+        for damping in (own, own.max().expand_as(own)):
+            for relative in np.geomspace(RELATIVE_DAMPING, 1.0, 11):
+                H.diagonal().copy_(torch.where(own > 0, own + relative * damping, 1.0))
+                root, failed = torch.linalg.cholesky_ex(H)
+                if not failed:
+                    return root
         raise ValueError(
-            "The Hessian of the head has no Cholesky factor, even with its diagonal doubled: "
+            "The Hessian of the head has no Cholesky factor, however much it is damped: "
             "numbers in it are not finite. Scale the columns of X, or raise the penalty."
         )
 

@@ -147,7 +147,8 @@ class FittedHead(FittedProxy):
         squares = influence.squared_norms()
         if units is not None:  # copies pull together
             squares = squares * torch.from_numpy(np.bincount(units)[units]).to(squares)
-        overfit = unit * float(squares.sum()) / problem.total
+        # Where there is no optimum, the Hessian vanishes, and with it what the correction rests on.
+        overfit = unit * float(squares.sum()) / problem.total if fit.converged else 0.0
         seen = _held_out(self.scoring, self.encoder, table, problem, unit, overfit)
         about = (seen, self.split, self.scoring, self)
         return FittedHead(self.encoder, table, problem, fitted, influence, *about)
@@ -178,7 +179,9 @@ class FittedHead(FittedProxy):
 
     def seen(self) -> Seen | None:
         overfit = self.measured_on.overfit
-        return None if overfit is None else Seen(self.problem.loss, overfit)
+        if overfit is None or not self.fitted.fit.converged:
+            return None
+        return Seen(self.problem.loss, overfit)
 
     def difficulty(self, name: str) -> NDArray[np.float64]:
         return difficulty(name, self.problem, self.fitted.fit)

@@ -10,7 +10,7 @@ import torch
 from cases.heads import dense_features, make_problem, reference_hessian
 
 from skprune.curvature import CURVATURES, HeadGradients, build_curvature, choose_curvature
-from skprune.curvature.head import RELATIVE_DAMPING, damp, hessian_matrix
+from skprune.curvature.head import RELATIVE_DAMPING, DenseHead, damp, hessian_matrix
 from skprune.heads.features import DenseFeatures, Features
 from skprune.heads.problem import HeadProblem, Penalty
 from skprune.proxies.head import cold_fit
@@ -242,3 +242,11 @@ def test_auto_is_the_most_exact_that_is_affordable(n, D, K, expected):
     penalty = Penalty(1.0, torch.ones(D, 1), None)
     problem = HeadProblem(_Shape(n, D), targets, torch.zeros(1), base.loss, penalty)
     assert choose_curvature(problem) == expected
+
+
+def test_rounding_errors_beside_a_vanishing_diagonal_are_damped_away():
+    H = torch.tensor([[1.0, 1e-9], [1e-9, 1e-20]], dtype=torch.float64)  # det < 0
+    root = DenseHead._root(None, H.clone())
+    damped = root @ root.T
+    assert torch.linalg.eigvalsh(damped).min() > 0
+    torch.testing.assert_close(damped, H, rtol=0, atol=1e-6)
