@@ -121,10 +121,12 @@ class _ClassificationOutputs(ClassifierMixin, _Outputs):
 
     def __init__(self, reader: Reader, Z: Tensor) -> None:
         super().__init__(reader, Z)
-        self.classes_ = reader.classes
+        self.classes_ = np.asarray(reader.classes)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         outputs: NDArray[np.float64] = self._of(X).cpu().numpy()
+        if outputs.shape[1] == 2 and len(self.classes_) == 2:  # a network may have one for each
+            return outputs[:, 1] - outputs[:, 0]
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:

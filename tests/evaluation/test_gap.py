@@ -209,6 +209,13 @@ def test_scorers_of_two_classes(rng):
     assert gap.standard_error == pytest.approx(losses.standard_error, rel=0.5)
 
 
+def test_two_outputs_for_two_classes_are_scored_by_their_difference(rng):
+    Z, y = torch.from_numpy(rng.normal(size=(50, 2))), np.repeat([0, 1], 25)
+    reader = SimpleNamespace(classes=np.array([0, 1]))
+    score = make_head_scorer("roc_auc", reader, np.zeros((50, 1)), y)(Z)
+    assert score(np.arange(50)) == roc_auc_score(y, (Z[:, 1] - Z[:, 0]).numpy())
+
+
 def test_scorers_of_three_classes(rng):
     X, y, encoder, problem = encoded(3, rng)
     heads = list(two_heads(problem, rng))
