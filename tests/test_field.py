@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -20,8 +21,8 @@ from benchmarks.embeddings import embeddings
 from benchmarks.harness import collect
 from benchmarks.images import DRAWN, load_images
 from benchmarks.nets import NETS, whitening
-from benchmarks.recipe import Pixels, Recipe, batches, train
-from benchmarks.scoring import Choice
+from benchmarks.recipe import Pixels, Recipe, batches, optimizers, train
+from benchmarks.scoring import VERSION, Choice, stem_of
 from benchmarks.verdicts import verdicts
 
 
@@ -109,6 +110,36 @@ def test_equal_seeds_train_equal_networks_and_passes_are_counted(pixels):
     assert [look["step"] for look in first.curve] == [3, 6]
     for a, b in zip(first.net.parameters(), again.net.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_muon_moves_kernels_by_orthogonal_steps_and_the_gradient_the_rest(pixels):
+    made = []
+    for muon in (None, 0.5):
+        torch.manual_seed(0)
+        net = NETS["tiny"](pixels.plain(slice(None)), 4).to(memory_format=torch.channels_last)
+        before = [p.detach().clone() for p in net.parameters()]
+        learning = optimizers(net, Recipe(1, 8, 0.1, muon=muon))
+        torch.nn.functional.cross_entropy(net(pixels.plain(slice(40))), pixels.y[:40]).backward()
+        for optimizer in learning:
+            optimizer.step()
+        made.append([(b - p.detach()) for b, p in zip(before, net.parameters(), strict=True)])
+    for plain, step in zip(*made, strict=True):
+        if plain.ndim < 4 or not plain.any():  # whitened patches stay
+            assert torch.equal(plain, step)
+        else:
+            lengths = torch.linalg.svdvals(step.flatten(1)) / 0.5
+            assert 0.5 < lengths.min() < lengths.max() < 1.3
+            assert (plain * step).sum() > 0
+
+
+def test_keys_of_scoring_runs_stay(tmp_path):
+    recipe = field.PRESETS["slim"].recipe
+    old = {f: getattr(recipe, f) for f in recipe.__dataclass_fields__ if f != "muon"}
+    key = repr((VERSION, "slim", old, 3, ("cifar10", 0.0)))
+    name = f"field_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    assert stem_of(tmp_path, "slim", recipe, 3, ("cifar10", 0.0)).name == name
+    other = replace(recipe, muon=0.1)
+    assert stem_of(tmp_path, "slim", other, 3, ("cifar10", 0.0)).name != name
 
 
 def test_counts_of_first_tied_and_below_random():
