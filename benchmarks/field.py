@@ -130,7 +130,9 @@ PRESETS = {
         net="fast",
         others=("resnet18",),
         space="full",
-        recipe=Recipe(steps=1000, batch=512, rate=0.4, smoothing=0.2, cutout=8, half=True),
+        recipe=Recipe(
+            steps=1000, batch=512, rate=0.4, smoothing=0.2, cutout=8, half=True, muon=0.24
+        ),
         seeds=5,
         pruned=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9),
         noise=(0.2, 0.4),
