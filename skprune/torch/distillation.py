@@ -13,7 +13,7 @@ def distilled(
     targets: torch.Tensor,
     teacher_logits: Any,
     share: float = 0.5,
-    temperature: float = 1.0,
+    temperature: float = 4.0,
 ) -> torch.Tensor:
     """Losses of rows that learn from their labels and from a teacher (Hinton et al., 2015).
 
@@ -36,7 +36,7 @@ def distilled(
         Those of the teacher, such as ``pruner.teacher_logits_[indices]``.
     share : float in [0, 1], default=0.5
         Share of the teacher. 0 is the cross-entropy with the labels.
-    temperature : float, default=1.0
+    temperature : float, default=4.0
         T. Higher ones say more of the classes that are unlikely.
 
     Returns
@@ -55,7 +55,7 @@ def distilled(
     >>> import torch
     >>> from skprune.torch import distilled
     >>> logits, targets = torch.tensor([[0.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1])
-    >>> distilled(logits, targets, [[0.0, 0.0], [0.0, 2.0]], share=1.0)
+    >>> distilled(logits, targets, [[0.0, 0.0], [0.0, 2.0]], share=1.0, temperature=1.0)
     tensor([0.0000, 0.3278])
     """
     if not (0 <= share <= 1 and temperature > 0):

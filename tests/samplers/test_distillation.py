@@ -32,7 +32,7 @@ def test_formula(share, temperature):
 def test_the_gradient_is_that_of_cross_entropies_and_none_goes_to_the_teacher():
     z, teacher = (torch.from_numpy(a).requires_grad_() for a in (Z, TEACHER))
     y = torch.from_numpy(Y)
-    distilled(z, y, teacher, 0.5).sum().backward()
+    distilled(z, y, teacher, 0.5, 1.0).sum().backward()
     other = torch.from_numpy(Z).requires_grad_()
     taught = nn.functional.cross_entropy(other, torch.from_numpy(softmax(TEACHER, axis=1)))
     (0.5 * 7 * (nn.functional.cross_entropy(other, y) + taught)).backward()
