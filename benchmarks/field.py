@@ -28,7 +28,7 @@ import argparse
 import math
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -40,7 +40,7 @@ import torch
 from benchmarks import field_tables
 from benchmarks.choosers import Chooser
 from benchmarks.harness import RESULTS, collect
-from benchmarks.images import DRAWN, load_images
+from benchmarks.images import DRAWN, IMAGES, load_images
 from benchmarks.nets import SPACES
 from benchmarks.recipe import Pixels, Recipe, train
 from benchmarks.scoring import CACHE, Choice, Predictor, Scored, chooser, score, stem_of
@@ -130,7 +130,9 @@ PRESETS = {
         net="fast",
         others=("resnet18",),
         space="full",
-        recipe=Recipe(steps=1000, batch=512, rate=0.4, smoothing=0.2, cutout=8, half=True),
+        recipe=Recipe(
+            steps=1000, batch=512, rate=0.4, smoothing=0.2, cutout=8, half=True, muon=0.24
+        ),
         seeds=5,
         pruned=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9),
         noise=(0.2, 0.4),
@@ -339,6 +341,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-root", help="folder of images; default: download")
     parser.add_argument("--preset", choices=[*PRESETS], default="cpu")
+    parser.add_argument("--datasets", nargs="+", choices=IMAGES, help="in place of the preset's")
     parser.add_argument("--experiment", nargs="+", choices=[*EXPERIMENTS], default=[*EXPERIMENTS])
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no cell after these")
@@ -347,6 +350,7 @@ def main() -> None:
     parser.add_argument("--out", help="a run that was cut off goes on where it stopped")
     args = parser.parse_args()
     preset = PRESETS[args.preset]
+    preset = replace(preset, datasets=tuple(args.datasets or preset.datasets))
     warnings.simplefilter("ignore")
     device = "cuda" if preset.gpu and args.until != "chosen" else "cpu"
     if device == "cuda" and not torch.cuda.is_available():

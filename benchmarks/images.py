@@ -1,8 +1,9 @@
-"""Images of the benchmarks: CIFAR-10 and -100, Fashion-MNIST, and drawn ones that need no file.
+"""Images of the benchmarks: CIFAR-10 and -100, Fashion-MNIST, Tiny ImageNet, and drawn ones.
 
 Files are looked for under `data_root`, or under the folder that ``SKPRUNE_DATA`` names:
-``cifar10/``, ``cifar100/`` and ``fashion_mnist.npz``. What is not there comes from the loader that
-any user has: torchvision or OpenML.
+``cifar10/``, ``cifar100/``, ``fashion_mnist.npz`` and ``tiny-imagenet-200/``. What is not there
+comes from the loader that any user has, torchvision or OpenML; of Tiny ImageNet there is none.
+Drawn images need no file.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ SHA256 = {
 }
 #: Small images that are drawn by a generator, always the same.
 DRAWN = "drawn"
-IMAGES = (*SHA256, DRAWN)
+#: As it is distributed: a folder of JPEG files, 64 x 64, of 200 classes.
+TINY, TINY_FOLDER = "tiny_imagenet", "tiny-imagenet-200"
+IMAGES = (*SHA256, TINY, DRAWN)
 
 
 def root(data_root: PathLike | None) -> Path:
@@ -55,10 +58,14 @@ def fetch(what: str, path: Path, loader: Callable[[], Any]) -> Any:
 def load_images(name: str, data_root: PathLike | None = None) -> Images:
     """Load images as ``x_train, y_train, x_test, y_test``, all uint8, checked against their sha256.
 
-    Images have the shape (n, side, side, channels): 32 x 32 x 3, and 28 x 28 x 1 of Fashion-MNIST.
+    Images have the shape (n, side, side, channels): 32 x 32 x 3, 28 x 28 x 1 of Fashion-MNIST, and
+    64 x 64 x 3 of Tiny ImageNet, whose test images are the published validation images, and which
+    is not checked.
     """
     if name == DRAWN:
         return _drawn()
+    if name == TINY:
+        return _tiny(root(data_root))
     if name not in SHA256:
         raise ValueError(f"Unknown images {name!r}; there are {IMAGES}.")
     folder, file = root(data_root) / name, root(data_root) / f"{name}.npz"
@@ -85,6 +92,33 @@ def _mosaics(folder: Path, part: str, rows: int) -> np.ndarray:
     tiles = [np.asarray(Image.open(p).convert("RGB")) for p in sorted(folder.glob(f"{part}_*"))]
     images = [t.reshape(32, 32, 32, 32, 3).transpose(0, 2, 1, 3, 4) for t in tiles]
     return np.concatenate(images).reshape(-1, 32, 32, 3)[:rows]
+
+
+def _tiny(where: Path) -> Images:
+    """Tiny ImageNet from its folder, or from the arrays that an earlier call made of that."""
+    folder, file = where / TINY_FOLDER, where / f"{TINY}.npz"
+    if not file.exists():
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"There is no {folder}, and nothing fetches it: unpack tiny-imagenet-200.zip under "
+                "data_root or the folder that SKPRUNE_DATA names."
+            )
+        classes = sorted(path.name for path in (folder / "train").iterdir())
+        train = [(p, c) for c in classes for p in sorted((folder / "train" / c).rglob("*.JPEG"))]
+        lines = (folder / "val" / "val_annotations.txt").read_text().splitlines()
+        fields = [line.split("\t") for line in lines]
+        test = [(folder / "val" / "images" / name, label) for name, label, *_ in fields]
+        arrays = {}
+        for part, rows in (("train", train), ("test", test)):
+            images = [np.asarray(Image.open(path).convert("RGB")) for path, _ in rows]
+            arrays[f"x_{part}"] = np.stack(images)  # some are grey
+            labels = [classes.index(label) for _, label in rows]
+            arrays[f"y_{part}"] = np.array(labels, dtype=np.uint8)
+        unfinished = where / f"{TINY}.{os.getpid()}.partial.npz"
+        np.savez(unfinished, **arrays)
+        unfinished.replace(file)  # in one step: no reader ever sees half a file
+    with np.load(file) as z:
+        return z["x_train"], z["y_train"], z["x_test"], z["y_test"]
 
 
 def _download(name: str) -> Images:

@@ -2,10 +2,12 @@
 
     python -m benchmarks.panel --data-root DATA --preset cpu --minutes 20
 
-Features are patch features of images (frozen: nothing is trained on the kept rows but the model)
-and standardised columns of tables. Every strategy keeps 5, 10, 20, 40 and 60 % of the training
-rows; a linear probe, k nearest neighbours, a perceptron and a boosting are trained on them, with
-the weights of a strategy that gives them, where the model takes weights, and measured on test rows.
+Features are frozen: patch features of images, embeddings of images by EfficientNet-Lite0, and
+standardised columns of tables. ``--embeddings FILE.npz`` takes embeddings of your own, of sentences
+for example: ``X_train``, ``y_train``, ``X_test`` and ``y_test``. Every strategy keeps 5, 10, 20, 40
+and 60 % of the training rows; a linear probe, k nearest neighbours, a perceptron and a boosting are
+trained on them, with the weights of a strategy that gives them, where the model takes weights, and
+measured on test rows.
 
 A cell of the summary is a data set, a model and a share; ``benchmarks/verdicts.py`` says who is
 first in it, tied, and below random.
@@ -26,17 +28,20 @@ import numpy as np
 import torch
 from lightgbm import LGBMClassifier
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import has_fit_parameter
 
 from benchmarks.choosers import Chooser, Chosen
 from benchmarks.data import SKLEARN_TABLES, TABLES, load_table, patch_features, split
+from benchmarks.embeddings import embeddings
 from benchmarks.harness import collect, markdown
-from benchmarks.images import IMAGES
+from benchmarks.images import DRAWN, IMAGES, TINY, load_images
 from benchmarks.verdicts import Cell, verdicts
 from skprune import InfluencePruner
 from skprune.baselines import STRATEGIES
@@ -54,6 +59,9 @@ OURS: dict[str, Any] = {
     "skprune, weights": InfluencePruner(keep=0.5, weights=True),
 }
 ALL_ROWS = "all rows"
+#: Names of images by their patch features, and by their embeddings.
+PATCHES = tuple(name for name in IMAGES if name not in (TINY, DRAWN))
+EMBEDDED = {f"{name}-efficientnet": name for name in PATCHES}
 #: Shares up to here are few rows.
 FEW = 0.2
 
@@ -82,7 +90,18 @@ PRESETS = {
         strategies=("el2n", "herding", "ccs", "craig"),
     ),
     "cpu": Preset(
-        datasets=("fashion_mnist", "magic", "letter", "cifar10", "cifar100", "adult", "sleep"),
+        datasets=(
+            "fashion_mnist",
+            "magic",
+            "letter",
+            "cifar10",
+            "cifar100",
+            "adult",
+            "sleep",
+            "cifar10-efficientnet",
+            "fashion_mnist-efficientnet",
+            "cifar100-efficientnet",
+        ),
         rows=6000,
         test_rows=4000,
         shares=(0.05, 0.1, 0.2, 0.4, 0.6),
@@ -128,22 +147,39 @@ def prepared(
     name: str, seed: int, preset: Preset, data_root: str | None
 ) -> tuple[Problem, Chooser]:
     """The problem, and what chooses its rows. A seed draws other rows."""
-    total = preset.rows + preset.test_rows
-    if name in IMAGES:
-        options = {"n_filters": preset.filters, "n_components": preset.components}
-        train, y_train, test, y_test = patch_features(data_root, name=name, **options)
-        X = np.concatenate([train, test])
-        y = np.concatenate([y_train, y_test])
-        rows = np.random.default_rng(seed).permutation(len(y_train))[: preset.rows]
-        tested = len(y_train) + np.arange(preset.test_rows)
-        problem = Problem(X[rows], y[rows], X[tested], y[tested])
-    else:
+    if name in TABLES + SKLEARN_TABLES:
         table = load_table(name, data_root)
+        total = preset.rows + preset.test_rows
         share = preset.test_rows / total
         X, X_test, y, y_test = split(table, seed, share, max_rows=min(total, len(table.X)))
         scaler = StandardScaler().fit(X)
         problem = Problem(scaler.transform(X), y, scaler.transform(X_test), y_test)
+    else:
+        problem = _frozen(name, seed, preset, data_root)
     return problem, Chooser(problem.X, problem.y, seed, OURS)
+
+
+def _frozen(name: str, seed: int, preset: Preset, data_root: str | None) -> Problem:
+    """Rows of images, or of a file of embeddings, as principal components of unit variance."""
+    if name in PATCHES:
+        options = {"n_filters": preset.filters, "n_components": preset.components}
+        X, y, X_test, y_test = patch_features(data_root, name=name, **options)
+    elif name in EMBEDDED:
+        X, y, X_test, y_test = load_images(EMBEDDED[name], data_root)
+    else:
+        with np.load(name) as z:
+            X, y, X_test, y_test = (z[part] for part in ("X_train", "y_train", "X_test", "y_test"))
+        classes, y = np.unique(y, return_inverse=True)
+        y_test = np.searchsorted(classes, y_test)
+    rows = np.random.default_rng(seed).permutation(len(y))[: preset.rows]
+    X, y, X_test, y_test = X[rows], y[rows], X_test[: preset.test_rows], y_test[: preset.test_rows]
+    if name in EMBEDDED:
+        X, X_test = embeddings(X), embeddings(X_test)
+    if name not in PATCHES:  # which are such components of all training images
+        components = min(preset.components, *X.shape)
+        reduced = make_pipeline(StandardScaler(), PCA(components, whiten=True, svd_solver="full"))
+        X, X_test = reduced.fit_transform(X), reduced.transform(X_test)
+    return Problem(X, y, X_test, y_test)
 
 
 def run(
@@ -212,7 +248,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-root", help="folder of tables and images; default: download")
     parser.add_argument("--preset", choices=[*PRESETS], default="cpu")
-    parser.add_argument("--datasets", nargs="+", choices=TABLES + SKLEARN_TABLES + IMAGES)
+    known = (*TABLES, *SKLEARN_TABLES, *PATCHES, *EMBEDDED)
+    parser.add_argument("--datasets", nargs="+", choices=known)
+    parser.add_argument("--embeddings", nargs="+", metavar="FILE.npz", help="instead of data sets")
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no cell after these")
     parser.add_argument("--out", help="a run that was cut off goes on where it stopped")
@@ -220,7 +258,8 @@ def main() -> None:
     preset = PRESETS[args.preset]
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    datasets, seeds = args.datasets or preset.datasets, args.seeds or preset.seeds
+    datasets = args.embeddings or args.datasets or preset.datasets
+    seeds = args.seeds or preset.seeds
     strategies = (*dict.fromkeys(("random", *OURS, *preset.strategies)), ALL_ROWS)
     cells = product(datasets, range(seeds), strategies)
     cells = ((name, seed, strategy) for name, seed, strategy in cells)

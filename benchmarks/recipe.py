@@ -2,7 +2,7 @@
 
 All images lie on the device, padded. One gather takes a batch, turns and shifts its images, and a
 mask cuts a square out of them. Batches are full and run on over the ends of epochs. Stochastic
-gradient descent with Nesterov's momentum, a triangular rate, smoothed labels.
+gradient descent with Nesterov's momentum or Muon, a triangular rate, smoothed labels.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from skprune.utils.seeds import seeded
 
 #: Share of the steps in which the rate rises.
 RISING = 0.2
+#: Momentum of Muon.
+MUON_MOMENTUM = 0.6
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Recipe:
     mirror: bool = True
     half: bool = False  # bfloat16 where torch's autocast takes it
     looks: int = 10  # how often the network is measured in training
+    muon: float | None = None  # rate of Muon for convolutions; None leaves them to the gradient
 
 
 @dataclass
@@ -159,12 +162,7 @@ def train(
     with seeded(seed):
         net = NETS[name](pixels.plain(slice(0, 2000)).cpu(), pixels.n_classes).to(device)
     net = net.to(memory_format=torch.channels_last)
-    learned = [p for p in net.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in learned if p.ndim > 1], "weight_decay": recipe.decay},
-        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.SGD(groups, recipe.rate, momentum=recipe.momentum, nesterov=True)
+    learning = optimizers(net, recipe)
     generator = torch.Generator(device).manual_seed(seed)
     looks = {round(steps * (i + 1) / recipe.looks) for i in range(recipe.looks)}
     rising = max(1, round(RISING * steps))
@@ -172,8 +170,9 @@ def train(
     stream, epoch, start = batches(rows_of, recipe.batch, generator), 1, _now(device)
     for step in range(1, steps + 1):
         begun, rows = next(stream)
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate * min(step / rising, (steps - step + 1) / (steps - rising))
+        share = min(step / rising, (steps - step + 1) / (steps - rising))
+        for group in (group for optimizer in learning for group in optimizer.param_groups):
+            group["lr"] = group["rate"] * share
         with _precision(recipe, device):
             logits = net(pixels.augmented(rows, recipe, generator)).float()
         losses = nn.functional.cross_entropy(
@@ -183,9 +182,10 @@ def train(
             losses = (
                 losses + nn.functional.cross_entropy(logits, teacher[rows], reduction="none")
             ) / 2
-        optimizer.zero_grad(set_to_none=True)
+        net.zero_grad(set_to_none=True)
         (losses if weights is None else losses * weights[rows]).mean().backward()
-        optimizer.step()
+        for optimizer in learning:
+            optimizer.step()
         found.forward += len(rows)
         found.backward += len(rows)
         if dynamics is not None:
@@ -199,6 +199,47 @@ def train(
             found.curve.append(look | measure(net, pixels, recipe))
             start = _now(device)
     return found
+
+
+def optimizers(net: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """What trains a network; the highest rate of a group of parameters is its ``rate``.
+
+    Muon (Jordan et al., 2024) moves the kernels of convolutions, as matrices with a row a channel,
+    by orthogonal steps; the gradient moves the rest. In 600 steps on 6,000 images (slim network, a
+    rate of 0.2 and no other was better for the gradient, three to six seeds that chose no rate),
+    0.24 gives 65.6 % on CIFAR-10 and 86.1 on Fashion-MNIST, and the gradient alone 63.2 and 85.6.
+    """
+    learned = [p for p in net.parameters() if p.requires_grad]
+    kernels = [p for p in learned if p.ndim == 4 and recipe.muon is not None]
+    others = [p for p in learned if all(p is not kernel for kernel in kernels)]
+    groups = [
+        {"params": [p for p in others if p.ndim > 1], "weight_decay": recipe.decay},
+        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group | {"rate": recipe.rate} for group in groups]
+    found = [torch.optim.SGD(groups, recipe.rate, momentum=recipe.momentum, nesterov=True)]
+    if kernels:
+        group = {"params": [_matrix(kernel) for kernel in kernels], "rate": recipe.muon}
+        found.append(
+            torch.optim.Muon([group], recipe.muon, momentum=MUON_MOMENTUM, weight_decay=0.0)
+        )
+    return found
+
+
+def _matrix(kernel: Tensor) -> nn.Parameter:
+    """The numbers of a kernel, channels last, as a matrix that gets its gradients as well."""
+
+    def flat(numbers: Tensor) -> Tensor:
+        return numbers.permute(0, 2, 3, 1).flatten(1)
+
+    matrix = nn.Parameter(flat(kernel.detach()))
+    assert matrix.data_ptr() == kernel.data_ptr()  # the same memory
+
+    def hand_on(given: Tensor) -> None:
+        matrix.grad = flat(given.grad)
+
+    kernel.register_post_accumulate_grad_hook(hand_on)
+    return matrix
 
 
 def measure(net: nn.Module, pixels: Pixels, recipe: Recipe) -> dict[str, float]:

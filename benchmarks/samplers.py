@@ -44,22 +44,25 @@ from skprune.utils.seeds import seeded
 ALL = "all rows"
 #: Share of OrderDP's pool that is drawn.
 TOP = 0.6
-Maker = Callable[[np.ndarray, float, int, int], EpochSampler]
-#: Makes a sampler of labels, the share that is to be kept, the epochs, and a seed. Samplers that
+Maker = Callable[[np.ndarray, float, "Preset", int], EpochSampler]
+#: Makes a sampler of labels, the share that is to be kept, the preset, and a seed. Samplers that
 #: cannot be told what to keep are told to leave out the rest where they leave out anything.
 SAMPLERS: dict[str, Maker] = {
-    ALL: lambda y, keep, epochs, seed: RandomSubset(y, 1.0, seed=seed),
-    "random anew": lambda y, keep, epochs, seed: RandomSubset(y, keep, seed=seed),
-    "balanced": lambda y, keep, epochs, seed: BalancedSampler(y, keep, seed=seed),
-    "balanced by class": lambda y, keep, epochs, seed: BalancedSampler(y, keep, y, seed=seed),
-    "balanced, no weights": lambda y, keep, epochs, seed: BalancedSampler(
+    ALL: lambda y, keep, preset, seed: RandomSubset(y, 1.0, seed=seed),
+    "random anew": lambda y, keep, preset, seed: RandomSubset(y, keep, seed=seed),
+    "balanced": lambda y, keep, preset, seed: BalancedSampler(y, keep, seed=seed),
+    "balanced by class": lambda y, keep, preset, seed: BalancedSampler(y, keep, y, seed=seed),
+    "balanced by class, in batches": lambda y, keep, preset, seed: BalancedSampler(
+        y, keep, y, batch_size=preset.recipe.batch, seed=seed
+    ),
+    "balanced, no weights": lambda y, keep, preset, seed: BalancedSampler(
         y, keep, weighted=False, seed=seed
     ),
-    "InfoBatch": lambda y, keep, epochs, seed: InfoBatch(y, epochs, 1 - keep, seed=seed),
-    "RePB": lambda y, keep, epochs, seed: RePB(y, 1 - keep, seed=seed),
-    "SeTa": lambda y, keep, epochs, seed: SeTa(y, epochs, 1 - keep, seed=seed),
-    "OrderDP": lambda y, keep, epochs, seed: OrderDP(y, min(1.0, keep / TOP), TOP, seed=seed),
-    "UCB": lambda y, keep, epochs, seed: UCB(y, keep, seed=seed),
+    "InfoBatch": lambda y, keep, preset, seed: InfoBatch(y, preset.epochs, 1 - keep, seed=seed),
+    "RePB": lambda y, keep, preset, seed: RePB(y, 1 - keep, seed=seed),
+    "SeTa": lambda y, keep, preset, seed: SeTa(y, preset.epochs, 1 - keep, seed=seed),
+    "OrderDP": lambda y, keep, preset, seed: OrderDP(y, min(1.0, keep / TOP), TOP, seed=seed),
+    "UCB": lambda y, keep, preset, seed: UCB(y, keep, seed=seed),
 }
 
 
@@ -156,7 +159,7 @@ class Run:
     @cache  # noqa: B019 - there is one run
     def full(self, seed: int, passes: float) -> dict[str, float]:
         """All rows, for a number of passes."""
-        sampler = SAMPLERS[ALL](self.y, 1.0, self.preset.epochs, seed)
+        sampler = SAMPLERS[ALL](self.y, 1.0, self.preset, seed)
         return train(self.preset, self.pixels, sampler, seed, passes)
 
     def __call__(self, method: str, keep: float, seed: int) -> Iterator[dict[str, Any]]:
@@ -165,7 +168,7 @@ class Run:
         if method == ALL:
             found = full = self.full(seed, math.inf)
         else:
-            sampler = SAMPLERS[method](self.y, keep, preset.epochs, seed)
+            sampler = SAMPLERS[method](self.y, keep, preset, seed)
             found = train(preset, self.pixels, sampler, seed)
             full = self.full(seed, sampler.passes)
         about = {"method": method, "keep": keep, "seed": seed}

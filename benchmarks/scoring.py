@@ -63,7 +63,9 @@ class Scored:
 
 def stem_of(folder: Path, net: str, recipe: Recipe, seed: int, about: tuple[Any, ...]) -> Path:
     """Where a scoring run is kept, without an ending; ``about`` says which rows it scores."""
-    key = repr((VERSION, net, asdict(recipe), seed, about))
+    # What a recipe does without is not in the key, so that new options leave old keys.
+    given = {name: value for name, value in asdict(recipe).items() if value is not None}
+    key = repr((VERSION, net, given, seed, about))
     return folder / f"field_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 

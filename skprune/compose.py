@@ -36,6 +36,7 @@ from skprune.data.containers import is_row_wise, n_rows, natural, plain, take_ro
 from skprune.data.teaching import Teaching
 from skprune.heads.linear_spec import advised_of_sampler, sampler_in, takes_missing, weight_name
 from skprune.heads.weighting import takes_teaching
+from skprune.proxies.shorthands import unwrapped
 from skprune.pruner import InfluencePruner
 from skprune.results.recheck import Recheck
 from skprune.utils.documented import Documented
@@ -183,7 +184,10 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
         weights_as = weight_name(estimator)
         pruner._hands_weights_on = weights_as is not None and not sampler_in(estimator)
         numbers = isinstance(self, RegressorMixin)
-        pruner._hands_targets_on = takes_teaching(estimator, classes=not numbers)
+        from skprune.network.torch_model import is_network  # torch comes with the first fit
+
+        by_network = is_network(unwrapped(getattr(pruner, "model", None)))  # which gives logits
+        pruner._hands_targets_on = takes_teaching(estimator, classes=not numbers) and not by_network
         if sample_weight is not None:
             fit_params["sample_weight"] = sample_weight
         if get_config()["enable_metadata_routing"]:

@@ -81,7 +81,9 @@ class InfluencePruner(BasePruner):
         "auto" tries both on a tenth of the rows and takes the targets with which the model loses
         less; the report gives the gain. Teacher targets help most if labels are noisy, and harm if
         they are clean. The pilot takes the time of two trainings, and it uses all rows. They are
-        for models that are not linear and are trained by the pruner; otherwise "auto" is None.
+        for models that are not linear and are trained by the pruner; otherwise "auto" is None. With
+        a torch network, "teacher" hands out its own predictions, ``teacher_logits_``, for you to
+        train with: ``gap_`` is then that of training with labels.
         Gaps are always measured on true labels, and the returned rows have true labels:
         ``PrunedClassifier`` and ``PrunedRegressor`` train on ``teacher_targets_``, and so must you.
     solver : {"auto", "swap", "anneal", "relax", "balance"}, default="auto"
@@ -118,10 +120,9 @@ class InfluencePruner(BasePruner):
         Number of threads for products with the rows. None means one thread for small tables and
         torch's own number for others.
     verbose : int or "auto", default="auto"
-        Whether to show progress on stderr: the phase, its steps, and the last subset that was
-        tried. 0 shows nothing, and 1 shows it at once. "auto" shows it after 5 s at a terminal or
-        in a notebook, but never in files or in worker processes. For other layers than the head,
-        the expected duration is shown at the beginning.
+        Whether to show progress on stderr. 0 shows nothing, and 1 shows it at once. "auto" shows it
+        after 5 s at a terminal or in a notebook, but never in files or in worker processes. For
+        other layers than the head, the expected duration is shown at the beginning.
 
     Attributes
     ----------
@@ -145,6 +146,10 @@ class InfluencePruner(BasePruner):
     teacher_targets_ : ndarray of shape (n_kept,) or (n_kept, n_classes), or None
         Teacher targets of the kept rows, with which ``gap_`` was measured: numbers, or
         probabilities of ``classes_``. None if rows keep their labels.
+    teacher_logits_ : ndarray of shape (n_kept, n_outputs), float16, or None
+        With ``targets="teacher"``, the logits of the network that scored the rows (of several,
+        their mean) for the kept rows. They are not out of fold: the network has seen the rows that
+        it was trained on. ``skprune.torch.distilled`` is a loss for them.
     gap_ : Gap
         The gap of the rows in ``sample_indices_``: a float with its standard error, the rows it
         was measured on, and its level ("predicted", "refit" or "retrained").
@@ -195,6 +200,7 @@ class InfluencePruner(BasePruner):
 
     scores_: NDArray[np.float64]
     teacher_targets_: NDArray[np.float64] | None
+    teacher_logits_: NDArray[np.float16] | None
     gap_: Gap
     path_: dict[str, NDArray[Any]]
     report_: PruningReport
@@ -311,22 +317,17 @@ class InfluencePruner(BasePruner):
         self._keep(found.kept, len(table), found.weights)
         self._given = (X, y, sample_weight)
         self.teacher_targets_ = None if found.targets is None else found.targets.values
+        self.teacher_logits_ = found.logits
         if table.classes is not None:
             self.classes_ = table.classes
         elif hasattr(self, "classes_"):  # of an earlier fit
             del self.classes_
         self.scores_, self.gap_, self.path_ = found.scores, found.gap, found.path
         self.report_ = found.report
-        self._warn()
-        return self
-
-    def _warn(self) -> None:
-        """Issue warnings about the result, for users who do not read the report."""
-        report = self.report_
-        for doubt in report.doubts:
+        unmet = () if found.report.met else (found.report.status,)
+        for doubt in (*found.report.doubts, *unmet):  # for users who do not read the report
             warn_user(doubt)
-        if not report.met:
-            warn_user(report.status)
+        return self
 
     @property
     def subset_(self) -> Any:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from sklearn.datasets import load_breast_cancer
 
 from benchmarks import field, field_tables, panel
 from benchmarks.choosers import Chosen
+from benchmarks.embeddings import embeddings
 from benchmarks.harness import collect
 from benchmarks.images import DRAWN, load_images
-from benchmarks.nets import whitening
-from benchmarks.recipe import Pixels, Recipe, batches, train
-from benchmarks.scoring import Choice
+from benchmarks.nets import NETS, whitening
+from benchmarks.recipe import Pixels, Recipe, batches, optimizers, train
+from benchmarks.scoring import VERSION, Choice, stem_of
 from benchmarks.verdicts import verdicts
 
 
@@ -56,6 +62,39 @@ def test_every_epoch_is_a_permutation_of_its_own_rows():
     assert torch.equal(order[10:16].sort().values, given[1])
 
 
+def test_tiny_imagenet_is_read_as_it_is_distributed(tmp_path):
+    folder, colours, pad = tmp_path / "tiny-imagenet-200", {"n02": 200, "n01": 30}, (64, 64, 3)
+    with pytest.raises(FileNotFoundError, match=r"unpack tiny-imagenet-200\.zip"):
+        load_images("tiny_imagenet", tmp_path)
+    for label, colour in colours.items():
+        (folder / "train" / label / "images").mkdir(parents=True)
+        for i in range(3):
+            image = Image.fromarray(np.full(pad, colour, dtype=np.uint8))
+            # Some of the images are grey.
+            image = image.convert("L") if i == 2 else image
+            image.save(folder / "train" / label / "images" / f"{label}_{i}.JPEG")
+    (folder / "val" / "images").mkdir(parents=True)
+    lines = []
+    for i, label in enumerate(["n02", "n01", "n02"]):
+        image = Image.fromarray(np.full(pad, colours[label], dtype=np.uint8))
+        image.save(folder / "val" / "images" / f"val_{i}.JPEG")
+        lines.append(f"val_{i}.JPEG\t{label}\t0\t0\t62\t62\n")
+    (folder / "val" / "val_annotations.txt").write_text("".join(lines))
+    first = load_images("tiny_imagenet", tmp_path)
+    shutil.rmtree(folder)
+    for x, y, x_test, y_test in (first, load_images("tiny_imagenet", tmp_path)):
+        assert x.shape == (6, *pad)
+        assert x.dtype == y.dtype == np.uint8
+        assert y.tolist() == [0, 0, 0, 1, 1, 1]
+        assert y_test.tolist() == [1, 0, 1]
+        for images, labels in ((x, y), (x_test, y_test)):
+            assert abs(images.mean((1, 2, 3)) - np.where(labels, 200, 30)).max() < 2
+    pixels = Pixels.of((x, x_test), (y, y_test), 2, 2, "cpu")
+    for name in ("fast", "resnet18"):
+        net = NETS[name](pixels.plain(slice(None)), 200)
+        assert net(pixels.test).shape == (3, 200)
+
+
 def test_whitened_patches_are_uncorrelated(pixels):
     images = pixels.plain(slice(None))
     out = whitening(images, 2)(images).transpose(0, 1).flatten(1)[:12]
@@ -71,6 +110,36 @@ def test_equal_seeds_train_equal_networks_and_passes_are_counted(pixels):
     assert [look["step"] for look in first.curve] == [3, 6]
     for a, b in zip(first.net.parameters(), again.net.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_muon_moves_kernels_by_orthogonal_steps_and_the_gradient_the_rest(pixels):
+    made = []
+    for muon in (None, 0.5):
+        torch.manual_seed(0)
+        net = NETS["tiny"](pixels.plain(slice(None)), 4).to(memory_format=torch.channels_last)
+        before = [p.detach().clone() for p in net.parameters()]
+        learning = optimizers(net, Recipe(1, 8, 0.1, muon=muon))
+        torch.nn.functional.cross_entropy(net(pixels.plain(slice(40))), pixels.y[:40]).backward()
+        for optimizer in learning:
+            optimizer.step()
+        made.append([(b - p.detach()) for b, p in zip(before, net.parameters(), strict=True)])
+    for plain, step in zip(*made, strict=True):
+        if plain.ndim < 4 or not plain.any():  # whitened patches stay
+            assert torch.equal(plain, step)
+        else:
+            lengths = torch.linalg.svdvals(step.flatten(1)) / 0.5
+            assert 0.5 < lengths.min() < lengths.max() < 1.3
+            assert (plain * step).sum() > 0
+
+
+def test_keys_of_scoring_runs_stay(tmp_path):
+    recipe = field.PRESETS["slim"].recipe
+    old = {f: getattr(recipe, f) for f in recipe.__dataclass_fields__ if f != "muon"}
+    key = repr((VERSION, "slim", old, 3, ("cifar10", 0.0)))
+    name = f"field_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    assert stem_of(tmp_path, "slim", recipe, 3, ("cifar10", 0.0)).name == name
+    other = replace(recipe, muon=0.1)
+    assert stem_of(tmp_path, "slim", other, 3, ("cifar10", 0.0)).name != name
 
 
 def test_counts_of_first_tied_and_below_random():
@@ -155,6 +224,31 @@ def test_chosen_rows_come_back_from_their_file(tmp_path, weights):
     assert found.chosen.digest == chosen.digest
     assert found.chosen.seconds == 1.5
     np.testing.assert_array_equal(found.chosen.weights, weights)
+
+
+def test_the_panel_takes_embeddings_of_ones_own(tmp_path, monkeypatch):
+    X, y = load_breast_cancer(return_X_y=True)
+    y = np.array(["b", "a"])[y]
+    file, out = str(tmp_path / "mine.npz"), tmp_path / "out.json"
+    np.savez(file, X_train=X[:400], y_train=y[:400], X_test=X[400:], y_test=y[400:])
+    small = replace(panel.PRESETS["smoke"], rows=300, shares=(0.2, 0.5), seeds=1, strategies=())
+    monkeypatch.setitem(panel.PRESETS, "smoke", small)
+    given = ["x", "--preset", "smoke", "--embeddings", file, "--out", str(out)]
+    monkeypatch.setattr("sys.argv", given)
+    monkeypatch.setattr(panel, "OURS", {})
+    panel.main()
+    records = json.loads(out.read_text())["records"]
+    assert {(r["dataset"], r["kept"]) for r in records} == {(file, n) for n in (60, 150, 300)}
+    assert np.median([r["accuracy"] for r in records]) > 0.85
+
+
+def test_embeddings_are_made_once_and_of_any_images(tmp_path, monkeypatch):
+    grey = np.random.default_rng(0).integers(256, size=(3, 28, 28, 1), dtype=np.uint8)
+    first = embeddings(grey, tmp_path)
+    assert first.shape == (3, 1280)
+    np.testing.assert_allclose(embeddings(grey.repeat(3, 3), tmp_path), first, atol=1e-4)
+    monkeypatch.setattr("benchmarks.embeddings._through_network", None)
+    np.testing.assert_array_equal(embeddings(grey, tmp_path), first)
 
 
 @pytest.mark.slow

@@ -34,7 +34,8 @@ class Strategy(BasePruner):
         Share or number of rows to keep.
     model : see InfluencePruner, default=None
         The model whose features, predictions and gradients are used. None is a linear head on
-        standardised columns; of a torch network, the last layer and its inputs are used.
+        standardised columns; of a torch network, the last layer and its inputs are used. Scores of
+        a list of networks are means over them; strategies that have no scores take one network.
     min_per_class : int, default=1
         Rows that every class keeps at least.
     random_state : int, RandomState instance or None, default=None
@@ -202,8 +203,13 @@ class ScoreStrategy(Strategy):
         """The score of every row, shape (n,)."""
         raise NotImplementedError(f"{type(self).__name__} writes no score_rows.")
 
+    def mean_score(self, evidence: Evidence) -> NDArray[np.float64]:
+        """The mean of ``score_rows`` over the networks of a list, shape (n,)."""
+        scores = [np.asarray(self.score_rows(e), dtype=np.float64) for e in evidence.members]
+        return np.asarray(np.mean(scores, axis=0))
+
     def rank(self, evidence: Evidence, rng: np.random.Generator) -> Rows:
-        self.scores_ = np.asarray(self.score_rows(evidence), dtype=np.float64)
+        self.scores_ = self.mean_score(evidence)
         return ranked(self.scores_ if self.keeps_lowest else -self.scores_, rng)
 
 

@@ -104,8 +104,9 @@ def compare(
     test_size : float, default=0.25
     scoring : str or callable, default=None
         As scikit-learn has it; None is the score of the estimator.
-    dynamics : TrainingDynamics, default=None
-        Dynamics of your own training on the rows that may be kept, for strategies that use them.
+    dynamics : TrainingDynamics or list of them, default=None
+        Dynamics of your own training on the rows that may be kept, or of several, for strategies
+        that use them.
     n_jobs : int, default=None
         Trainings that run at once, as joblib has it.
     cache_dir : str or path-like, default=None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skprune.baselines.base import ScoreStrategy
-from skprune.baselines.training import recorded
+from skprune.baselines.training import runs
 from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
@@ -43,15 +43,16 @@ class HighestLoss(ScoreStrategy):
 class EL2N(ScoreStrategy):
     """Keep the rows whose error vector p - y is longest (Paul et al., 2021).
 
-    The published score is a mean over several networks after 10 to 20 epochs. Without ``dynamics``
-    the errors are those of the model itself; for a table that is a head at its optimum.
+    The published score is a mean over several networks after 10 to 20 epochs: give a list of their
+    ``dynamics``, or the networks of that epoch as a list, ``model=[...]``. Without ``dynamics`` the
+    errors are those of the model itself; for a table that is a head at its optimum.
 
     Parameters
     ----------
     keep, model, min_per_class, random_state
         As in ``Strategy``.
-    dynamics : TrainingDynamics, default=None
-        Dynamics of your own training.
+    dynamics : TrainingDynamics or list of them, default=None
+        Dynamics of your own training, or of several.
     epoch : int, default=10
         The epoch of ``dynamics`` whose errors are used; the last one if there are fewer.
 
@@ -87,7 +88,8 @@ class EL2N(ScoreStrategy):
     def score_rows(self, evidence: Evidence) -> NDArray[Any]:
         if self.dynamics is None:
             return evidence.difficulty("el2n")
-        return recorded(self.dynamics, evidence).el2n[: self.epoch][-1]
+        norms = [run.el2n[: self.epoch][-1] for run in runs(self.dynamics, evidence)]
+        return np.asarray(np.mean(norms, axis=0, dtype=np.float64))
 
 
 class GraNd(ScoreStrategy):
@@ -95,7 +97,7 @@ class GraNd(ScoreStrategy):
 
     The gradient of a linear layer is the outer product of input and error, so that its norm is the
     product of their norms. The published score uses all parameters and is a mean over several
-    networks early in training.
+    networks early in training, which ``model=[...]`` takes as a list.
 
     Parameters
     ----------

@@ -15,6 +15,7 @@ from skprune.data.strata import Rows
 from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
+    from skprune.baselines.dynamics import TrainingDynamics
     from skprune.baselines.evidence import Evidence
 
 #: Number of highest scores whose mean probability sets the beta density.
@@ -69,15 +70,16 @@ class DUAL(WindowStrategy):
         self.sampling = sampling
         self.c = c
 
-    def score_rows(self, evidence: Evidence) -> NDArray[Any]:
-        windows = self.windows(self.recorded(evidence).probability)
+    def score_run(self, run: TrainingDynamics) -> NDArray[Any]:
+        windows = self.windows(run.probability)
         return (windows.std(-1) * (1 - windows.mean(-1))).mean(0)
 
     def choose(self, evidence: Evidence, size: int, rng: np.random.Generator) -> Rows:
         if not self.sampling:
             return super().choose(evidence, size, rng)
         self.scores_ = self.score_rows(evidence)
-        mean = self.recorded(evidence).probability.mean(0, dtype=np.float64)
+        means = [run.probability.mean(0, dtype=np.float64) for run in self.runs(evidence)]
+        mean = np.asarray(np.mean(means, axis=0))
         odds = self.scores_ * self.density(mean, 1 - size / len(evidence))
         # Exponential keys: the smallest are a draw without replacement with these odds.
         with np.errstate(divide="ignore"):

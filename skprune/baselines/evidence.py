@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -37,6 +38,8 @@ from skprune.utils.cache import check_folder
 from skprune.utils.progress import Progress
 
 T = TypeVar("T")
+#: Dynamics of one training, or of several.
+Recorded = TrainingDynamics | Sequence[TrainingDynamics]
 
 #: Sparse rows with more numbers are reduced to so many components; others are made dense.
 DENSE_NUMBERS, COMPONENTS = 2**26, 128
@@ -62,11 +65,15 @@ class Evidence:
         A fitted encoder. Without it only the targets are available.
     seed : int, default=0
         Seed of the network that is trained to record dynamics.
-    dynamics : TrainingDynamics, optional
-        Dynamics of the caller's own training.
+    dynamics : TrainingDynamics or list of them, optional
+        Dynamics of the caller's own training, or of several.
+    members : list of Evidence, default=()
+        What every one of several networks says of the rows; ``encoder`` is then None.
 
     Attributes
     ----------
+    members : list of Evidence
+        The evidence itself, if there is one model.
     seconds : dict of str to float
         Seconds spent on each property, excluding other properties that it needed.
     """
@@ -76,12 +83,16 @@ class Evidence:
         table: Table,
         encoder: HeadEncoder | None = None,
         seed: int = 0,
-        dynamics: TrainingDynamics | None = None,
+        dynamics: Recorded | None = None,
+        members: Sequence[Evidence] = (),
     ) -> None:
         self.table, self.seed = table, seed
         self._encoder, self._dynamics = encoder, dynamics
         self._neighbours: dict[int, tuple[NDArray[np.float64], Rows]] = {}
         self.seconds: dict[str, float] = {}
+        self.members: list[Evidence] = list(members) or [self]
+        for member in members:
+            member.seconds = self.seconds
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -108,6 +119,11 @@ class Evidence:
     @property
     def encoder(self) -> HeadEncoder:
         """The encoder that makes the head's problem."""
+        if len(self.members) > 1:
+            raise ValueError(
+                "This strategy looks at the rows through one network, and model holds "
+                f"{len(self.members)}; give one of them. Scores alone are means over several."
+            )
         if self._encoder is None:
             raise ValueError(
                 "The rows themselves were not read: a strategy that looks at them has "
@@ -210,7 +226,7 @@ class Evidence:
         return HeadInfluence(problem, fit.theta, fit.outputs, curvature)
 
     @found
-    def dynamics(self) -> TrainingDynamics:
+    def dynamics(self) -> Recorded:
         """Dynamics of the caller's training, else of a perceptron trained on ``features``."""
         if self._dynamics is not None:
             return self._dynamics
@@ -222,6 +238,8 @@ class Evidence:
         k = min(k, len(self) - 1)
         if k not in self._neighbours:
             with self.timed("neighbours"):
+                # faiss takes half the time (22 s and not 49 on a core, for 50,000 rows of 512
+                # numbers), but beside torch its packages crash on macOS.
                 index = NearestNeighbors(n_neighbors=k).fit(self.directions)
                 self._neighbours[k] = index.kneighbors()
         return self._neighbours[k]
@@ -244,7 +262,7 @@ def read_evidence(
     *,
     look: bool = True,
     seed: int = 0,
-    dynamics: TrainingDynamics | None = None,
+    dynamics: Recorded | None = None,
 ) -> Evidence:
     """Check the caller's rows, and set ``n_features_in_`` on ``pruner``.
 
@@ -258,8 +276,8 @@ def read_evidence(
         Whether the rows themselves are read, or only their number and targets.
     seed : int, default=0
         Seed of everything that is trained on the rows.
-    dynamics : TrainingDynamics, optional
-        Dynamics of the caller's own training.
+    dynamics : TrainingDynamics or list of them, optional
+        Dynamics of the caller's own training, or of several.
     """
     if not look:
         return Evidence(_read_targets(pruner, X, y, sample_weight, unwrapped(model)), None, seed)
@@ -270,8 +288,13 @@ def read_evidence(
     check_rows(proxy.given, X)
     reading = proxy.read(pruner, X, y, sample_weight, None, None)
     table = reading.table
-    encoder = proxy.encoder(reading, seed, Progress()).fit(table.X, table.y, table.weights)
-    return Evidence(table, encoder, seed, dynamics)
+    networks = reading.subject.alone() if is_network(proxy.given) else [reading.subject]
+    found = []
+    for subject in networks:
+        encoder = proxy.encoder(replace(reading, subject=subject), seed, Progress())
+        encoder.fit(table.X, table.y, table.weights)
+        found.append(Evidence(table, encoder, seed, dynamics))
+    return found[0] if len(found) == 1 else Evidence(table, None, seed, dynamics, found)
 
 
 def _read_targets(pruner: Any, X: Any, y: Any, sample_weight: Any, model: Any) -> Table:

@@ -34,8 +34,8 @@ class HardnessStrategy(Strategy):
         As in ``Strategy``.
     difficulty : {"aum", "el2n", "forgetting", "grand", "loss"}, default="aum"
         The strategy whose score is used.
-    dynamics : TrainingDynamics, default=None
-        Dynamics of your own training, for "aum", "el2n" and "forgetting".
+    dynamics : TrainingDynamics or list of them, default=None
+        Dynamics of your own training, or of several, for "aum", "el2n" and "forgetting".
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -63,7 +63,7 @@ class HardnessStrategy(Strategy):
         strategy = HARDNESS[self.difficulty]()
         if "dynamics" in strategy.get_params():
             strategy.set_params(dynamics=self.dynamics)
-        score = np.asarray(strategy.score_rows(evidence), dtype=np.float64)
+        score = strategy.mean_score(evidence)
         score = -score if strategy.keeps_lowest else score
         score = score - score.min()
         self.scores_ = score / (score.max() or 1.0)

@@ -14,19 +14,21 @@ from skprune.utils.sklearn_private import Interval
 
 if TYPE_CHECKING:
     from skprune.baselines.dynamics import TrainingDynamics
-    from skprune.baselines.evidence import Evidence
+    from skprune.baselines.evidence import Evidence, Recorded
 
 
 class DynamicsStrategy(ScoreStrategy):
     """Base class of strategies that use training dynamics.
 
+    A subclass writes ``score_run(run)``.
+
     Parameters
     ----------
     keep, model, min_per_class, random_state
         As in ``Strategy``.
-    dynamics : TrainingDynamics, default=None
-        Dynamics of your own training. None trains a small perceptron on the features for a few
-        epochs.
+    dynamics : TrainingDynamics or list of them, default=None
+        Dynamics of your own training. Scores of several trainings, with other seeds, are means
+        over them. None trains a small perceptron on the features for a few epochs.
     """
 
     def __init__(
@@ -46,25 +48,38 @@ class DynamicsStrategy(ScoreStrategy):
         "dynamics": "no_validation",
     }
 
-    def recorded(self, evidence: Evidence) -> TrainingDynamics:
-        """The dynamics of the rows."""
-        return recorded(evidence.dynamics if self.dynamics is None else self.dynamics, evidence)
+    def runs(self, evidence: Evidence) -> list[TrainingDynamics]:
+        """The dynamics of the rows, of every training."""
+        return runs(evidence.dynamics if self.dynamics is None else self.dynamics, evidence)
+
+    def score_run(self, run: TrainingDynamics) -> NDArray[Any]:
+        """The score of every row by one training, shape (n,)."""
+        raise NotImplementedError(f"{type(self).__name__} writes no score_run.")
+
+    def score_rows(self, evidence: Evidence) -> NDArray[Any]:
+        return np.asarray(np.mean([self.score_run(run) for run in self.runs(evidence)], axis=0))
 
 
-def recorded(dynamics: TrainingDynamics, evidence: Evidence) -> TrainingDynamics:
-    """The dynamics, after a check that they belong to the rows.
+def runs(dynamics: Recorded, evidence: Evidence) -> list[TrainingDynamics]:
+    """The dynamics of one training or of several, after a check that they belong to the rows.
 
     Raises
     ------
     ValueError
-        If they have another number of rows.
+        If they have another number of rows, or there are none.
     """
-    if dynamics.n_rows != len(evidence):
-        raise ValueError(
-            f"dynamics are those of {dynamics.n_rows} rows, and there are {len(evidence)}; "
-            "record them for the rows that are pruned, in their order."
-        )
-    return dynamics
+    from skprune.baselines.dynamics import TrainingDynamics  # torch comes with the first fit
+
+    found = [dynamics] if isinstance(dynamics, TrainingDynamics) else list(dynamics)
+    if not found:
+        raise ValueError("dynamics is an empty list; give those of at least one training.")
+    for run in found:
+        if run.n_rows != len(evidence):
+            raise ValueError(
+                f"dynamics are those of {run.n_rows} rows, and there are {len(evidence)}; "
+                "record them for the rows that are pruned, in their order."
+            )
+    return found
 
 
 class Forgetting(DynamicsStrategy):
@@ -79,8 +94,8 @@ class Forgetting(DynamicsStrategy):
         As in ``DynamicsStrategy``.
     """
 
-    def score_rows(self, evidence: Evidence) -> NDArray[Any]:
-        correct = self.recorded(evidence).correct
+    def score_run(self, run: TrainingDynamics) -> NDArray[Any]:
+        correct = run.correct
         times = (correct[:-1] & ~correct[1:]).sum(0)
         return np.where(correct.any(0), times, len(correct))
 
@@ -101,8 +116,8 @@ class AUM(DynamicsStrategy):
 
     keeps_lowest: ClassVar[bool] = True
 
-    def score_rows(self, evidence: Evidence) -> NDArray[Any]:
-        return self.recorded(evidence).margin.mean(0, dtype=np.float64)
+    def score_run(self, run: TrainingDynamics) -> NDArray[Any]:
+        return run.margin.mean(0, dtype=np.float64)
 
 
 class WindowStrategy(DynamicsStrategy):
@@ -158,8 +173,8 @@ class DynUnc(WindowStrategy):
         As in ``WindowStrategy``.
     """
 
-    def score_rows(self, evidence: Evidence) -> NDArray[Any]:
-        return self.windows(self.recorded(evidence).probability).std(-1).mean(0)
+    def score_run(self, run: TrainingDynamics) -> NDArray[Any]:
+        return self.windows(run.probability).std(-1).mean(0)
 
 
 class TDDS(WindowStrategy):
@@ -178,8 +193,8 @@ class TDDS(WindowStrategy):
     #: Decay of the moving average.
     DECAY = 0.9
 
-    def score_rows(self, evidence: Evidence) -> NDArray[Any]:
-        shift = self.recorded(evidence).shift
+    def score_run(self, run: TrainingDynamics) -> NDArray[Any]:
+        shift = run.shift
         windows = self.windows(shift[1:] if len(shift) > 1 else shift)
         deviations = np.linalg.norm(windows - windows.mean(-1, keepdims=True), axis=-1)
         score = np.zeros(deviations.shape[1])

@@ -170,6 +170,18 @@ class HeadEncoder:
     def _spanned(self, problem: HeadProblem) -> HeadProblem:
         return problem if self._span is None else self._span.of(problem)
 
+    def logits(self, X: Any) -> Tensor:
+        """What the model says of rows as it came, before any softmax, (n, K).
+
+        Raises
+        ------
+        ValueError
+            If it came untrained.
+        """
+        if self.given is None:
+            raise ValueError("The model came untrained, and says nothing of rows.")
+        return self._features(X).forward(self.given)
+
     def loss_unit(self, problem: HeadProblem) -> float:
         """Factor from the head's loss to the reported one."""
         return problem.loss.unit(problem.targets, problem.weights)

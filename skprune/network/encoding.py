@@ -184,11 +184,7 @@ class NetworkEncoder(HeadEncoder):
         device: torch.device | str = "cpu",
     ) -> HeadProblem:
         """The objective of the layer on the rows ``X``, SourceRows; the rest as in the parent."""
-        features = DenseFeatures(
-            self._all_features(X.source),
-            torch.from_numpy(X.positions),
-            ones=self.spec.fit_intercept,
-        ).to(torch.device(device))
+        features = self._features(X).to(torch.device(device))
         n_outputs, w = self.head.layer.out_features, torch.from_numpy(np.ascontiguousarray(weights))
         targets, factor = self._soft_targets(y)
         # torch's penalty stands beside a mean, which counts a row by its share.
@@ -233,6 +229,10 @@ class NetworkEncoder(HeadEncoder):
             text += f"; {float(same):.1%} of the predictions stay"
         text += "; refits and their gaps are of this layer on fixed features, not of the network"
         return (("layer", text),)
+
+    def _features(self, X: SourceRows) -> DenseFeatures:
+        rows = torch.from_numpy(X.positions)
+        return DenseFeatures(self._all_features(X.source), rows, ones=self.spec.fit_intercept)
 
     def _soft_targets(self, y: NDArray[Any]) -> tuple[Tensor, Tensor]:
         """Targets (n, K), and factors (n,) by which the loss multiplies the rows' weights."""

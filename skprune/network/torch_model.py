@@ -67,6 +67,10 @@ class Network:
         known = (p for p in module.parameters() if not isinstance(p, nn.UninitializedParameter))
         return sum(p.numel() for p in known)
 
+    def alone(self) -> list[Network]:
+        """Every network by itself, with the same loss and penalty."""
+        return [Network(member, self.loss, self.weight_decay) for member in self.members]
+
     def modules(self, source: RowSource, rows: NDArray[np.int64], seed: int) -> list[nn.Module]:
         """The trained modules: several that were given, or the one that ``module`` returns."""
         return self.members if len(self.members) > 1 else [self.module(source, rows, seed)]

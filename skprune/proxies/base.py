@@ -19,6 +19,8 @@ from sklearn.base import BaseEstimator
 from skprune.utils.documented import Documented
 
 if TYPE_CHECKING:  # torch comes with the first fit
+    from torch import Tensor
+
     from skprune.data.table import Split, Table
     from skprune.data.teaching import Teaching
     from skprune.evaluation.base import Evaluator
@@ -186,6 +188,10 @@ class FittedProxy(ABC):
     def difficulty(self, name: str) -> NDArray[np.float64]:
         """The difficulty of every row, shape (n,), by the score ``name``: "loss" or "el2n"."""
         raise ValueError(f"{self.describe()} knows no difficulty {name!r} of rows.")
+
+    def logits(self, table: Table) -> Tensor:
+        """What the trained network says of rows before any softmax, shape (n, n_outputs)."""
+        raise ValueError(f"{self.describe()} has no logits.")
 
     def scores(self) -> NDArray[np.float64]:
         """Predicted change of the mean held-out loss if one row is removed, shape (n,)."""

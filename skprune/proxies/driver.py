@@ -22,7 +22,13 @@ from skprune.proxies.certificates import Certificate, set_aside
 from skprune.proxies.given import Given
 from skprune.proxies.judge import Judge, make_judge
 from skprune.proxies.known import search_once
-from skprune.proxies.rules import check_rows, how_verified, targets_wanted, weights_wanted
+from skprune.proxies.rules import (
+    check_rows,
+    how_verified,
+    logits_wanted,
+    targets_wanted,
+    weights_wanted,
+)
 from skprune.proxies.sampling import Sampling
 from skprune.proxies.shorthands import (
     as_proxy,
@@ -91,6 +97,7 @@ def _prune(
     seed, size = seed_of(pruner.random_state, table), None
     groups = None if groups is None else np.asarray(groups)[counted]
     verify = how_verified(pruner, proxy, reading.subject, table)
+    with_logits = logits_wanted(pruner, proxy, table)
     given = Given(X, y, X_val, y_val, whole, reading.validation)
     certificate, asked = None, as_verify(pruner.verify)
     if isinstance(asked, Certify):
@@ -140,7 +147,11 @@ def _prune(
             seed,
             progress,
         )
-    return _as_the_caller(found, whole, table), whole
+        found = _as_the_caller(found, whole, table)
+        if with_logits:
+            progress.phase("running the kept rows through the network")
+            found = _with_logits(found, whole)
+    return found, whole
 
 
 @dataclass(frozen=True)
@@ -269,6 +280,15 @@ def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:
         scores=scores,
         report=report,
     )
+
+
+def _with_logits(found: Outcome, whole: Table) -> Outcome:
+    """The same with the logits of the kept rows, in half precision."""
+    logits = found.proxy.logits(whole.take(found.kept)).cpu().numpy()
+    most = np.finfo(np.float16).max
+    said = "those of the network that scored the rows, which has seen what it was trained on"
+    report = replace(found.report, notes=(*found.report.notes, ("teacher logits", said)))
+    return replace(found, logits=logits.clip(-most, most).astype(np.float16), report=report)
 
 
 def _numbers(pruner: Any, reading: Reading) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from skprune.curvature import (
     EKFAC_FEATURES,
@@ -192,6 +193,9 @@ class FittedHead(FittedProxy):
         theta, validation = self.train.fitted.fit.theta, self.train.measured_on
         scores = leave_one_out(self.problem, self.influence, validation, theta, own)
         return scores.cpu().numpy()
+
+    def logits(self, table: Table) -> Tensor:
+        return self.encoder.logits(table.X)
 
     def leave_out(self, removed: NDArray[np.bool_]) -> GroupInfluence:
         return group_influence(

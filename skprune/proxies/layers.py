@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from skprune.cost.model import ensemble_cost
 from skprune.cost.probe import probe_layers
@@ -171,6 +172,16 @@ class FittedLayers(FittedProxy):
                 weights = self.ensemble.weights.double()
                 scores[own] = scored_on_others(scores[own], squares, weights)
         return (self._unit() * scores).cpu().numpy()
+
+    def logits(self, table: Table) -> Tensor:
+        """The mean of the logits of the members."""
+        problems = [member.problem for member in self.ensemble.members]
+        with self.networks.frozen(), torch.no_grad():
+            batches = (
+                torch.stack([p.outputs(p.model.prepare(inputs)) for p in problems]).mean(0).cpu()
+                for inputs, _ in table.X.batches(self.batch_size)
+            )
+            return torch.cat(list(batches))
 
     def leave_out(self, removed: NDArray[np.bool_]) -> GroupInfluence:
         """The predicted effect of removing rows, where predictions and loss are means.

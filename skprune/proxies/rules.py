@@ -22,6 +22,7 @@ from skprune.proxies.shorthands import (
     trained_model,
     unwrapped,
 )
+from skprune.proxies.torch_proxy import TorchProxy
 from skprune.proxies.verify import DefaultBoosting, Retrain, Verify
 
 
@@ -149,15 +150,45 @@ def weights_wanted(pruner: Any, proxy: Proxy, verify: Verify | None) -> str | bo
 def targets_wanted(pruner: Any, proxy: Proxy, verify: Verify | None, table: Table) -> str | None:
     """Whether rows may have teacher targets, or must: "auto", "teacher" or None.
 
+    Rows that a network scores have none: they carry its logits, see ``logits_wanted``.
+
     Raises
     ------
     ValueError
         If they must, but the trained model does not take them, or none is trained.
     """
+    if isinstance(proxy, TorchProxy):
+        return None
     why_not = None if pruner.targets is None else _no_teaching(pruner, proxy, verify, table)
     if why_not is None or pruner.targets == "auto":
         return pruner.targets if why_not is None else None
     raise ValueError(f"targets={pruner.targets!r} {why_not}; else leave targets=None.")
+
+
+def logits_wanted(pruner: Any, proxy: Proxy, table: Table) -> bool:
+    """Whether the kept rows carry the logits of the network that scored them.
+
+    Only if they are asked for: "auto" would have to train networks with and without.
+
+    Raises
+    ------
+    ValueError
+        If they are asked for, but the network predicts no classes, or nobody would use them.
+    """
+    if pruner.targets != "teacher" or not isinstance(proxy, TorchProxy):
+        return False
+    if table.classes is None:
+        raise ValueError(
+            "targets='teacher' gives rows the logits of a network for classes, and here it "
+            "predicts numbers or several labels a row; leave targets=None."
+        )
+    if not pruner._hands_targets_on:
+        raise ValueError(
+            "targets='teacher' gives rows the logits of a network, teacher_logits_, and what "
+            "trains on the kept rows here knows labels alone. Fit the pruner by itself, and train "
+            "with skprune.torch.distilled; else leave targets=None."
+        )
+    return True
 
 
 def _no_teaching(pruner: Any, proxy: Proxy, verify: Verify | None, table: Table) -> str | None:

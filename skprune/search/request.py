@@ -87,6 +87,8 @@ class Outcome:
     report : PruningReport
     proxy : FittedProxy
         On all rows; too large to be pickled with the pruner.
+    logits : ndarray of shape (n_kept, n_outputs), float16, or None
+        Those of the network for every kept row.
     """
 
     kept: Rows
@@ -97,3 +99,4 @@ class Outcome:
     path: dict[str, NDArray[Any]]
     report: PruningReport
     proxy: FittedProxy
+    logits: NDArray[np.float16] | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from skprune.torch.balanced import BalancedSampler, RandomSubset
 from skprune.torch.base import EpochSampler
+from skprune.torch.distillation import distilled
 from skprune.torch.indexed import Indexed
 from skprune.torch.pruning import InfoBatch, RePB
 from skprune.torch.ranked import UCB, OrderDP, SeTa
@@ -42,4 +43,5 @@ __all__ = [
     "SeTa",
     "SkorchSampling",
     "TrainerSampling",
+    "distilled",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sized
 from typing import Any, ClassVar
 
@@ -11,7 +12,9 @@ from skprune.data.source import as_numpy
 from skprune.data.strata import Rows, group_minima, stratified_quotas
 from skprune.subset.inclusion import draw, inclusion_chances
 from skprune.torch.base import EpochSampler, Numbers
+from skprune.torch.ordering import order_for_batches
 from skprune.utils.size import KEEP_CONSTRAINTS, resolve_size
+from skprune.utils.sklearn_private import Interval
 
 
 class RandomSubset(EpochSampler):
@@ -117,6 +120,11 @@ class BalancedSampler(RandomSubset):
         losses are compared within the classes.
     weighted : bool, default=True
         Whether rows get weights. Without, training leans to rows of high loss.
+    batch_size : int, default=None
+        The batch size of the loader (of this process). If given, rows come in an order in which
+        every batch has the classes of ``targets`` and the losses of the whole epoch, so that the
+        gradients of batches differ less. Which rows an epoch draws, and their weights, are the
+        same.
     seed, num_replicas, rank
         As in ``EpochSampler``.
 
@@ -140,6 +148,7 @@ class BalancedSampler(RandomSubset):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **RandomSubset._parameter_constraints,
         "weighted": ["boolean"],
+        "batch_size": [None, Interval(numbers.Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -149,13 +158,14 @@ class BalancedSampler(RandomSubset):
         targets: Any = None,
         *,
         weighted: bool = True,
+        batch_size: int | None = None,
         seed: int = 0,
         num_replicas: int | None = None,
         rank: int | None = None,
     ) -> None:
         super().__init__(dataset, keep, targets, seed=seed, num_replicas=num_replicas, rank=rank)
-        self.weighted = weighted
-        self._check("weighted")
+        self.weighted, self.batch_size = weighted, batch_size
+        self._check("weighted", "batch_size")
 
     def _hardness(self) -> Numbers:
         return np.maximum(self.filled_losses(), 0.0)
@@ -163,3 +173,10 @@ class BalancedSampler(RandomSubset):
     def choose(self, rng: np.random.Generator) -> tuple[Rows, Numbers | None]:
         rows, factors = super().choose(rng)
         return rows, factors if self.weighted else None
+
+    def _ordered(self, rows: Rows, rng: np.random.Generator) -> Rows:
+        if self.batch_size is None:
+            return rows
+        return rows[
+            order_for_batches(self.groups[rows], self._hardness()[rows], self.batch_size, rng)
+        ]

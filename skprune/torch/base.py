@@ -118,7 +118,11 @@ class EpochSampler(Sampler[int]):
         chosen, factors = self.choose(rng)
         drawn = rng.permutation(chosen)
         share = len(drawn) // self.num_replicas
-        return drawn[self.rank :: self.num_replicas][:share], factors
+        return self._ordered(drawn[self.rank :: self.num_replicas][:share], rng), factors
+
+    def _ordered(self, rows: Rows, rng: np.random.Generator) -> Rows:
+        """The rows of this replica, which come in random order, in the order of the epoch."""
+        return rows
 
     def __iter__(self) -> Iterator[int]:
         """Begin an epoch: its rows, in random order."""

@@ -127,6 +127,22 @@ def test_scores_against_their_formulas():
     assert_allclose(scores(TDDS, window=5), moving, atol=3e-3)
 
 
+def test_scores_of_several_trainings_are_means():
+    several = [recorded(), recorded(RNG.normal(size=(5, N, K)).astype(np.float32))]
+    e = [np.linalg.norm(P[3] - np.eye(K)[Y], axis=1), several[1].el2n[3]]
+    assert_allclose(scores(EL2N, several, epoch=4), np.mean(e, axis=0), atol=1e-3)
+    for kind in (AUM, DynUnc, Forgetting, TDDS, DUAL):
+        alone = [scores(kind, run) for run in several]
+        assert_allclose(scores(kind, several), np.mean(alone, axis=0))
+    hard = CCS(0.5, difficulty="forgetting", dynamics=several).fit(X, Y).scores_
+    mean = np.mean([scores(Forgetting, run) for run in several], axis=0)
+    assert_allclose(hard, (mean - mean.min()) / np.ptp(mean))
+    with pytest.raises(ValueError, match="empty list"):
+        AUM(dynamics=[]).fit(X, Y)
+    with pytest.raises(ValueError, match="those of 3 rows, and there are 12"):
+        EL2N(dynamics=[recorded(), TrainingDynamics(3)]).fit(X, Y)
+
+
 def test_beta_sampling_moves_to_easier_rows():
     dual = DUAL(0.5, dynamics=recorded())
     dual.scores_ = np.ones(N)

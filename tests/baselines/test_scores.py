@@ -13,16 +13,21 @@ from sklearn.datasets import load_diabetes, make_classification
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import NearestNeighbors
 
+from skprune import TorchProxy
 from skprune.baselines import (
     CAL,
+    CCS,
+    D2,
     EL2N,
     DeepFool,
     Entropy,
     GraNd,
+    Herding,
     HighestLoss,
     LeastConfidence,
     Margin,
     SingleInfluence,
+    compare,
 )
 from skprune.baselines.base import ranked
 
@@ -125,6 +130,30 @@ def test_scores_of_a_network_are_its_own():
     E = P - np.eye(3)[y]
     assert_allclose(EL2N(model=net).fit(X, y).scores_, np.linalg.norm(E, axis=1), atol=1e-6)
     assert_allclose(Entropy(model=net).fit(X, y).scores_, entropy(P, axis=1), atol=1e-6)
+
+
+def test_scores_of_several_networks_are_means():
+    X, y = blobs(n=60)
+    nets = [trained_mlp(X, y, seed=seed) for seed in range(3)]
+    errors, gradients = [], []
+    for net in nets:
+        with torch.no_grad():
+            inputs = net.eval()[:3](torch.from_numpy(X)).numpy()
+            E = torch.softmax(net(torch.from_numpy(X)), 1).numpy() - np.eye(3)[y]
+        errors.append(np.linalg.norm(E, axis=1))
+        g = np.einsum("nd,nk->ndk", np.c_[inputs, np.ones(60)], E).reshape(60, -1)
+        gradients.append(np.linalg.norm(g, axis=1))
+    for model in (nets, TorchProxy(nets)):
+        found = EL2N(model=model).fit(X, y).scores_
+        assert_allclose(found, np.mean(errors, axis=0), atol=1e-6)
+        assert_allclose(GraNd(model=model).fit(X, y).scores_, np.mean(gradients, axis=0), atol=1e-6)
+    hard = CCS(difficulty="grand", model=nets).fit(X, y).scores_
+    assert_array_equal(hard.argsort(), np.mean(gradients, axis=0).argsort())
+    for kind in (Herding, D2):
+        with pytest.raises(ValueError, match="through one network, and model holds 3"):
+            kind(model=nets).fit(X, y)
+    cells = compare(X, y, ["el2n"], [0.5], estimator=LogisticRegression(), model=nets, seeds=1)
+    assert {cell["strategy"] for cell in cells.cells} >= {"el2n", "random"}
 
 
 def test_the_highest_or_the_lowest_are_kept_and_ties_are_cut_by_lot(problem):

@@ -24,6 +24,7 @@ from skprune.torch import (
     RePB,
     SeTa,
 )
+from skprune.torch.ordering import order_for_batches
 
 N = 12
 LOSSES = np.array([0.1, 0.2, 0.0, 4.0, 0.7, 1.5, 0.3, 0.9, 0.2, 2.5, 0.4, 1.2])
@@ -32,6 +33,7 @@ KINDS = [
     lambda n, **shared: RandomSubset(n, 0.5, **shared),
     lambda n, **shared: BalancedSampler(n, 0.5, **shared),
     lambda n, **shared: BalancedSampler(n, 0.5, np.arange(n) % 3, **shared),
+    lambda n, **shared: BalancedSampler(n, 0.5, np.arange(n) % 3, batch_size=7, **shared),
     lambda n, **shared: InfoBatch(n, 100, **shared),
     RePB,
     lambda n, **shared: SeTa(n, 100, groups=3, window=0.7, **shared),
@@ -102,6 +104,59 @@ def test_without_weights_the_rows_are_the_same():
     )
     assert list(weighted) == list(plain)
     assert_array_equal(plain.weights(plain.rows), 1.0)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 5, 8, 20])
+def test_batches_in_order_have_the_same_rows_and_weights(batch_size):
+    targets = np.arange(N) % 3
+    plain, ordered = (
+        begun(BalancedSampler(N, 8, targets, batch_size=size)) for size in (None, batch_size)
+    )
+    for _ in range(20):
+        assert sorted(plain) == sorted(ordered)
+        assert_array_equal(plain.weights(range(N)), ordered.weights(range(N)))
+
+
+def test_every_batch_has_one_of_every_neighbours_in_class_and_loss():
+    losses, groups = np.arange(26.0) % 13, np.repeat([0, 1], 13)
+    seen = np.zeros((26, 26))
+    for seed in range(3000):
+        order = order_for_batches(groups, losses, 8, np.random.default_rng(seed))
+        seen[order, np.arange(26)] += 1
+        if seed < 50:
+            assert sorted(order) == list(range(26))
+            for batch in (order[:8], order[8:16], order[16:24]):
+                assert np.bincount(groups[batch]).tolist() == [4, 4]
+                assert abs(losses[batch].mean() - 6) <= 1
+            assert groups[order[24:]].tolist() in ([0, 1], [1, 0])
+    assert_allclose(seen / 3000, 1 / 26, atol=0.02)  # any row in any place
+
+
+def test_gradients_of_batches_in_order_differ_less():
+    X, y = load_digits(return_X_y=True)
+    X, y = torch.tensor(X / 16, dtype=torch.float32), torch.from_numpy(y)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
+    for rows in torch.arange(len(y)).repeat(4).split(64):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(X[rows]), y[rows]).backward()
+        optimizer.step()
+    with torch.no_grad():
+        inside, outputs = net[:2](X), net(X)
+    losses = nn.functional.cross_entropy(outputs, y, reduction="none")
+    errors = outputs.softmax(1) - nn.functional.one_hot(y, 10)
+    gradients = (inside[:, :, None] * errors[:, None]).flatten(1)  # of the last layer
+    spread = {}
+    for size in (None, 32):
+        sampler = begun(BalancedSampler(len(y), 512, y, batch_size=size), losses)
+        found = []
+        for _ in range(10):
+            rows = torch.tensor(list(sampler))
+            weighted = sampler.weights(rows)[:, None] * gradients[rows]
+            found.append(weighted.unflatten(0, (16, 32)).mean(1).var(0).sum())
+        spread[size] = float(torch.stack(found).mean())
+    assert spread[32] < 0.6 * spread[None]
 
 
 def test_weigh_is_the_weighted_mean_and_records():
