@@ -43,7 +43,7 @@ from skprune.curvature import choose_curvature
 from skprune.data.strata import group_minima
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
-from skprune.influence.leaves import HEAD_SHARE, leaf_influence
+from skprune.influence.leaves import HEAD_SHARE, grow_forest, leaf_influence
 from skprune.influence.operator import InfluenceOperator
 from skprune.proxies.head import fit_curvature
 from skprune.proxies.pilot import fit_pilot
@@ -97,7 +97,7 @@ class Sampler:
         start = time.perf_counter()
         self.residuals = fit_pilot(X, y, n_classes, seed=seed).residuals
         pilot = time.perf_counter()
-        self.leaves = leaf_influence(X, y, n_classes, seed=seed)
+        self.leaves = leaf_influence(grow_forest(X, y, n_classes, seed=seed), X, y, n_classes)
         forest = time.perf_counter()
         self.head = head_influence(problem)
         head = time.perf_counter()

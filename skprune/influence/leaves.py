@@ -34,18 +34,15 @@ MOST_COLUMNS = 2**14
 HEAD_SHARE = 0.3
 
 
-def leaf_influence(
+def grow_forest(
     X: NDArray[np.floating],
     y: NDArray[Any],
     n_classes: int | None,
     *,
     seed: int,
     weights: NDArray[np.float64] | None = None,
-) -> SparseInfluence:
-    """Indicators of the leaves that rows fall into, and of leaf and class (or leaf times target).
-
-    Columns are divided by the fourth root of their mean square: halfway between counting rows and
-    counting each leaf alike.
+) -> Any:
+    """The small forest whose leaves are balanced.
 
     Parameters
     ----------
@@ -56,33 +53,54 @@ def leaf_influence(
     n_classes : int or None
     seed : int
     weights : ndarray of shape (n,), optional
-        Weights of the rows in the forest and in the sums.
 
     Returns
     -------
-    SparseInfluence
-        With one row for every row of X.
+    fitted forest
     """
     n = len(X)
-    w = np.ones(n) if weights is None else weights
     grow = RandomForestRegressor if n_classes is None else RandomForestClassifier
-    trees = max(FEWEST_TREES, min(TREES, HELD_NUMBERS // (2 * n)))
     forest = grow(
-        trees,
+        max(FEWEST_TREES, min(TREES, HELD_NUMBERS // (2 * n))),
         max_leaf_nodes=LEAVES,
         min_samples_leaf=LEAF_ROWS,
         max_features="sqrt" if n_classes else 0.5,
         max_samples=min(n, TREE_ROWS),
         random_state=seed % 2**32,
     )
-    # Trees work in float32.
-    largest = np.finfo(np.float32).max
-    X = np.clip(X, -largest, largest)
-    if n_classes is None:
-        mean = np.average(y, weights=w)
-        deviation = np.sqrt(np.average((y - mean) ** 2, weights=w))
-        y = (y - mean) / (deviation or 1.0)
-    leaves = forest.fit(X, y, sample_weight=w).apply(X)
+    return forest.fit(_in_float32(X), _scaled(y, n_classes, weights), sample_weight=weights)
+
+
+def leaf_influence(
+    forest: Any,
+    X: NDArray[np.floating],
+    y: NDArray[Any],
+    n_classes: int | None,
+    *,
+    weights: NDArray[np.float64] | None = None,
+) -> SparseInfluence:
+    """Indicators of the leaves that rows fall into, and of leaf and class (or leaf times target).
+
+    Columns are divided by the fourth root of their mean square: halfway between counting rows and
+    counting each leaf alike.
+
+    Parameters
+    ----------
+    forest : fitted forest
+    X, y, n_classes
+        As in ``grow_forest``; the rows need not be those that the forest grew from.
+    weights : ndarray of shape (n,), optional
+        Weights of the rows in the sums.
+
+    Returns
+    -------
+    SparseInfluence
+        With one row for every row of X.
+    """
+    n, trees = len(X), len(forest.estimators_)
+    w = np.ones(n) if weights is None else weights
+    y = _scaled(y, n_classes, weights)
+    leaves = forest.apply(_in_float32(X))
     nodes = np.array([tree.tree_.node_count for tree in forest.estimators_])
     leaves = leaves + (np.cumsum(nodes) - nodes)
     # Columns for every node come first, then those for node and class, or node times target.
@@ -99,3 +117,20 @@ def leaf_influence(
     ends = np.arange(0, columns.size + 1, columns.shape[1])
     every = sp.csr_array((scaled.ravel(), columns.ravel(), ends), shape=(n, len(squares)))
     return SparseInfluence(every[:, kept])
+
+
+def _in_float32(X: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Columns within the range of float32, in which trees work."""
+    largest = np.finfo(np.float32).max
+    return np.clip(X, -largest, largest)
+
+
+def _scaled(
+    y: NDArray[Any], n_classes: int | None, weights: NDArray[np.float64] | None
+) -> NDArray[Any]:
+    """Numbers of mean 0 and deviation 1; codes as they are."""
+    if n_classes is not None:
+        return y
+    mean = np.average(y, weights=weights)
+    deviation = np.sqrt(np.average((y - mean) ** 2, weights=weights))
+    return (y - mean) / (deviation or 1.0)

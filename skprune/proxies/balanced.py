@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from skprune.data.teaching import LEAST, Teaching
 from skprune.evaluation.base import Evaluator
 from skprune.evaluation.head_levels import Refit
 from skprune.influence.leave_out import GroupInfluence
-from skprune.influence.leaves import HEAD_SHARE, leaf_influence
+from skprune.influence.leaves import HEAD_SHARE, grow_forest, leaf_influence
 from skprune.influence.operator import InfluenceOperator
 from skprune.proxies.base import FittedProxy
 from skprune.proxies.head import FittedHead
@@ -37,25 +37,32 @@ class FittedBalanced(FittedProxy):
     seed : int
     units : ndarray of shape (n,) or None
         Equal for rows that belong together, which are in the same fold of a pilot.
+    forest : fitted forest, optional
+        One that grew from other rows of the table; by default one grows from these.
     """
 
     stratify = True
     balance: Balance
     pilot: Pilot | None = None
 
-    def __init__(self, head: FittedHead, seed: int, units: Rows | None = None) -> None:
+    def __init__(
+        self,
+        head: FittedHead,
+        seed: int,
+        units: Rows | None = None,
+        forest: Any = None,
+    ) -> None:
         self.head, self.seed, self.units = head, seed, units
         self.table, self.influence = head.table, head.influence
         self.least_rows, self.gradient_norm = head.least_rows, head.gradient_norm
         self.columns = _columns(head)
         self.n_classes = None if self.table.classes is None else len(self.table.classes)
         self.y = self.table.y if self.n_classes is None else self.table.codes
-        parts: list[InfluenceOperator] = [head.influence]
+        self.forest, parts = forest, [cast(InfluenceOperator, head.influence)]
         if self.columns is not None:
-            weights = self.table.weights
-            parts.append(
-                leaf_influence(self.columns, self.y, self.n_classes, seed=seed, weights=weights)
-            )
+            rows, weights = (self.columns, self.y, self.n_classes), self.table.weights
+            self.forest = forest or grow_forest(*rows, seed=seed, weights=weights)
+            parts.append(leaf_influence(self.forest, *rows, weights=weights))
         self.balance = Balance(parts, [HEAD_SHARE, 1.0][: len(parts)])
 
     def weighted(self) -> FittedBalanced | None:
@@ -85,7 +92,7 @@ class FittedBalanced(FittedProxy):
         return found
 
     def on(self, table: Table) -> FittedBalanced:
-        found = FittedBalanced(self.head.on(table), self.seed)
+        found = FittedBalanced(self.head.on(table), self.seed, forest=self.forest)
         if self.pilot is None or found.columns is None:
             return found
         # The pilot was fitted on the training rows alone, so the others are new to all its folds.

@@ -20,7 +20,7 @@ import skprune.influence.leaves as leaves_module
 from skprune import InfluencePruner, PrunedClassifier
 from skprune.data.strata import group_minima
 from skprune.heads.weighting import wants_weights
-from skprune.influence.leaves import MOST_COLUMNS, TREES, leaf_influence
+from skprune.influence.leaves import MOST_COLUMNS, TREES, grow_forest, leaf_influence
 from skprune.influence.operator import DenseInfluence, RestrictedInfluence, SparseInfluence
 from skprune.influence.stacked import StackedInfluence, in_proportion
 from skprune.influence.weighted import WeightedInfluence
@@ -47,13 +47,18 @@ def in_groups(y):
     return y if y.dtype.kind == "i" else np.zeros(len(y), dtype=np.int64)
 
 
+def leaves_of(X, y, n_classes, seed, weights=None):
+    forest = grow_forest(X, y, n_classes, seed=seed, weights=weights)
+    return leaf_influence(forest, X, y, n_classes, weights=weights)
+
+
 class TestWeightedSums:
     def operators(self):
         S = np.random.default_rng(1).normal(size=(60, 7))
         problem = make_problem(convention="weight")
         head = fit_curvature(problem, "dense").influence(problem)
         dense = DenseInfluence(torch.from_numpy(S))
-        leaves = leaf_influence(*make_rows(60), 3, seed=0)
+        leaves = leaves_of(*make_rows(60), 3, seed=0)
         restricted = RestrictedInfluence(dense, torch.arange(59, -1, -1))
         return [head, dense, leaves, restricted, StackedInfluence([head, leaves])]
 
@@ -94,7 +99,7 @@ class TestLeaves:
         """Undo the scaling: a row is in one leaf a tree, and columns sum to numbers of rows."""
         X, y = make_rows(n_classes=n_classes)
         w = np.random.default_rng(2).uniform(0.5, 2.0, len(y))
-        operator = leaf_influence(X, y, n_classes, seed=3, weights=w)
+        operator = leaves_of(X, y, n_classes, seed=3, weights=w)
         S = operator.vectors.toarray().astype(float)
         squares = np.mean(S**2, axis=0)  # q scaled by q^-1/4, twice: the root of q
         raw = S * np.sqrt(squares)
@@ -112,25 +117,25 @@ class TestLeaves:
 
     def test_equal_seeds_equal_vectors(self):
         X, y = make_rows()
-        first, again, other = (leaf_influence(X, y, 3, seed=s).vectors.toarray() for s in (1, 1, 2))
+        first, again, other = (leaves_of(X, y, 3, seed=s).vectors.toarray() for s in (1, 1, 2))
         assert_array_equal(first, again)
         assert first.shape != other.shape or (first != other).any()
 
     def test_many_classes_do_not_blow_up(self):
         X, _ = make_rows(3000)
         y = np.arange(3000) % 500
-        operator = leaf_influence(X, y, 500, seed=0)
+        operator = leaves_of(X, y, 500, seed=0)
         assert operator.dim == MOST_COLUMNS
 
     def test_very_many_rows_grow_fewer_trees(self, monkeypatch):
         monkeypatch.setattr(leaves_module, "HELD_NUMBERS", 8000)
-        assert leaf_influence(*make_rows(), 3, seed=0).vectors.nnz == 8000
+        assert leaves_of(*make_rows(), 3, seed=0).vectors.nnz == 8000
 
     def test_extreme_columns(self):
         X, y = make_rows()
         X[0, 1], X[1, 1] = 1e50, -np.inf
-        assert np.isfinite(leaf_influence(X, y, 3, seed=0).vectors.data).all()
-        assert leaf_influence(X, np.ones(len(X)), None, seed=0).dim > 0
+        assert np.isfinite(leaves_of(X, y, 3, seed=0).vectors.data).all()
+        assert leaves_of(X, np.ones(len(X)), None, seed=0).dim > 0
 
 
 class TestChances:
@@ -177,7 +182,7 @@ class TestChances:
 
 class TestBalancedRows:
     def select(self, X, y, n_classes, size=100, *, minimum=5, weighted=True, seed=0, **options):
-        leaves = leaf_influence(X, y, n_classes, seed=7)
+        leaves = leaves_of(X, y, n_classes, seed=7)
         groups = in_groups(y)
         minima = group_minima(groups, minimum)
         residuals = fit_pilot(X, y, n_classes, seed=7).residuals if weighted else None
@@ -219,7 +224,7 @@ class TestBalancedRows:
     def test_the_callers_weights_count_in_the_totals(self):
         X, y = make_rows()
         w = np.random.default_rng(5).uniform(0.2, 4.0, len(y))
-        leaves = leaf_influence(X, y, 3, seed=0, weights=w)
+        leaves = leaves_of(X, y, 3, seed=0, weights=w)
         r = np.random.default_rng(6).random(len(y))
         groups, minima = y, group_minima(y, 3)
         rng = np.random.default_rng(0)
@@ -331,7 +336,7 @@ class TestPilot:
 
 
 def test_sparse_sums_stay_in_float64():
-    operator = leaf_influence(*make_rows(), 3, seed=0)
+    operator = leaves_of(*make_rows(), 3, seed=0)
     assert isinstance(operator, SparseInfluence)
     assert operator.sum(torch.arange(5), torch.ones(5)).dtype == torch.float64
 
