@@ -51,6 +51,7 @@ def _losses(report: PruningReport) -> Iterator[str]:
         random = report.random
         if random is not None and random.level == level and not report.random_is_kept:
             draws = f"mean of {random.n_draws} draws" if random.n_draws > 1 else "one draw"
+            draws += ", penalty tuned" if random.tuned else ""
             yield f"on as many random rows ({draws}) it {random.said(report.unit)}"
 
 

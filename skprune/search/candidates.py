@@ -133,7 +133,7 @@ class Candidates:
 
     def random_gap(self, size: int, draws: int = 1) -> Gap:
         """The mean gap of stratified random subsets at the dearest level."""
-        return mean_gap([self.dearest.gap(self.random(size, draw)) for draw in range(draws)])
+        return mean_gap([self.dearest.random_gap(self.random(size, draw)) for draw in range(draws)])
 
     def learned(self) -> Learned | None:
         """What the model on all rows has learned, if it can be told."""

@@ -239,6 +239,7 @@ def test_unit_of_numbers():
 def test_random_rows_beside_a_head_are_several_draws(pruner):
     random = pruner.report_.random
     assert (random.n_draws, "mean of 5 draws" in pruner.report_.headline) == (5, True)
+    assert "5 draws, penalty tuned" in pruner.report_.headline
     assert "which spread by" in str(pruner.report_)
 
 
