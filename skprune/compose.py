@@ -281,6 +281,8 @@ class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     pruner_ : pruner, fitted
+        Its ``rows_`` (with the score, the weight and whether it was kept, for every row),
+        ``removed_indices_`` and ``report_`` say what became of the rows.
     estimator_ : classifier, fitted on the kept rows
     sample_indices_ : ndarray of shape (n_kept,), positions of the kept rows, sorted
     classes_ : ndarray of shape (n_classes,), labels that ``estimator_`` knows
@@ -344,6 +346,8 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
     Attributes
     ----------
     pruner_ : pruner, fitted
+        Its ``rows_`` (with the score, the weight and whether it was kept, for every row),
+        ``removed_indices_`` and ``report_`` say what became of the rows.
     estimator_ : regressor, fitted on the kept rows
     sample_indices_ : ndarray of shape (n_kept,), positions of the kept rows, sorted
     n_features_in_ : int
@@ -384,6 +388,8 @@ class PruningSampler(_HasPruner, BaseEstimator):
     Attributes
     ----------
     pruner_ : pruner, fitted
+        Its ``rows_`` (with the score, the weight and whether it was kept, for every row),
+        ``removed_indices_`` and ``report_`` say what became of the rows.
     sample_indices_ : ndarray of shape (n_kept,), positions of the kept rows, sorted
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,), if the columns have names

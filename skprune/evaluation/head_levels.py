@@ -102,8 +102,8 @@ class Refit(Evaluator):
     def random_gap(self, drawn: Selection) -> Gap:
         """With the best of several penalties: one that suits many rows is too weak for few.
 
-        Rows that were chosen need no other penalty, because they are balanced at the optimum of
-        all rows. A penalty that these rows are measured to like best favours them, if anything.
+        Rows that were chosen for the head need no other, because they are balanced at the optimum
+        of all rows. A penalty that these rows are measured to like best favours them, if anything.
         """
         best, theta = self.gap(drawn), self.theta(drawn)
         problem, solve = self.predicted.kept(drawn), self.predicted.solve

@@ -41,8 +41,8 @@ class PruningReport(Printed):
         "retrained"); empty if all rows are kept.
     random : Gap or None
         Gap of a stratified random subset of the same size, at the most expensive level. For a head
-        it is the mean of several (``random.n_draws``), each with the best of several penalties;
-        a model is retrained on one only, as it is.
+        it is the mean of several (``random.n_draws``), each with the best of several penalties if
+        the rows were chosen for that head alone; a model is retrained on one only, as it is.
     random_is_kept : bool
         Whether these random rows are kept, because they do as well for the model.
     trial : Gap or None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -12,7 +13,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from cases.pruners import head_pruner
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, make_classification
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -122,6 +123,17 @@ NOTHING = Gap(0.001, 0.01, "retrained", "loss", 200)
             "kept all 1,000 rows: the allowed gap of 0.01 nats is more than all that the model has "
             "learned",
         ),
+        (
+            {
+                "n_kept": 1000,
+                "met": False,
+                "gaps": {},
+                "random": None,
+                "models": {"refit": "a head", "retrained": "Boosting"},
+            },
+            "kept all 1,000 rows: no smaller set was found on which a head and Boosting both lose "
+            "at most 0.01 nats",
+        ),
         ({"n_kept": 1000, "max_gap": None}, "kept all 1,000 rows, as asked"),
     ],
     ids=[
@@ -131,6 +143,7 @@ NOTHING = Gap(0.001, 0.01, "retrained", "loss", 200)
         "by X_val",
         "random",
         "all",
+        "all, for two models",
         "nothing to lose",
         "as asked",
     ],
@@ -227,6 +240,13 @@ def test_every_model_of_the_budget_has_its_number(table):
     assert list(report.models) == ["refit", "retrained"]
     for name in report.models.values():
         assert f"{name} " in report.headline
+
+
+def test_the_line_of_trainings_where_all_rows_are_kept():
+    """Nothing is trained on other rows then."""
+    X, y = make_classification(300, flip_y=0.2, random_state=0)
+    lines = dict(InfluencePruner(0.2, random_state=0).fit(X, y).report_.lines())
+    assert re.search(r", 1 training \(.* on 240 rows, \d+\.\d\d s each$", lines["retraining"])
 
 
 def test_unit_of_numbers():
