@@ -318,6 +318,9 @@ def test_page(table, tmp_path, keep):
     assert "://" not in page.replace("http://www.w3.org/2000/svg", "")  # nothing is fetched
     assert fitted.report_.headline in page
     assert "prefers-color-scheme: dark" in page
+    if keep:  # a single size is no curve
+        assert "<svg" not in page
+        return
     kept = [e for e in svg_of(page).iter() if e.get("class") == "kept" and e.tag.endswith("circle")]
     assert len(kept) == len(fitted.path_["n_kept"]) + 1  # one in the legend
 
