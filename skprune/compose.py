@@ -34,7 +34,8 @@ from skprune.base import FittedAttributes
 from skprune.baselines import Strategy
 from skprune.data.containers import is_row_wise, n_rows, natural, plain, take_rows
 from skprune.data.teaching import Teaching
-from skprune.heads.linear_spec import advised_of_sampler, sampler_in, takes_missing, weight_name
+from skprune.heads.advice import advised_fit
+from skprune.heads.linear_spec import sampler_in, takes_missing, weight_name
 from skprune.heads.weighting import takes_teaching
 from skprune.pruner import InfluencePruner
 from skprune.results.recheck import Recheck
@@ -212,7 +213,7 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
             if weights is not None:
                 kept[weights_as] = weights
             kept_X = take_rows(kept_X, rows)
-        with advised_of_sampler(estimator):
+        with advised_fit(estimator, kept_X):
             self.estimator_ = estimator.fit(kept_X, kept_y, **kept)
         return self
 

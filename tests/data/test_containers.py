@@ -24,6 +24,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skprune import InfluencePruner, PrunedClassifier, PruningSampler
 from skprune.baselines import HighestLoss, StratifiedRandom
+from skprune.heads.advice import advised_fit
 
 X, Y = load_iris(return_X_y=True)
 NAMES = ["sepal length", "sepal width", "petal length", "petal width"]
@@ -443,6 +444,29 @@ class TestTextColumns:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # skrub guesses the format of no date here
             exec(self.code_in(caught.value), names | {type(model).__name__: type(model)})
+
+    def test_a_model_around_a_pruner_is_advised_as_well(self, people):
+        """With ``keep`` it is fitted to the kept rows only, after the pruner."""
+        table = people[0].assign(since=pd.date_range("2020", periods=len(people[0])))
+        model = PrunedClassifier(HistGradientBoostingClassifier(), InfluencePruner(keep=0.5))
+        with pytest.raises(
+            (TypeError, ValueError), match=r"to 200 rows: .*\n3 of 6 columns.*since"
+        ):
+            model.fit(table, people[1])
+
+    @pytest.mark.parametrize(
+        "kind", [pd.DataFrame, lambda columns: np.column_stack([*columns.values()])]
+    )
+    def test_columns_that_lost_all_their_values(self, kind):
+        """Few rows may have none of a rare value, which not all models take."""
+        rows = kind({"a": [1.0, 2.0], "rare": [np.nan, np.nan], "b": [np.nan, 1.0]})
+        with (
+            pytest.raises(
+                ValueError, match=r"empty\nNone of these rows has a value in (rare|column 1):"
+            ),
+            advised_fit(LogisticRegression(), rows),
+        ):
+            raise ValueError("empty")
 
     def test_the_raw_table_comes_back_untouched(self, people):
         table, target = people

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +12,11 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from torch import nn
 
-from skprune.data.containers import frame_hint, take_rows
+from skprune.data.containers import take_rows
 from skprune.data.sources import RowSource, as_source, is_dataset
 from skprune.data.teaching import Teaching
-from skprune.heads.linear_spec import advised_of_sampler, sampler_in, weight_name
+from skprune.heads.advice import advised_fit
+from skprune.heads.linear_spec import sampler_in, weight_name
 from skprune.network.encoding import SourceRows
 from skprune.network.torch_model import call_trainer, fit_skorch, is_skorch
 from skprune.subset import Rows
@@ -178,24 +178,8 @@ class EstimatorTrainer(Trainer):
         if self.weight_name is not None and weights is not None:
             named[self.weight_name] = weights
         X, y = take_rows(self.data.X, rows), take_rows(self.data.y, rows) if y is None else y
-        with advised_of_sampler(estimator), _advised_of_columns(estimator, X):
+        with advised_fit(estimator, X):
             return estimator.fit(X, y, **named)
-
-
-@contextmanager
-def _advised_of_columns(estimator: Any, X: Any) -> Iterator[None]:
-    """Say which columns of a frame are no numbers, if an estimator could not be fitted to it."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        name = type(estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator).__name__
-        if not (advice := frame_hint(X, name)):
-            raise
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(
-            f"{type(estimator).__name__} could not be fitted to X: {error}\n{advice}\n\nBoosting "
-            'that takes categories needs them as such: X.astype({"city": "category"}).'
-        ) from error
 
 
 class SkorchTrainer(Trainer):
