@@ -36,7 +36,7 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks import adversarial
 from benchmarks.harness import collect, forget, summary_table
 from benchmarks.promise import chance
-from skprune import InfluencePruner, PruningWarning
+from skprune import GapCalibrationDisplay, InfluencePruner, PruningWarning
 from skprune.evaluation.certificate import certifies, discordant_bound
 
 MODELS = {
@@ -196,28 +196,32 @@ def summarise_pairs(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def picture(records: list[dict[str, Any]], path: Path) -> None:
     """True against reported gaps after a search, a panel a level; of certificates the bounds."""
-    figure = Figure(figsize=(11, 3.2), layout="constrained")
-    axes = figure.subplots(1, 4, sharex=True, sharey=True)
+    figure = Figure(figsize=(13, 3.9), layout="constrained")
+    axes = figure.subplots(1, len(LEVELS), sharex=True, sharey=True)
     for ax, level in zip(axes, LEVELS, strict=True):
-        ax.axline((0, 0), slope=1, color="0.6", lw=1)
         ax.set_title(level)
-        ax.set_xlabel("certified bound" if level == "certified" else "reported gap (nats)")
-        for (model, mark), (i, n) in product((("head", "o"), ("boosting", "^")), enumerate(SIZES)):
+        for model, mark in (("head", "o"), ("boosting", "^")):
             found = [
-                (r["bound"] if level == "certified" else r["reported"], r["true"])
+                r
                 for r in records
-                if (r["model"], r["n"], r.get("level")) == (model, n, level)
-                and r["setting"] != "size"
+                if (r["model"], r.get("level")) == (model, level) and r["setting"] != "size"
             ]
-            if found:
-                label = f"{model}, n = {n:,}"
-                style = {"s": 14, "color": f"C{i}", "alpha": 0.7}
-                ax.scatter(*zip(*found, strict=True), marker=mark, label=label, **style)
+            if not found:
+                continue
+            of_bounds = level == "certified"
+            GapCalibrationDisplay.from_gaps(
+                [r["bound" if of_bounds else "reported"] for r in found],
+                [r["true"] for r in found],
+                standard_error=None if of_bounds else [r["standard_error"] for r in found],
+                name=model,
+                ax=ax,
+                fmt=mark,
+                alpha=0.7,
+            )
+        ax.label_outer()
     axes[0].set_ylabel("true gap (nats)")
     axes[0].set_xlim(-0.015, 0.03)
-    axes[0].set_ylim(-0.015, 0.045)
-    handles = {h.get_label(): h for ax in axes for h in ax.collections}
-    figure.legend(handles=handles.values(), loc="outside right center", fontsize=7)
+    axes[0].set_ylim(-0.015, 0.05)
     figure.savefig(path, dpi=130)
 
 

@@ -38,6 +38,7 @@ sphinx_gallery_conf = {
     "reference_url": {"skprune": None},
     "download_all_examples": False,
     "show_memory": False,
+    "ignore_repr_types": "Display",  # the figure is what they have to say
 }
 
 copybutton_exclude = ".linenos, .gp, .go"  # what is copied runs: no prompts, no output

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from skprune.proxies.torch_proxy import TorchProxy
     from skprune.proxies.verify import Certify, Retrain
     from skprune.pruner import InfluencePruner
+    from skprune.results.calibration import GapCalibrationDisplay
     from skprune.results.display import PruningCurveDisplay
     from skprune.results.kept_rows import KeptRowsDisplay
     from skprune.search_cv import PrunedSearchCV
 
 __all__ = [
     "Certify",
+    "GapCalibrationDisplay",
     "InfluencePruner",
     "KeptRowsDisplay",
     "LinearProxy",
@@ -51,6 +53,7 @@ _HOMES = {
     "PrunedRegressor": "skprune.compose",
     "PrunedSearchCV": "skprune.search_cv",
     "PrunedSubset": "skprune.data.sources",
+    "GapCalibrationDisplay": "skprune.results.calibration",
     "KeptRowsDisplay": "skprune.results.kept_rows",
     "PruningCurveDisplay": "skprune.results.display",
     "PruningSampler": "skprune.compose",

@@ -129,11 +129,11 @@ class BasePruner(
         Returns
         -------
         PrunedData
-            The named pair ``(X, y)``, in containers of the given kinds. For a dataset or dict that
-            holds its targets, and without y, only the kept rows of X are returned.
+            The named pair ``(X, y)``, in containers of the given kinds. Without y (for a dataset or
+            dict that holds its targets) only the kept rows of X are returned.
         """
         self.fit(X, y, **fit_params)
-        return self.take(X) if y is None and self._source(X) is not None else self._take_pair(X, y)
+        return self.take(X) if y is None else self._take_pair(X, y)
 
     def transform(self, X: Any, y: Any = None) -> Any:
         """Take the kept rows out of the rows the pruner was fitted on.

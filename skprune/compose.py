@@ -34,7 +34,8 @@ from skprune.base import FittedAttributes
 from skprune.baselines import Strategy
 from skprune.data.containers import is_row_wise, n_rows, natural, plain, take_rows
 from skprune.data.teaching import Teaching
-from skprune.heads.linear_spec import advised_of_sampler, sampler_in, takes_missing, weight_name
+from skprune.heads.advice import advised_fit
+from skprune.heads.linear_spec import sampler_in, takes_missing, weight_name
 from skprune.heads.weighting import takes_teaching
 from skprune.proxies.shorthands import unwrapped
 from skprune.pruner import InfluencePruner
@@ -215,7 +216,7 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
             if weights is not None:
                 kept[weights_as] = weights
             kept_X = take_rows(kept_X, rows)
-        with advised_of_sampler(estimator):
+        with advised_fit(estimator, kept_X):
             self.estimator_ = estimator.fit(kept_X, kept_y, **kept)
         return self
 
@@ -290,6 +291,8 @@ class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     pruner_ : pruner, fitted
+        Its ``rows_`` (with the score, the weight and whether it was kept, for every row),
+        ``removed_indices_`` and ``report_`` say what became of the rows.
     estimator_ : classifier, fitted on the kept rows
     sample_indices_ : ndarray of shape (n_kept,), positions of the kept rows, sorted
     classes_ : ndarray of shape (n_classes,), labels that ``estimator_`` knows
@@ -353,6 +356,8 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
     Attributes
     ----------
     pruner_ : pruner, fitted
+        Its ``rows_`` (with the score, the weight and whether it was kept, for every row),
+        ``removed_indices_`` and ``report_`` say what became of the rows.
     estimator_ : regressor, fitted on the kept rows
     sample_indices_ : ndarray of shape (n_kept,), positions of the kept rows, sorted
     n_features_in_ : int
@@ -393,6 +398,8 @@ class PruningSampler(_HasPruner, BaseEstimator):
     Attributes
     ----------
     pruner_ : pruner, fitted
+        Its ``rows_`` (with the score, the weight and whether it was kept, for every row),
+        ``removed_indices_`` and ``report_`` say what became of the rows.
     sample_indices_ : ndarray of shape (n_kept,), positions of the kept rows, sorted
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,), if the columns have names

@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from skprune import InfluencePruner
+from skprune import InfluencePruner, KeptRowsDisplay
 from skprune.baselines import EL2N, StratifiedRandom
 
 X, y = make_moons(3000, noise=0.3, random_state=0)
@@ -66,24 +66,7 @@ X, y = load_digits(return_X_y=True)
 model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
 pruner = InfluencePruner(keep=0.3, model=model, random_state=0).fit(X, y)
 
-figure, axes = plt.subplots(8, 10, figsize=(8, 7.2))
-parts = {
-    "kept, helps": (True, -1),
-    "kept, harms": (True, 1),
-    "removed, helps": (False, -1),
-    "removed, harms": (False, 1),
-}
-for digit in range(10):
-    for place, (name, (kept, sign)) in enumerate(parts.items()):
-        rows = np.flatnonzero((y == digit) & (pruner.keep_mask_ == kept))
-        for nth, row in enumerate(rows[np.argsort(sign * pruner.scores_[rows])][:2]):
-            ax = axes[2 * place + nth, digit]
-            ax.imshow(X[row].reshape(8, 8), cmap="gray_r" if kept else "Reds")
-            ax.set_xticks([])
-            ax.set_yticks([])
-            if digit == 0 and nth == 0:
-                ax.set_ylabel(name, rotation=0, ha="right")
-figure.tight_layout()
+KeptRowsDisplay.from_pruner(pruner, X.reshape(-1, 8, 8), y, n_each=2)
 
 # %%
 # Ten classes on 64 pixels have 650 parameters, so that the 539 kept rows have to determine them:

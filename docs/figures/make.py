@@ -16,13 +16,21 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, make_classification
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skprune import InfluencePruner, LinearProxy, PrunedSearchCV, PruningCurveDisplay, compare
+from skprune import (
+    GapCalibrationDisplay,
+    InfluencePruner,
+    LinearProxy,
+    PrunedSearchCV,
+    PruningCurveDisplay,
+    compare,
+)
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / "benchmarks" / "results"
@@ -229,6 +237,25 @@ def theory(figure):
     axes[0].legend(loc="lower left")
 
 
+def report(figure):
+    """Reported against observed gaps, of the report's page."""
+    X, y = make_classification(40_000, flip_y=0.2, random_state=0)
+    model, unseen = LogisticRegression(), slice(20_000, None)
+
+    def loss(X_some, y_some):
+        return log_loss(y[unseen], model.fit(X_some, y_some).predict_proba(X[unseen]))
+
+    reported, observed = [], []
+    for start in range(0, 20_000, 1000):
+        part = X[start : start + 1000], y[start : start + 1000]
+        pruner = InfluencePruner(keep=0.04, model=model, random_state=0)
+        observed.append(loss(*pruner.fit_transform(*part)) - loss(*part))
+        reported.append(pruner.gap_)
+    GapCalibrationDisplay.from_gaps(
+        reported, observed, name="logistic regression", ax=figure.subplots()
+    )
+
+
 def _chain(ax, y, boxes, title):
     """A row of boxes with arrows between them; those that begin with an asterisk are ours."""
     ax.text(0, y + 0.62, title, fontsize=9, weight="bold", va="center")
@@ -322,6 +349,7 @@ FIGURES = {
     solvers: (5.8, 3.4),
     samplers: (6.0, 3.6),
     theory: (7.0, 3.4),
+    report: (5.2, 4.4),
 }
 
 

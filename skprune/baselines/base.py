@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from skprune.base import BasePruner
+from skprune.data.containers import n_rows
 from skprune.data.strata import Rows
 from skprune.proxies.memory import says_what_fits
 from skprune.proxies.shorthands import unwrapped
@@ -62,6 +63,8 @@ class Strategy(BasePruner):
     }
     #: Whether the strategy uses more of the rows than their number and their targets.
     looks_at_rows: ClassVar[bool] = True
+    #: Whether the strategy uses labels. One that does not is fitted without, by ``fit(X)``.
+    needs_labels: ClassVar[bool] = True
 
     ranking_: Rows
     scores_: NDArray[np.float64]
@@ -114,7 +117,8 @@ class Strategy(BasePruner):
         X : array-like, DataFrame, sparse matrix or tensor with n rows
             With a torch network as ``model`` also a dataset, or whatever the network takes.
         y : array-like of shape (n,)
-            Not needed with a dataset that holds its targets.
+            Not needed with a dataset that holds its targets, nor by strategies that look at
+            features alone: to choose which rows to label, leave it out.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows in the objective of the head.
 
@@ -126,9 +130,11 @@ class Strategy(BasePruner):
         from skprune.baselines.evidence import read_evidence
 
         self._validate_params()
-        seed = self._draw_seed()
+        seed, target = self._draw_seed(), y
+        if y is None and not self.needs_labels and self.model is None and hasattr(X, "shape"):
+            target = np.arange(n_rows(X)) + 0.5  # numbers, so that all rows are one group
         evidence = read_evidence(
-            self, X, y, sample_weight, self.model, look=self.looks_at_rows, seed=seed
+            self, X, target, sample_weight, self.model, look=self.looks_at_rows, seed=seed
         )
         self.fit_evidence(evidence)
         self._given = (X, y, sample_weight)
@@ -184,6 +190,7 @@ class Strategy(BasePruner):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.non_deterministic = self.random_state is None
+        tags.target_tags.required = self.needs_labels
         if not self.looks_at_rows:
             tags.no_validation = tags.input_tags.allow_nan = True
         return tags

@@ -41,6 +41,8 @@ class RandomBlock(Strategy):
         How often every block exchanges rows with another one.
     """
 
+    needs_labels = False
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Strategy._parameter_constraints,
         "n_sweeps": [Interval(numbers.Integral, 0, None, closed="left")],

@@ -34,6 +34,8 @@ class ClassCentre(Strategy):
         median.
     """
 
+    needs_labels = False
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **Strategy._parameter_constraints,
         "which": [StrOptions({"moderate", "near", "far"})],
@@ -71,6 +73,8 @@ class ClusterStrategy(ScoreStrategy):
     n_clusters : int, default=None
         None takes the number of classes, or 10 for regression.
     """
+
+    needs_labels = False
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **ScoreStrategy._parameter_constraints,

@@ -31,6 +31,8 @@ class KCenter(Strategy):
         As in ``Strategy``.
     """
 
+    needs_labels = False
+
     def choose(self, evidence: Evidence, size: int, rng: np.random.Generator) -> Rows:
         features = evidence.features
         squares = np.einsum("ij,ij->i", features, features)
@@ -71,6 +73,8 @@ class FacilityLocation(PartStrategy):
         As in ``Strategy``.
     """
 
+    needs_labels = False
+
     def order(self, evidence: Evidence, rows: Rows, most: int, rng: np.random.Generator) -> Rows:
         return facility_location(similarities(distances_of(evidence.features[rows])), most)
 
@@ -86,6 +90,8 @@ class GraphCut(PartStrategy):
     keep, model, min_per_class, random_state
         As in ``Strategy``.
     """
+
+    needs_labels = False
 
     def order(self, evidence: Evidence, rows: Rows, most: int, rng: np.random.Generator) -> Rows:
         return graph_cut(similarities(distances_of(evidence.features[rows])), most)

@@ -26,6 +26,8 @@ class Herding(GroupStrategy):
         As in ``Strategy``.
     """
 
+    needs_labels = False
+
     def target(self, rows: NDArray[Any]) -> NDArray[Any]:
         """The point that the mean of the kept rows should match."""
         return rows.mean(0)

@@ -32,6 +32,8 @@ class Random(Strategy):
     (30, 4)
     """
 
+    needs_labels = False
+
     looks_at_rows: ClassVar[bool] = False
 
     def __init__(

@@ -24,9 +24,16 @@ from skprune.utils.sklearn_private import num_samples, safe_indexing
 ENCODE_HINT = """\
 Encode them inside the model, and the raw table is what comes back pruned:
 
+    from sklearn.compose import make_column_transformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
     encode = make_column_transformer(
-        (OneHotEncoder(handle_unknown="ignore"), {columns}), remainder=StandardScaler())
-    InfluencePruner(model=make_pipeline(encode, LogisticRegression())).fit_transform(X, y)
+        (OneHotEncoder(handle_unknown="ignore"{dense}), {columns}),{dropped}
+        remainder=make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()),
+    )
+    InfluencePruner(model=make_pipeline(encode, {model}())).fit_transform(X, y)
 
 or encode first and prune the encoded table:
 
@@ -36,8 +43,16 @@ DATES_HINT = """\
 Give dates as numbers: seconds for a trend, month, weekday and hour as columns of their own. \
 skrub.TableVectorizer() does so inside the model, and the raw table is what comes back pruned:
 
-    encode = make_pipeline(TableVectorizer(), StandardScaler())
-    InfluencePruner(model=make_pipeline(encode, LogisticRegression()))"""
+    from skrub import TableVectorizer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    encode = make_pipeline(TableVectorizer(), SimpleImputer(add_indicator=True), StandardScaler())
+    InfluencePruner(model=make_pipeline(encode, {model}())).fit_transform(X, y)"""
+
+#: The model in the advice, if the caller's own is not known.
+MODEL = "LogisticRegression"
 
 #: Types of times and spans of time, in the words of numpy, pandas and polars.
 TIMES = ("date", "time", "period", "duration")
@@ -171,7 +186,8 @@ def refuse_text(data: Any) -> None:
     refuse_masked(data, "X")
     kind = getattr(getattr(data, "dtype", None), "kind", "")
     if kind in ("m", "M"):  # numpy would take NaT
-        raise ValueError(f"X holds dates or durations ({data.dtype}). {DATES_HINT}")
+        dates = DATES_HINT.format(model=MODEL)
+        raise ValueError(f"X holds dates or durations ({data.dtype}). {dates}")
     if kind == "V":
         raise ValueError("X holds records with fields of their own; pass pandas.DataFrame(X).")
     if not is_frame(data):
@@ -180,15 +196,29 @@ def refuse_text(data: Any) -> None:
         raise ValueError(
             f"Found array with 0 feature(s) (shape={data.shape}) while a minimum of 1 is required."
         )
+    if advice := frame_hint(data):
+        raise ValueError(f"{advice}\n\nmodel=LinearProxy() encodes a frame by itself.")
+
+
+def frame_hint(data: Any, model: str = MODEL) -> str:
+    """Advice for a frame with columns that are not numbers; empty for anything else.
+
+    Parameters
+    ----------
+    data : object
+    model : str
+        The class of the model for which columns are to be encoded.
+    """
+    if not is_frame(data):
+        return ""
     dtypes, columns = list(data.dtypes), list(data.columns)
     text = [(columns[j], _kind(t), j) for j, t in enumerate(dtypes) if not is_number(t)]
-    if text:
-        shown = [f"{c} ({kind})" for c, kind, _ in text[:SHOWN]] + ["..."] * (len(text) > SHOWN)
-        times = {c: _is_time(kind, data, j) for c, kind, j in text}
-        raise ValueError(
-            f"{len(text)} of {len(columns)} columns are not numbers: {', '.join(shown)}. "
-            + _encode_hint(times)
-        )
+    if not text:
+        return ""
+    shown = [f"{c} ({kind})" for c, kind, _ in text[:SHOWN]] + ["..."] * (len(text) > SHOWN)
+    times = {c: _is_time(kind, data, j) for c, kind, j in text}
+    said = f"{len(text)} of {len(columns)} columns are not numbers: {', '.join(shown)}. "
+    return said + _encode_hint(times, model)
 
 
 def array_hint(data: Any) -> str:
@@ -208,12 +238,26 @@ def array_hint(data: Any) -> str:
     return _encode_hint({j: _are_times(table[:, j]) for j in columns if is_text(table[:, j])})
 
 
-def _encode_hint(times: dict[Any, bool]) -> str:
+def _encode_hint(times: dict[Any, bool], model: str = MODEL) -> str:
     """Advice for columns that are not numbers; ``times`` says which of them hold times."""
-    words = [c for c, are_times in times.items() if not are_times]
-    shown = [*words[:SHOWN], ...] if len(words) > SHOWN else words
-    encode = ENCODE_HINT.format(columns=repr(shown).replace("Ellipsis", "..."))
-    return "\n\n".join([encode] * bool(words) + [DATES_HINT] * any(times.values()))
+    words, whens = (
+        [c for c, are_times in times.items() if are_times is at] for at in (False, True)
+    )
+    dropped = f'\n        ("drop", {_listed(whens)}),' if whens else ""
+    hints = []
+    if words:
+        dense = "" if model == MODEL else ", sparse_output=False"  # boosting takes nothing sparse
+        said = {"columns": _listed(words), "dropped": dropped, "dense": dense, "model": model}
+        hints.append(ENCODE_HINT.format(**said))
+    if whens:
+        hints.append(DATES_HINT.format(model=model))
+    return "\n\n".join(hints)
+
+
+def _listed(columns: list[Any]) -> str:
+    """The columns as Python has them, the first of many."""
+    shown = [*columns[:SHOWN], ...] if len(columns) > SHOWN else columns
+    return repr(shown).replace("Ellipsis", "...")
 
 
 def _is_time(kind: str, frame: Any, j: int) -> bool:

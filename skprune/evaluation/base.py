@@ -45,6 +45,10 @@ class Evaluator(ABC):
             The budget. Work that cannot change whether the gap is within it may be skipped.
         """
 
+    def random_gap(self, drawn: Selection) -> Gap:
+        """The gap of rows that were drawn at random, trained as whoever draws rows would do it."""
+        return self.gap(drawn)
+
     def of_all_rows(self, scoring: str, n_rows: int) -> Gap:
         """The gap of all rows, which is 0 and needs no measuring."""
         return Gap(0.0, 0.0, self.level, scoring, n_rows)
@@ -88,12 +92,10 @@ class OnTrain(Evaluator):
         self._places = train.places(table.positions)
 
     def gap(self, kept: Selection, limit: float | None = None) -> Gap:
-        places = self._places[kept.indices]
-        known = places >= 0
-        weights = None if kept.weights is None else kept.weights[known]
-        targets = None if kept.targets is None else kept.targets.take(known)
-        seen = Selection(places[known], weights=weights, targets=targets)
-        return self.evaluator.gap(seen, limit)
+        return self.evaluator.gap(self._seen(kept), limit)
+
+    def random_gap(self, drawn: Selection) -> Gap:
+        return self.evaluator.random_gap(self._seen(drawn))
 
     def learned(self) -> Learned | None:
         return self.evaluator.learned()
@@ -109,3 +111,11 @@ class OnTrain(Evaluator):
 
     def diagnostics(self) -> tuple[str, ...]:
         return self.evaluator.diagnostics()
+
+    def _seen(self, kept: Selection) -> Selection:
+        """Those of the rows that the evaluator knows."""
+        places = self._places[kept.indices]
+        known = places >= 0
+        weights = None if kept.weights is None else kept.weights[known]
+        targets = None if kept.targets is None else kept.targets.take(known)
+        return Selection(places[known], weights=weights, targets=targets)

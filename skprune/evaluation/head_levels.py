@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,9 @@ from skprune.subset import Selection
 
 #: Norm of the mean gradient at which a refit ends; its loss is then correct to about 1e-9.
 REFIT_TOLERANCE = 1e-6
+
+#: By which a penalty is raised for random rows, one after the other, as long as they gain by it.
+STRONGER = (4.0, 16.0, 64.0, 256.0)
 
 #: Random subsets beside the kept rows: a head is fitted in no time, and draws differ.
 DRAWS = 5
@@ -93,6 +98,27 @@ class Refit(Evaluator):
     def gap(self, kept: Selection, limit: float | None = None) -> Gap:
         theta = self.predicted.theta
         return self.predicted.held_out.gap(theta, self.theta(kept), self.level)
+
+    def random_gap(self, drawn: Selection) -> Gap:
+        """With the best of several penalties: one that suits many rows is too weak for few.
+
+        Rows that were chosen for the head need no other, because they are balanced at the optimum
+        of all rows. A penalty that these rows are measured to like best favours them, if anything.
+        """
+        best, theta = self.gap(drawn), self.theta(drawn)
+        problem, solve = self.predicted.kept(drawn), self.predicted.solve
+        penalty = problem.penalty
+        if penalty.strength == 0.0:
+            return best
+        for times in STRONGER:
+            raised = replace(problem, penalty=replace(penalty, strength=times * penalty.strength))
+            theta = fit_head(raised, solve, start=theta, tol=REFIT_TOLERANCE).theta
+            gap = self.predicted.held_out.gap(self.predicted.theta, theta, self.level)
+            if not gap < best:
+                break
+            best = gap
+        best.tuned = True
+        return best
 
     def theta(self, kept: Selection) -> Tensor:
         """The optimum on kept rows.

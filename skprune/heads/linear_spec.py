@@ -6,8 +6,6 @@ The penalty convention is read off the model: see ``HeadSpec``.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
@@ -30,8 +28,6 @@ from sklearn.utils import get_tags
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import has_fit_parameter
-
-from skprune.utils.exceptions import advised
 
 #: lam of the package's own heads, per row, on standardised columns.
 DEFAULT_STRENGTH = 1e-3
@@ -185,18 +181,6 @@ def sampler_in(model: Any) -> str | None:
     steps = model.steps if isinstance(model, Pipeline) else []
     names = (type(s).__name__ if hasattr(s, "fit_resample") else sampler_in(s) for _, s in steps)
     return next(filter(None, names), None)
-
-
-@contextmanager
-def advised_of_sampler(model: Any) -> Iterator[None]:
-    """Add advice to errors of a sampler in ``model`` while that is trained on kept rows."""
-    sampler = sampler_in(model)
-    advice = (
-        f"The sampler {sampler} was given the kept rows alone: raise min_per_class= so that every "
-        "class keeps as many as it needs, and leave out weights, which its new rows do not have."
-    )
-    with advised("", advice) if sampler else nullcontext():
-        yield
 
 
 def takes_missing(model: Any) -> bool:

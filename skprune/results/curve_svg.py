@@ -35,13 +35,15 @@ def curve_svg(report: PruningReport) -> str:
     Returns
     -------
     str
-        Empty if no size was tried.
+        Empty if no size was tried, or a single one, which is no curve.
     """
     path, level = report.path, _level(report)
     if level is None:
         return ""
     gap = np.asarray(path[f"{level}_gap"], dtype=np.float64)
     known = np.isfinite(gap)
+    if known.sum() < 2:
+        return ""
     gap, share, error, random = (
         np.asarray(column, dtype=np.float64)[known]
         for column in (gap, path["share"], path["standard_error"], path["random_gap"])

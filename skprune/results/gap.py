@@ -42,6 +42,8 @@ class Gap(float):
         Number of random subsets of which it is the mean; 1 for all other gaps.
     spread : float
         Standard deviation of the gaps of these subsets.
+    tuned : bool
+        Whether the penalty was tuned to these rows, as it is for random rows beside a head.
     """
 
     standard_error: float
@@ -54,6 +56,7 @@ class Gap(float):
     failure: str = ""
     n_draws: int = 1
     spread: float = 0.0
+    tuned: bool = False
 
     def __new__(
         cls,
@@ -135,7 +138,7 @@ def mean_gap(draws: Sequence[Gap]) -> Gap:
     error = math.sqrt(by_rows + spread**2 / len(draws))
     about = (first.level, first.scoring, first.n_rows, first.held_out)
     mean = Gap(float(gaps.mean()), error, *about)
-    mean.n_draws, mean.spread = len(draws), spread
+    mean.n_draws, mean.spread, mean.tuned = len(draws), spread, first.tuned
     return mean
 
 

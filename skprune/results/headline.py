@@ -34,8 +34,9 @@ def _why_all(report: PruningReport) -> str:
         return f": the allowed gap of {budget} is more than all that the model has learned"
     certified = any(level in CERTIFIED for level in report.models)
     said = "is certified" if certified else "was found"
-    names = " and ".join(dict.fromkeys(report.models.values()))
-    return f": no smaller set {said} on which {names or 'the model'} loses at most {budget}"
+    names = list(dict.fromkeys(report.models.values())) or ["the model"]
+    lose = "both lose" if names[1:] else "loses"
+    return f": no smaller set {said} on which {' and '.join(names)} {lose} at most {budget}"
 
 
 def _losses(report: PruningReport) -> Iterator[str]:
@@ -51,6 +52,7 @@ def _losses(report: PruningReport) -> Iterator[str]:
         random = report.random
         if random is not None and random.level == level and not report.random_is_kept:
             draws = f"mean of {random.n_draws} draws" if random.n_draws > 1 else "one draw"
+            draws += ", penalty tuned" if random.tuned else ""
             yield f"on as many random rows ({draws}) it {random.said(report.unit)}"
 
 

@@ -35,6 +35,7 @@ PAGE_STYLE = """
 :root { color-scheme: light dark }
 body { margin: 2em auto; padding: 0 1em; max-width: 62em; background: #fff; color: #1c1c1c }
 @media (prefers-color-scheme: dark) { body { background: #16181c; color: #e6e6e6 } }
+.notes { font: 13px/1.5 system-ui, sans-serif }
 footer { color: #888; font: 12px system-ui, sans-serif }
 """
 
@@ -86,20 +87,21 @@ def html_block(report: Printed) -> str:
     )
 
 
-def html_page(report: Printed, above: Iterable[str] = ()) -> str:
+def html_page(report: Printed, notes: Iterable[str] = ()) -> str:
     """A page of its own.
 
     Parameters
     ----------
     report : Printed
-    above : iterable of str
-        Paragraphs that stand before the report.
+    notes : iterable of str
+        Lines that stand below the report.
     """
-    paragraphs = "".join(f"<p>{escape(line)}</p>\n" for line in above)
+    lines = "<br>\n".join(escape(line) for line in notes)
+    below = f"<p class='notes'>{lines}</p>\n" if lines else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(report.title)}</title>\n<style>{PAGE_STYLE}</style></head>\n"
-        f"<body>\n{paragraphs}{html_block(report)}\n<footer>skprune {__version__}</footer>\n"
+        f"<body>\n{html_block(report)}\n{below}<footer>skprune {__version__}</footer>\n"
         "</body>\n</html>\n"
     )

@@ -41,7 +41,8 @@ class PruningReport(Printed):
         "retrained"); empty if all rows are kept.
     random : Gap or None
         Gap of a stratified random subset of the same size, at the most expensive level. For a head
-        it is the mean of several (``random.n_draws``); a model is retrained on one only.
+        it is the mean of several (``random.n_draws``), each with the best of several penalties if
+        the rows were chosen for that head alone; a model is retrained on one only, as it is.
     random_is_kept : bool
         Whether these random rows are kept, because they do as well for the model.
     trial : Gap or None
@@ -227,6 +228,7 @@ def _show(gap: Gap, decimals: int) -> str:
     draws = ""
     if gap.n_draws > 1:
         draws = f"; mean of {gap.n_draws} draws, which spread by {gap.spread:.{decimals}f}"
+    draws += ", with the best of several penalties" if gap.tuned else ""
     return f"{value} ({gap.measured_on}{draws})"
 
 

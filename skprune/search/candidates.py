@@ -133,7 +133,10 @@ class Candidates:
 
     def random_gap(self, size: int, draws: int = 1) -> Gap:
         """The mean gap of stratified random subsets at the dearest level."""
-        return mean_gap([self.dearest.gap(self.random(size, draw)) for draw in range(draws)])
+        # Rows that are chosen for more than a head would gain by another penalty of it as well.
+        one_model = self.proxy.balance is None
+        measure = self.dearest.random_gap if one_model else self.dearest.gap
+        return mean_gap([measure(self.random(size, draw)) for draw in range(draws)])
 
     def learned(self) -> Learned | None:
         """What the model on all rows has learned, if it can be told."""

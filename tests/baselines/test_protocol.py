@@ -107,6 +107,20 @@ def test_numbers_as_targets(name):
             fit(name, rows[:200], targets[:200])
 
 
+def test_labels_are_needed_or_make_no_difference(name):
+    """To choose what to label, no labels are known."""
+    if STRATEGIES[name].needs_labels:
+        with pytest.raises(ValueError, match="requires y"):
+            fit(name, X)
+        return
+    pruner = STRATEGIES[name](0.25, random_state=0)
+    assert_array_equal(pruner.fit_transform(X), X[pruner.sample_indices_])
+    numbers = np.random.default_rng(0).normal(size=len(X))
+    assert_array_equal(pruner.sample_indices_, fit(name, X, numbers).sample_indices_)
+    assert list(pruner.rows_.columns[:1]) == ["position"]
+    assert "target" not in pruner.rows_.columns
+
+
 def test_rows_without_weight_are_kept_last(name):
     weights = np.repeat([1.0, 0.0], 120)
     pruner = STRATEGIES[name](keep=0.5, random_state=0).fit(X, y, weights)

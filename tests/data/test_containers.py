@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -16,12 +17,14 @@ from cases.pruners import head_pruner, make_pruner
 from numpy.testing import assert_array_equal
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skprune import InfluencePruner, PrunedClassifier, PruningSampler
 from skprune.baselines import HighestLoss, StratifiedRandom
+from skprune.heads.advice import advised_fit
 
 X, Y = load_iris(return_X_y=True)
 NAMES = ["sepal length", "sepal width", "petal length", "petal width"]
@@ -407,36 +410,63 @@ class TestTextColumns:
         assert "OneHotEncoder" in text
         assert "model=make_pipeline(encode, LogisticRegression())" in text
 
+    @staticmethod
+    def code_in(error):
+        """The indented lines of a message."""
+        lines = str(error).split("\n")
+        return textwrap.dedent("\n".join(line for line in lines if line.startswith("    ")))
+
     @pytest.mark.parametrize("library", ["pandas", "polars"])
     def test_the_advice_prunes_the_raw_table(self, library, people):
         """The lines of the message are run as they stand."""
         table, target = self.containers(people)[library]
         with pytest.raises(ValueError, match="not numbers") as caught:
             InfluencePruner(model=LogisticRegression()).fit(table, target)
-        blocks = [
-            textwrap.dedent(block)
-            for block in str(caught.value).split("\n\n")
-            if block.startswith("    ")
-        ]
-        assert len(blocks) == 2
-        assert len(blocks[0].split("\n")) == 3  # two statements, one of them on two lines
-        names = {
-            "X": table,
-            "y": target,
-            "OneHotEncoder": OneHotEncoder,
-            "StandardScaler": StandardScaler,
-            "make_column_transformer": make_column_transformer,
-            "make_pipeline": make_pipeline,
-            "LogisticRegression": LogisticRegression,
-            "InfluencePruner": InfluencePruner,
-        }
-        first, last = blocks[0].rstrip().rsplit("\n", 1)
-        exec(first, names)  # the package's own text
-        X_kept, y_kept = eval(last, names)
+        *code, pruned, encoded = self.code_in(caught.value).split("\n")
+        names = {"X": table, "y": target}
+        names |= {"InfluencePruner": InfluencePruner, "LogisticRegression": LogisticRegression}
+        exec("\n".join(code), names)  # the package's own text
+        X_kept, y_kept = eval(pruned, names)
         assert type(X_kept) is type(table)
         assert len(X_kept) == len(y_kept) < len(table)
-        encoded = eval(blocks[1].strip(), names)
-        assert encoded.X.shape[1] == 3 + 2 + 3
+        assert eval(encoded, names).X.shape[1] == 3 + 2 + 3
+
+    @pytest.mark.parametrize("model", [LogisticRegression(), HistGradientBoostingClassifier()])
+    def test_the_advice_takes_dates_and_gaps(self, model, people):
+        """As it stands, for a linear model and for one that is fitted to the raw table itself."""
+        table, target = people
+        table = table.assign(since=pd.date_range("2020", periods=len(table)))
+        table.loc[::7, table.columns[0]] = np.nan
+        pruner = InfluencePruner(max_gap=0.5, model=model)
+        with pytest.raises((TypeError, ValueError), match=r"3 of 6 columns .*since") as caught:
+            pruner.fit(table, target)
+        names = {"X": table, "y": target, "InfluencePruner": InfluencePruner}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # skrub guesses the format of no date here
+            exec(self.code_in(caught.value), names | {type(model).__name__: type(model)})
+
+    def test_a_model_around_a_pruner_is_advised_as_well(self, people):
+        """With ``keep`` it is fitted to the kept rows only, after the pruner."""
+        table = people[0].assign(since=pd.date_range("2020", periods=len(people[0])))
+        model = PrunedClassifier(HistGradientBoostingClassifier(), InfluencePruner(keep=0.5))
+        with pytest.raises(
+            (TypeError, ValueError), match=r"to 200 rows: .*\n3 of 6 columns.*since"
+        ):
+            model.fit(table, people[1])
+
+    @pytest.mark.parametrize(
+        "kind", [pd.DataFrame, lambda columns: np.column_stack([*columns.values()])]
+    )
+    def test_columns_that_lost_all_their_values(self, kind):
+        """Few rows may have none of a rare value, which not all models take."""
+        rows = kind({"a": [1.0, 2.0], "rare": [np.nan, np.nan], "b": [np.nan, 1.0]})
+        with (
+            pytest.raises(
+                ValueError, match=r"empty\nNone of these rows has a value in (rare|column 1):"
+            ),
+            advised_fit(LogisticRegression(), rows),
+        ):
+            raise ValueError("empty")
 
     def test_the_raw_table_comes_back_untouched(self, people):
         table, target = people

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from cases.heads import make_problem
+from cases.heads import dense_features, make_problem
 from cases.pruners import head_pruner
 from scipy.special import expit, softmax
 from sklearn.datasets import load_diabetes
@@ -28,6 +28,7 @@ from sklearn.metrics import (
 )
 
 from skprune.evaluation.certified import CertifiedGap
+from skprune.evaluation.head_levels import Predicted, Refit
 from skprune.evaluation.held_out import HeldOut
 from skprune.evaluation.retrained.gap import RetrainedGap
 from skprune.evaluation.scorers import make_scorer as make_head_scorer
@@ -35,6 +36,7 @@ from skprune.evaluation.statistics import JACKKNIFE_GROUPS
 from skprune.evaluation.tails import tail_index
 from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
+from skprune.heads.problem import fit_head
 from skprune.results.gap import Gap
 from skprune.search.all_rows import choose_among_all
 from skprune.search.request import Budget
@@ -164,6 +166,31 @@ def test_gradient_of_the_held_out_loss(loss, rng):
     ]
     slope = (values[1] - values[0]) / (2 * step)
     assert float((held_out.gradient(theta) * direction).sum()) == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize("strength", [1e-3, 0.0])
+def test_random_rows_get_the_penalty_that_serves_them(strength):
+    """Few rows, many columns: the best of ridge regressions in closed form; a head without a
+    penalty has none to tune."""
+    problem = make_problem("squared", convention="count", n=300, d=20, strength=strength)
+    rows, theirs = torch.arange(24), problem.subset(torch.arange(24))
+    flat = SimpleNamespace(solve=lambda G: G)
+    Phi, Y, w = dense_features(theirs), theirs.targets, theirs.weights[:, None]
+
+    def ridge(times):
+        mask = problem.penalty.mask[:, 0]
+        return torch.linalg.solve(
+            Phi.T @ (w * Phi) + times * theirs.penalty.total() * torch.diag(mask), Phi.T @ (w * Y)
+        )
+
+    full = fit_head(problem, flat.solve).theta
+    held_out = HeldOut(problem, 1.0, "loss", None)
+    refit = Refit(Predicted(problem, full, flat, held_out))
+    by_hand = [float(held_out.gap(full, ridge(4.0**i), "refit")) for i in range(5)]
+    drawn = Selection(rows.numpy())
+    assert float(refit.gap(drawn)) == pytest.approx(by_hand[0], rel=1e-4)
+    assert float(refit.random_gap(drawn)) == pytest.approx(min(by_hand), rel=1e-4)
+    assert refit.random_gap(drawn).tuned == (strength > 0)
 
 
 # Scorers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -12,7 +13,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from cases.pruners import head_pruner
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, make_classification
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -122,6 +123,17 @@ NOTHING = Gap(0.001, 0.01, "retrained", "loss", 200)
             "kept all 1,000 rows: the allowed gap of 0.01 nats is more than all that the model has "
             "learned",
         ),
+        (
+            {
+                "n_kept": 1000,
+                "met": False,
+                "gaps": {},
+                "random": None,
+                "models": {"refit": "a head", "retrained": "Boosting"},
+            },
+            "kept all 1,000 rows: no smaller set was found on which a head and Boosting both lose "
+            "at most 0.01 nats",
+        ),
         ({"n_kept": 1000, "max_gap": None}, "kept all 1,000 rows, as asked"),
     ],
     ids=[
@@ -131,6 +143,7 @@ NOTHING = Gap(0.001, 0.01, "retrained", "loss", 200)
         "by X_val",
         "random",
         "all",
+        "all, for two models",
         "nothing to lose",
         "as asked",
     ],
@@ -229,6 +242,13 @@ def test_every_model_of_the_budget_has_its_number(table):
         assert f"{name} " in report.headline
 
 
+def test_the_line_of_trainings_where_all_rows_are_kept():
+    """Nothing is trained on other rows then."""
+    X, y = make_classification(300, flip_y=0.2, random_state=0)
+    lines = dict(InfluencePruner(0.2, random_state=0).fit(X, y).report_.lines())
+    assert re.search(r", 1 training \(.* on 240 rows, \d+\.\d\d s each$", lines["retraining"])
+
+
 def test_unit_of_numbers():
     X, y = load_diabetes(return_X_y=True)
     report = InfluencePruner(keep=0.8, model=Ridge(), random_state=0).fit(X, y).report_
@@ -239,6 +259,7 @@ def test_unit_of_numbers():
 def test_random_rows_beside_a_head_are_several_draws(pruner):
     random = pruner.report_.random
     assert (random.n_draws, "mean of 5 draws" in pruner.report_.headline) == (5, True)
+    assert "5 draws, penalty tuned" in pruner.report_.headline
     assert "which spread by" in str(pruner.report_)
 
 
@@ -297,6 +318,9 @@ def test_page(table, tmp_path, keep):
     assert "://" not in page.replace("http://www.w3.org/2000/svg", "")  # nothing is fetched
     assert fitted.report_.headline in page
     assert "prefers-color-scheme: dark" in page
+    if keep:  # a single size is no curve
+        assert "<svg" not in page
+        return
     kept = [e for e in svg_of(page).iter() if e.get("class") == "kept" and e.tag.endswith("circle")]
     assert len(kept) == len(fitted.path_["n_kept"]) + 1  # one in the legend
 

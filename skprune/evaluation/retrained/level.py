@@ -82,13 +82,14 @@ class Retrained(Evaluator):
         trainings = self._trainings()
         largest = max(training.n_rows for training in trainings)
         seconds = np.sum([training.seconds for training in trainings])
+        one = np.mean([training.seconds for training in trainings if training.n_rows == largest])
         cost = sum(training.n_rows for training in trainings) / largest
         seeds = "the same for every seed"
         if not retraining.deterministic:
             seeds = f"{retraining.n_seeds} seed" + "s" * (retraining.n_seeds > 1)
+        made = f"{len(trainings)} training" + "s" * (len(trainings) > 1)
         text = (
-            f"{self.name}, {len(trainings)} trainings ({seeds}) in {seconds:.1f} s, as "
-            f"many rows as {cost:.1f} trainings on {largest:,} rows, "
-            f"{retraining.seconds_per_training(largest):.2f} s each"
+            f"{self.name}, {made} ({seeds}) in {seconds:.1f} s, as "
+            f"many rows as {cost:.1f} trainings on {largest:,} rows, {one:.2f} s each"
         )
         return (("retraining", text),)

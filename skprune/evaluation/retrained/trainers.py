@@ -15,7 +15,8 @@ from torch import nn
 from skprune.data.containers import take_rows
 from skprune.data.sources import RowSource, as_source, is_dataset
 from skprune.data.teaching import Teaching
-from skprune.heads.linear_spec import advised_of_sampler, sampler_in, weight_name
+from skprune.heads.advice import advised_fit
+from skprune.heads.linear_spec import sampler_in, weight_name
 from skprune.network.encoding import SourceRows
 from skprune.network.torch_model import call_trainer, fit_skorch, is_skorch
 from skprune.subset import Rows
@@ -177,7 +178,7 @@ class EstimatorTrainer(Trainer):
         if self.weight_name is not None and weights is not None:
             named[self.weight_name] = weights
         X, y = take_rows(self.data.X, rows), take_rows(self.data.y, rows) if y is None else y
-        with advised_of_sampler(estimator):
+        with advised_fit(estimator, X):
             return estimator.fit(X, y, **named)
 
 
