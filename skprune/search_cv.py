@@ -32,7 +32,8 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 
 from skprune.base import FittedAttributes
-from skprune.compose import PrunedClassifier, PrunedRegressor, _share_out, teaching_of
+from skprune.compose import PrunedClassifier, PrunedRegressor, teaching_of
+from skprune.compose.base import share_out
 from skprune.data.containers import is_row_wise, n_rows, take_rows
 from skprune.data.teaching import Teaching
 from skprune.heads.linear_spec import weight_name
@@ -287,7 +288,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             return split, routed.pruner.fit, for_search
         groups = params.pop("groups", None)
         pruner = self._pruned()._unfitted_pruner()
-        for_pruner, for_search = _share_out(params, pruner, self.search.estimator)
+        for_pruner, for_search = share_out(params, pruner, self.search.estimator)
         if groups is not None and "groups" in signature(pruner.fit).parameters:
             for_pruner["groups"] = groups
         return {"groups": groups}, for_pruner, for_search

@@ -1,14 +1,8 @@
-"""Pruners inside larger estimators: before an estimator, and in imbalanced-learn's Pipeline.
-
-scikit-learn's Pipeline gives the full ``y`` to every step, so only its last step can drop rows.
-``PrunedClassifier`` and ``PrunedRegressor`` prune in their own ``fit`` and can be used wherever an
-estimator can; ``PruningSampler`` is a step for imbalanced-learn's Pipeline.
-"""
+"""An estimator behind a pruner: fitted to the kept rows, asked about all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import Parameter, signature
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,15 +17,14 @@ from sklearn.base import (
     is_classifier,
     is_regressor,
 )
-from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from skprune.base import FittedAttributes
 from skprune.baselines import Strategy
+from skprune.compose.base import HasPruner, share_out
 from skprune.data.containers import is_row_wise, n_rows, natural, plain, take_rows
 from skprune.data.teaching import Teaching
 from skprune.heads.advice import advised_fit
@@ -40,8 +33,7 @@ from skprune.heads.weighting import takes_teaching
 from skprune.proxies.shorthands import unwrapped
 from skprune.pruner import InfluencePruner
 from skprune.results.recheck import Recheck
-from skprune.utils.documented import Documented
-from skprune.utils.sklearn_private import HasMethods, RequestMethod
+from skprune.utils.sklearn_private import HasMethods
 
 DELEGATED = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
 
@@ -60,31 +52,6 @@ def _delegate(method: str, what: str) -> Any:
     call.__name__ = method
     call.__doc__ = f"{what}, by the fitted estimator for all rows of X."
     return available_if(_has(method))(call)
-
-
-class _HasPruner(FittedAttributes, Documented):
-    """The base of the three classes: a pruner, and its fitted attributes."""
-
-    pruner: Any
-    pruner_: Any
-
-    @property
-    def sample_indices_(self) -> NDArray[np.int64]:
-        """Positions of the rows that were kept, sorted."""
-        return self.pruner_.sample_indices_
-
-    @property
-    def n_features_in_(self) -> int:
-        """Number of columns of X."""
-        return self.pruner_.n_features_in_
-
-    @property
-    def feature_names_in_(self) -> NDArray[Any]:
-        """Names of the columns of X, if they have names."""
-        return self.pruner_.feature_names_in_
-
-    def _unfitted_pruner(self) -> Any:
-        return InfluencePruner() if self.pruner is None else self.pruner
 
 
 class _HasMethodsOnceFitted(HasMethods):
@@ -133,7 +100,7 @@ def _recheck(self: Any, X_new: Any, y_new: Any = None, *, certify: bool = False)
     return found
 
 
-class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
+class _PrunedEstimator(HasPruner, MetaEstimatorMixin):
     """The base of ``PrunedClassifier`` and ``PrunedRegressor``."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -195,7 +162,7 @@ class _PrunedEstimator(_HasPruner, MetaEstimatorMixin):
             routed = process_routing(self, "fit", **fit_params)
             for_pruner, for_estimator = routed.pruner.fit, routed.estimator.fit
         else:
-            for_pruner, for_estimator = _share_out(fit_params, pruner, estimator)
+            for_pruner, for_estimator = share_out(fit_params, pruner, estimator)
         self.pruner_ = pruner.fit(X, y, **for_pruner)
         n = n_rows(X if y is None else y)
         kept = {
@@ -380,129 +347,3 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
         pruner = clone(self._unfitted_pruner())
         _set_model(pruner, self.estimator, "ridge")
         return pruner
-
-
-class PruningSampler(_HasPruner, BaseEstimator):
-    """A pruner as a sampler: a step of imbalanced-learn's Pipeline.
-
-    That Pipeline treats classes with ``fit_transform``, such as all pruners, as transformers; a
-    sampler has ``fit_resample`` and neither ``fit_transform`` nor ``transform``. It prunes while
-    the Pipeline is fitted and is skipped in predictions.
-
-    Parameters
-    ----------
-    pruner : pruner, default=None
-        Cloned and fitted in ``fit_resample``; None is ``InfluencePruner()``. To search its
-        parameters (``pruningsampler__pruner__keep``), pass it.
-
-    Attributes
-    ----------
-    pruner_ : pruner, fitted
-        Its ``rows_`` (with the score, the weight and whether it was kept, for every row),
-        ``removed_indices_`` and ``report_`` say what became of the rows.
-    sample_indices_ : ndarray of shape (n_kept,), positions of the kept rows, sorted
-    n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features,), if the columns have names
-
-    Notes
-    -----
-    imbalanced-learn's Pipeline gives its last step the metadata of *all* rows, and rows keep their
-    labels. With ``sample_weight``, or a pruner with ``targets``, use ``PrunedClassifier`` or
-    ``PrunedRegressor``.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_breast_cancer
-    >>> from skprune import InfluencePruner, PruningSampler
-    >>> X, y = load_breast_cancer(return_X_y=True)
-    >>> X_kept, y_kept = PruningSampler(InfluencePruner(keep=0.3)).fit_resample(X, y)
-    >>> X_kept.shape
-    (171, 30)
-    """
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "pruner": [None, HasMethods(["fit", "take"])],
-    }
-
-    def __init__(self, pruner: Any = None) -> None:
-        self.pruner = pruner
-
-    def fit(self, X: Any, y: Any, **fit_params: Any) -> PruningSampler:
-        """Decide which rows to keep; ``fit_params`` are passed to the pruner."""
-        self._validate_params()
-        pruner = clone(self._unfitted_pruner())
-        pruner._hands_targets_on = False
-        self.pruner_ = pruner.fit(X, y, **fit_params)
-        return self
-
-    def fit_resample(
-        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
-    ) -> tuple[Any, Any]:
-        """Decide which rows to keep, and take them.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame, sparse matrix or tensor with n rows
-        y : array-like of shape (n,)
-        sample_weight, groups : array-like of shape (n,), optional
-            Passed to the pruner.
-
-        Returns
-        -------
-        X_kept, y_kept
-            In containers of the given kinds.
-        """
-        given = {"sample_weight": sample_weight, "groups": groups}
-        self.fit(X, y, **{name: value for name, value in given.items() if value is not None})
-        X_kept, y_kept = self.pruner_.take(X, y)
-        return X_kept, y_kept
-
-    def set_fit_resample_request(self, **requests: bool | str | None) -> PruningSampler:
-        """Request ``sample_weight`` or ``groups`` in ``fit_resample``, as in ``set_fit_request``.
-
-        imbalanced-learn adds this method only to classes that are defined after its import.
-        """
-        try:
-            import imblearn.base  # noqa: F401 - the import registers fit_resample
-        except ImportError as error:
-            raise ImportError(
-                "Metadata of fit_resample are routed by imbalanced-learn's Pipeline, which is not "
-                "installed: pip install skprune[imblearn]"
-            ) from error
-        method = RequestMethod("fit_resample", ["groups", "sample_weight"])
-        sampler: PruningSampler = method.__get__(self, type(self))(**requests)
-        return sampler
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        pruner = get_tags(self._unfitted_pruner())
-        tags.target_tags.required = True
-        tags.input_tags.sparse = pruner.input_tags.sparse
-        tags.input_tags.allow_nan = pruner.input_tags.allow_nan
-        tags.non_deterministic = pruner.non_deterministic
-        tags.no_validation = pruner.no_validation
-        return tags
-
-
-def _share_out(
-    params: dict[str, Any], pruner: Any, estimator: Any
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Divide ``params`` between the pruner's and the estimator's ``fit``."""
-    of_pruner, of_estimator = (signature(e.fit).parameters for e in (pruner, estimator))
-    takes_any = any(p.kind is Parameter.VAR_KEYWORD for p in of_estimator.values())
-    for_pruner, for_estimator = {}, {}
-    for name, value in params.items():
-        if name in of_pruner:
-            for_pruner[name] = value
-        for_both = name == "sample_weight"
-        own = weight_name(estimator) if for_both and isinstance(estimator, Pipeline) else name
-        wanted = takes_any and (for_both or name not in of_pruner)
-        if own is not None and (own in of_estimator or wanted):
-            for_estimator[own] = value
-        elif for_both or name not in of_pruner:
-            raise TypeError(
-                f"{type(estimator).__name__}.fit takes no {name!r}: leave it out, use an estimator "
-                "that takes it, or enable scikit-learn's metadata routing to send it to the "
-                "pruner only."
-            )
-    return for_pruner, for_estimator
