@@ -48,11 +48,12 @@ from skprune.baselines import STRATEGIES
 
 ALL_ROWS, ANEW = "all rows", "random anew"
 OURS = ("skprune", "skprune, hard")
-#: What was tried for networks beside these; the last two learn from the scoring run's predictions.
+#: What was tried for networks beside these; the last three learn from the scoring run's logits.
 DISTILLED = ", distilled"
 TRIED = (
     "skprune, levels", "skprune from ccs", "skprune from dual", "skprune from least confidence",
     "drawn by loss", "drawn by loss, weighted", "random" + DISTILLED, "skprune" + DISTILLED,
+    "dual" + DISTILLED,
 )  # fmt: skip
 #: These know nothing of the rows but their number and their classes.
 UNSCORED = ("random", "stratified random")
@@ -245,7 +246,7 @@ class Field:
         if cell.strategy.endswith(DISTILLED):
             scored, _ = self.scored(cell.dataset, cell.noise, cell.seed)
             about |= scored.took
-            teacher = torch.from_numpy(scored.logits).to(device).float().softmax(1)
+            teacher = torch.from_numpy(scored.logits).to(device).float()
         generator = torch.Generator(device).manual_seed(cell.seed)
 
         def rows_of(epoch: int) -> torch.Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from benchmarks.nets import NETS
 from skprune.baselines import TrainingDynamics
+from skprune.torch import distilled
 from skprune.utils.seeds import seeded
 
 #: Share of the steps in which the rate rises.
@@ -154,7 +155,7 @@ def train(
     weights : Tensor of shape (n,), optional
         What a row counts for in the loss.
     teacher : Tensor of shape (n, n_classes), optional
-        Probabilities that are half of what the network learns, labels being the other half.
+        Logits that are half of what the network learns, labels being the other half.
     dynamics : TrainingDynamics, optional
         Records the predictions of all epochs.
     """
@@ -175,13 +176,12 @@ def train(
             group["lr"] = group["rate"] * share
         with _precision(recipe, device):
             logits = net(pixels.augmented(rows, recipe, generator)).float()
-        losses = nn.functional.cross_entropy(
-            logits, pixels.y[rows], label_smoothing=recipe.smoothing, reduction="none"
-        )
-        if teacher is not None:
-            losses = (
-                losses + nn.functional.cross_entropy(logits, teacher[rows], reduction="none")
-            ) / 2
+        if teacher is None:
+            losses = nn.functional.cross_entropy(
+                logits, pixels.y[rows], label_smoothing=recipe.smoothing, reduction="none"
+            )
+        else:
+            losses = distilled(logits, pixels.y[rows], teacher[rows])
         net.zero_grad(set_to_none=True)
         (losses if weights is None else losses * weights[rows]).mean().backward()
         for optimizer in learning:
