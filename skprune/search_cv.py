@@ -348,6 +348,12 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         )
         own = self.search.estimator.get_params()
         notes = cv_results.counted(own, results["params"], report.share, report.weighted)
+        weights = {getattr(pruner, "weights", None) for pruner in self.pruners_}
+        if weights == {"auto"} and is_slower_with_weights(self.search.estimator):
+            notes.append(
+                "The kept rows have no weights, with which this estimator takes several times as "
+                "long to train; weights=True of the pruner gives them all the same."
+            )
         return replace(report, notes=tuple(notes))
 
     def __sklearn_tags__(self) -> Any:

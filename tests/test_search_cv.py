@@ -14,6 +14,7 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import FitFailedWarning, NotFittedError, UnsetMetadataPassedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - makes two searches there
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -675,3 +676,14 @@ def test_candidates_learn_a_teachers_targets_and_are_scored_on_labels(numbers):
             model = clone(grid.estimator).set_params(**params).fit(X[rows], labels, weights)
             score = found.cv_results_[f"split{fold}_test_score"][i]
             assert score == pytest.approx(model.score(X[test], y[test]), abs=1e-12)
+
+
+@pytest.mark.parametrize("weights", ["auto", True])
+def test_boosting_that_weights_slow_down_gets_none_unless_asked(weights):
+    X, y = load_breast_cancer(return_X_y=True)
+    boosting = HistGradientBoostingClassifier(max_iter=5, random_state=0)
+    grid = GridSearchCV(boosting, {"max_leaf_nodes": [3, 5]}, cv=FOLDS)
+    pruner = InfluencePruner(keep=0.3, weights=weights, random_state=0)
+    found = PrunedSearchCV(grid, pruner).fit(X, y)
+    assert found.report_.weighted == (weights is True)
+    assert ("have no weights" in str(found.report_)) == (weights == "auto")
