@@ -82,8 +82,8 @@ class InfluencePruner(BasePruner):
         less; the report gives the gain. Teacher targets help most if labels are noisy, and harm if
         they are clean. The pilot takes the time of two trainings, and it uses all rows. They are
         for models that are not linear and are trained by the pruner; otherwise "auto" is None. With
-        a torch network, "teacher" hands out its own predictions, ``teacher_logits_``, for you to
-        train with: ``gap_`` is then that of training with labels.
+        a torch network for classes, "teacher" and "auto" hand out its own predictions,
+        ``teacher_logits_``, for you to train with: ``gap_`` is then that of training with labels.
         Gaps are always measured on true labels, and the returned rows have true labels:
         ``PrunedClassifier`` and ``PrunedRegressor`` train on ``teacher_targets_``, and so must you.
     solver : {"auto", "swap", "anneal", "relax", "balance"}, default="auto"
@@ -147,9 +147,9 @@ class InfluencePruner(BasePruner):
         Teacher targets of the kept rows, with which ``gap_`` was measured: numbers, or
         probabilities of ``classes_``. None if rows keep their labels.
     teacher_logits_ : ndarray of shape (n_kept, n_outputs), float16, or None
-        With ``targets="teacher"``, the logits of the network that scored the rows (of several,
-        their mean) for the kept rows. They are not out of fold: the network has seen the rows that
-        it was trained on. ``skprune.torch.distilled`` is a loss for them.
+        With ``targets="teacher"`` or "auto", the logits of the network that scored the rows (of
+        several, their mean) for the kept rows. They are not out of fold: the network has seen the
+        rows that it was trained on. ``skprune.torch.distilled`` is a loss for them.
     gap_ : Gap
         The gap of the rows in ``sample_indices_``: a float with its standard error, the rows it
         was measured on, and its level ("predicted", "refit" or "retrained").

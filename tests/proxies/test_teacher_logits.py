@@ -96,8 +96,13 @@ def test_logits_beyond_half_precision_stay_finite():
     assert np.abs(found).max() == np.finfo(np.float16).max
 
 
-def test_auto_leaves_labels():
-    assert pruner(trained_mlp(X, Y), targets="auto").fit(X, Y).teacher_logits_ is None
+def test_auto_takes_them_where_they_can_be_had():
+    asked, auto = (pruner(trained_mlp(X, Y), targets=t).fit(X, Y) for t in ("teacher", "auto"))
+    np.testing.assert_array_equal(auto.teacher_logits_, asked.teacher_logits_)
+    numbers = InfluencePruner(keep=0.5, model=TorchProxy(mlp(6, 1)), targets="auto").fit(X, X[:, 0])
+    assert numbers.teacher_logits_ is None
+    behind = PrunedClassifier(LogisticRegression(), pruner(trained_mlp(X, Y), targets="auto"))
+    assert behind.fit(X, Y).pruner_.teacher_logits_ is None
 
 
 @pytest.mark.parametrize(
