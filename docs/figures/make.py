@@ -121,6 +121,39 @@ def measured(figure):
     axes.legend()
 
 
+def networks(figure):
+    """Networks from scratch on the rows that strategies keep, from the records of the field."""
+    records = json.loads((RESULTS / "field_slim.json").read_text())["records"]
+    kept = {"net": "slim", "noise": 0.0, "protocol": "steps"}
+    here = [r for r in records if all(r.get(key) == value for key, value in kept.items())]
+    drawn = {
+        "all rows": {"color": "black", "linestyle": ":"},
+        "random anew": {"color": "black", "linestyle": "--"},
+        "random": {"color": "black"},
+        "skprune": {"color": GREEN},
+        "skprune, distilled": {"color": GREEN, "linestyle": "--"},
+        "dual": {"color": "tab:blue"},
+        "ccs": {"color": "tab:cyan"},
+        "herding": {"color": "tab:purple"},
+        "el2n": {"color": "tab:orange"},
+        "dataset pruning": {"color": "tab:red"},
+    }
+    datasets = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+    for axes, (dataset, title) in zip(figure.subplots(1, 2), datasets.items(), strict=True):
+        for name, style in drawn.items():
+            own = [r for r in here if (r["dataset"], r["strategy"]) == (dataset, name)]
+            at = sorted({r["pruned"] for r in own})
+            means = [100 * np.mean([r["accuracy"] for r in own if r["pruned"] == p]) for p in at]
+            if name == "all rows":
+                axes.axhline(means[0], label=name, **style)
+                whole = means[0]
+            else:
+                axes.plot([100 * (1 - p) for p in at], means, marker=".", label=name, **style)
+        axes.set(title=title, xlabel="rows kept, %", ylim=(whole - 25, whole + 2))
+        axes.set_ylabel("test accuracy, %" if dataset == "fashion_mnist" else "")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False)
+
+
 def solvers(figure):
     """Seconds by the number of rows."""
     records = json.loads((RESULTS / "solver_scale.json").read_text())["records"]
@@ -346,6 +379,7 @@ FIGURES = {
     torch: (6.8, 4.2),
     command_line: (8.6, 1.2),
     measured: (6.6, 5.0),
+    networks: (7.6, 3.6),
     solvers: (5.8, 3.4),
     samplers: (6.0, 3.6),
     theory: (7.0, 3.4),
