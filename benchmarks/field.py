@@ -51,8 +51,8 @@ OURS = ("skprune", "skprune, hard")
 #: What was tried for networks beside these; the last three learn from the scoring run's logits.
 DISTILLED = ", distilled"
 TRIED = (
-    "skprune, levels", "skprune from ccs", "skprune from dual", "skprune from least confidence",
-    "drawn by loss", "drawn by loss, weighted", "random" + DISTILLED, "skprune" + DISTILLED,
+    "skprune, levels", "skprune, means", "skprune from ccs", "skprune from dual",
+    "skprune from least confidence", "drawn by loss", "drawn by loss, weighted", "random" + DISTILLED, "skprune" + DISTILLED,
     "dual" + DISTILLED,
 )  # fmt: skip
 #: These know nothing of the rows but their number and their classes.

@@ -16,13 +16,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from benchmarks.choosers import Chooser, Chosen
 from benchmarks.harness import Judge
 from benchmarks.recipe import Pixels, Recipe, outputs, train
 from benchmarks.tried import BalancedFrom, DrawnByLoss
-from skprune import InfluencePruner
+from skprune import InfluencePruner, LinearProxy
 from skprune.baselines import CCS, DUAL, EL2N, LeastConfidence, TrainingDynamics
 from skprune.baselines.parameters import ParameterInfluence
 from skprune.influence.gradients import GradientInfluence
@@ -30,6 +33,8 @@ from skprune.influence.gradients import GradientInfluence
 CACHE = Path(__file__).parent / ".cache"
 #: Part of the key: raise it with every change of the recipe or of a strategy.
 VERSION = 2
+#: A head whose errors are those of a constant: the mean features of every class are balanced.
+NEARLY_CONSTANT = LinearProxy(make_pipeline(StandardScaler(), LogisticRegression(C=1e-5)))
 #: Added to the seed, so that the network that scores rows is none of those trained on them.
 OTHER_SEED = 1000
 
@@ -142,6 +147,7 @@ def chooser(scored: Scored, y: np.ndarray, seed: int) -> Chooser:
         "skprune": InfluencePruner(keep=0.5, model=layer),
         "skprune, hard": InfluencePruner(keep=0.5, model=layer, sampling="loss"),
         "skprune, levels": InfluencePruner(keep=0.5, verify=None),
+        "skprune, means": InfluencePruner(keep=0.5, model=NEARLY_CONSTANT, verify=None),
         "skprune from ccs": BalancedFrom(CCS(dynamics=dynamics), model=layer),
         "skprune from dual": BalancedFrom(DUAL(dynamics=dynamics), model=layer),
         "skprune from least confidence": BalancedFrom(LeastConfidence(), model=layer),
