@@ -52,8 +52,8 @@ OURS = ("skprune", "skprune, hard")
 DISTILLED = ", distilled"
 TRIED = (
     "skprune, levels", "skprune, means", "skprune from ccs", "skprune from dual",
-    "skprune from least confidence", "drawn by loss", "drawn by loss, weighted", "random" + DISTILLED, "skprune" + DISTILLED,
-    "dual" + DISTILLED,
+    "skprune from least confidence", "drawn by loss", "drawn by loss, weighted",
+    "random" + DISTILLED, "skprune" + DISTILLED, "dual" + DISTILLED,
 )  # fmt: skip
 #: These know nothing of the rows but their number and their classes.
 UNSCORED = ("random", "stratified random")
