@@ -32,12 +32,13 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 
 from skprune.base import FittedAttributes
-from skprune.compose import PrunedClassifier, PrunedRegressor, teaching_of
-from skprune.compose.base import share_out
+from skprune.compose import PrunedClassifier, PrunedRegressor
+from skprune.compose.base import hands_targets_on, share_out
+from skprune.compose.estimators import teaching_of
 from skprune.data.containers import is_row_wise, n_rows, take_rows
 from skprune.data.teaching import Teaching
 from skprune.heads.linear_spec import weight_name
-from skprune.heads.weighting import is_slower_with_weights, takes_teaching
+from skprune.heads.weighting import is_slower_with_weights
 from skprune.results import cv_results
 from skprune.results.cv_results import Positions, Results
 from skprune.results.search_report import SearchReport
@@ -199,7 +200,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         weighted = for_pruner.get("sample_weight") is not None
         table = self._kept(_Table(X, y, for_search, folds), weighted)
         selected = perf_counter()
-        unit = n_rows(table.X) / (len(every) * _training_rows(table.folds) / _training_rows(folds))
+        kept = sum(len(pruner.sample_indices_) for pruner in self.pruners_)
+        unit = n_rows(table.X) / (len(every) * kept / sum(len(train) for train, _ in folds))
         with _unwarned() if table.params.keys() - for_search.keys() else nullcontext():
             results = self._score_candidates(table, unit)
         scored = perf_counter()
@@ -299,7 +301,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         pruner = self._pruned()._task_pruner()
         numbers, slower = is_regressor(estimator), is_slower_with_weights(estimator)
         pruner._hands_weights_on = weight_name(estimator) is not None and not slower
-        pruner._hands_targets_on = takes_teaching(estimator, classes=not numbers)
+        pruner._hands_targets_on = hands_targets_on(pruner, estimator, numbers=numbers)
+        if slower and not numbers and getattr(pruner, "targets", None) == "auto":
+            pruner._hands_targets_on = False  # classes are taught by weights
         return pruner.fit(*safe_split(estimator, X, y, train), **_cut(params, train, n))
 
     def _kept(self, table: _Table, weighted: bool) -> _Table:
@@ -349,7 +353,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         own = self.search.estimator.get_params()
         notes = cv_results.counted(own, results["params"], report.share, report.weighted)
         weights = {getattr(pruner, "weights", None) for pruner in self.pruners_}
-        if weights == {"auto"} and is_slower_with_weights(self.search.estimator):
+        without = all(getattr(p, "teacher_targets_", None) is None for p in self.pruners_)
+        if weights == {"auto"} and without and is_slower_with_weights(self.search.estimator):
             notes.append(
                 "The kept rows have no weights, with which this estimator takes several times as "
                 "long to train; weights=True of the pruner gives them all the same."
@@ -371,10 +376,6 @@ multimetric_, classes_, n_features_in_, feature_names_in_
 def _weights(pruner: Any) -> Any:
     """Weights of the rows that a pruner keeps; None if all are equal."""
     return getattr(pruner, "sample_weight_", None)
-
-
-def _training_rows(folds: Folds) -> int:
-    return sum(len(train) for train, _ in folds)
 
 
 def _cut(params: dict[str, Any], rows: Positions, n: int) -> dict[str, Any]:
@@ -408,9 +409,10 @@ def _appended(
     """A table to which the kept rows of every fold are appended, with its weights and targets."""
     n = n_rows(table.X)
     rows, folds = [np.arange(n)], Folds()
-    factors, targets = list[tuple[slice, Any]](), list[tuple[slice, Any]]()
+    factors, targets = list[tuple[slice, Any, bool]](), list[tuple[slice, Any]]()
     for (kept, test), w, teaching in zip(table.folds, weights, taught, strict=True):
         start, taken, target = sum(map(len, rows)), np.arange(len(kept)), None
+        includes_given = weighted and w is not None
         if teaching is not None:  # a row is repeated for every class that it may be of
             taken, target, w = teaching.unfolded(w)
         part = slice(start, start + len(taken))
@@ -419,7 +421,7 @@ def _appended(
         if target is not None:
             targets.append((part, target))
         if w is not None:
-            factors.append((part, w))
+            factors.append((part, w, includes_given))
     every = np.concatenate(rows)
     params = _cut(table.params, every, n)
     X, y = safe_split(estimator, table.X, table.y, every)
@@ -433,8 +435,8 @@ def _appended(
         given = params.get(name)
         if given is not None:
             total = np.array(given, dtype=np.float64)
-        for part, w in factors:
-            total[part] = w if weighted else total[part] * w
+        for part, w, includes_given in factors:
+            total[part] = w if includes_given else total[part] * w
         params[name] = total
     return _Table(X, y, params, folds)
 

@@ -289,6 +289,19 @@ def test_too_few_rows_for_a_linear_model_are_random_ones(keep):
     assert lost < np.mean(draws) + np.std(draws)
 
 
+def test_random_rows_that_are_not_handed_out_are_shown_as_they_were_measured():
+    X, y = make_classification(1500, 20, n_informative=10, n_classes=3, flip_y=0.2, random_state=3)
+    shown = []
+    for seed in (3, 4, 5):
+        for model in (LogisticRegression(), None, RandomForestClassifier(5, random_state=0)):
+            pruner = InfluencePruner(keep=20, model=model, random_state=seed).fit(X, y)
+            report = pruner.report_
+            shown.append((report.random.n_draws, report.random_is_kept))
+            if not isinstance(model, LogisticRegression):  # not chosen for the head that measures
+                assert not report.random_is_kept
+    assert all((draws == 1) == kept for draws, kept in shown)
+
+
 def retrained_apart(model, X, y, kept):
     """The kept rows that are not held out, and their gap beside all that are not, on those."""
     table, _ = read_table(head_pruner(), X, y, None, None)
@@ -299,6 +312,16 @@ def retrained_apart(model, X, y, kept):
     most = -np.log(np.finfo(float).eps)
     lost = [np.minimum(losses(m, X[outer], y[outer]), most).mean() for m in (pruned, full)]
     return seen, lost[0] - lost[1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_fit_without_an_optimum_is_enough_to_doubt_what_all_rows_say(seed):
+    about = {"class_sep": 2, "flip_y": 0, "n_clusters_per_class": 1, "n_informative": 4}
+    X, y = make_classification(600, 20, random_state=seed, **about)
+    model = LogisticRegression(C=np.inf, max_iter=5000)
+    pruner = InfluencePruner(keep=0.3, model=model, verify="retrain", random_state=0).fit(X, y)
+    doubts = any("did not reach its optimum" in d for d in pruner.report_.diagnostics)
+    assert doubts == pruner.gap_.held_out
 
 
 def test_a_linear_model_without_an_optimum_is_measured_on_held_out_rows():

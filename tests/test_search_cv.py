@@ -73,22 +73,25 @@ class Spy(LogisticRegression):
 
 
 class TeachingPruner(StratifiedRandom):
-    """Has teacher targets, and weights of the kept rows."""
+    """Has teacher targets, and weights of the kept rows or none."""
 
-    def fit(self, X, y):
+    weighs = True
+
+    def fit(self, X, y, sample_weight=None):
         super().fit(X, y)
         kept, self.classes_ = self.sample_indices_, np.unique(y)
-        self.sample_weight_ = 1.0 + kept % 3
+        own = 1.0 if sample_weight is None else np.asarray(sample_weight)[kept]
+        self.sample_weight_ = (1.0 + kept % 3) * own if self.weighs else None
         self.teacher_targets_ = 0.5 * np.asarray(y, dtype=float)[kept] + 1
-        if is_classifier_target(y):
+        if len(self.classes_) == 2:
             right = np.where(kept % 2, 0.75, 1.0)[:, None]
             own = np.eye(2)[np.asarray(y)[kept]]
             self.teacher_targets_ = own * right + (1 - own) * (1 - right)
         return self
 
 
-def is_classifier_target(y):
-    return len(np.unique(y)) == 2
+class UnweighingPruner(TeachingPruner):
+    weighs = False
 
 
 class CountingPruner(StratifiedRandom):
@@ -652,7 +655,9 @@ class TestReport:
 
 
 @pytest.mark.parametrize("numbers", [False, True])
-def test_candidates_learn_a_teachers_targets_and_are_scored_on_labels(numbers):
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("kind", [TeachingPruner, UnweighingPruner])
+def test_candidates_learn_a_teachers_targets_and_are_scored_on_labels(numbers, given, kind):
     if numbers:
         X, y = load_diabetes(return_X_y=True)
         grid, cv = GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=KFold(3)), KFold(3)
@@ -660,22 +665,49 @@ def test_candidates_learn_a_teachers_targets_and_are_scored_on_labels(numbers):
         X, y = load_breast_cancer(return_X_y=True)
         tree = DecisionTreeClassifier(random_state=0)
         grid, cv = GridSearchCV(tree, {"max_depth": [1, 3]}, cv=FOLDS), FOLDS
-    found = PrunedSearchCV(grid, TeachingPruner(keep=0.3, random_state=0)).fit(X, y)
+    own = np.random.default_rng(0).uniform(0.5, 2.0, len(y))
+    weights = {"sample_weight": own} if given else {}
+    found = PrunedSearchCV(grid, kind(keep=0.3, random_state=0)).fit(X, y, **weights)
     for i, params in enumerate(found.cv_results_["params"]):
         for fold, (train, test) in enumerate(cv.split(X, y)):
             pruner = found.pruners_[fold]
-            rows, w = train[pruner.sample_indices_], pruner.sample_weight_
+            rows = train[pruner.sample_indices_]
+            w = own[rows] if given else np.ones(len(rows))
+            if kind.weighs:
+                w = pruner.sample_weight_
             if numbers:
-                labels, weights = pruner.teacher_targets_, w
+                labels = pruner.teacher_targets_
             else:  # every row as often as it may be of a class
                 P = pruner.teacher_targets_
-                first, second = (np.flatnonzero(P[:, k] > 0) for k in (0, 1))
-                at = np.concatenate([first, second])
-                labels = np.repeat([0, 1], [len(first), len(second)])
-                weights, rows = w[at] * P[at, labels], rows[at]
-            model = clone(grid.estimator).set_params(**params).fit(X[rows], labels, weights)
+                at, labels = np.nonzero(P)
+                w, rows = w[at] * P[at, labels], rows[at]
+            model = clone(grid.estimator).set_params(**params).fit(X[rows], labels, w)
             score = found.cv_results_[f"split{fold}_test_score"][i]
-            assert score == pytest.approx(model.score(X[test], y[test]), abs=1e-12)
+            # Newer versions of scikit-learn's searches weigh the validation rows as well.
+            expected = [model.score(X[test], y[test], v) for v in (None, own[test])[: 1 + given]]
+            assert np.min(np.abs(score - np.array(expected))) < 1e-12
+
+
+def test_halving_counts_kept_rows_however_often_a_teacher_repeats_them():
+    X, y = load_breast_cancer(return_X_y=True)
+    tree = DecisionTreeClassifier(random_state=0)
+    rounds = []
+    for pruner in (StratifiedRandom(0.6, random_state=0), TeachingPruner(0.6, random_state=0)):
+        grid = {"max_depth": [1, 2, 3, 4]}
+        search = HalvingGridSearchCV(tree, grid, cv=FOLDS, min_resources=60, random_state=0)
+        found = PrunedSearchCV(search, pruner).fit(X, y)
+        rounds.append(np.unique(found.cv_results_["n_resources"]))
+    np.testing.assert_array_equal(*rounds)
+
+
+def test_what_candidates_are_not_taught_is_refused():
+    torch = pytest.importorskip("torch")
+    X, y = load_breast_cancer(return_X_y=True)
+    net = torch.nn.Sequential(torch.nn.Linear(30, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    pruner = InfluencePruner(keep=0.3, model=net, targets="teacher", random_state=0)
+    grid = GridSearchCV(DecisionTreeClassifier(), {"max_depth": [1, 3]}, cv=FOLDS)
+    with pytest.raises(ValueError, match="knows labels alone"):
+        PrunedSearchCV(grid, pruner).fit(X.astype(np.float32), y)
 
 
 @pytest.mark.parametrize("weights", ["auto", True])

@@ -128,10 +128,17 @@ class Strategy(BasePruner):
             self
         """
         from skprune.baselines.evidence import read_evidence
+        from skprune.data.sources import is_dataset
 
         self._validate_params()
         seed, target = self._draw_seed(), y
-        if y is None and not self.needs_labels and self.model is None and hasattr(X, "shape"):
+        if y is None and not self.needs_labels and not is_dataset(X):
+            if self.model is not None:
+                raise ValueError(
+                    f"{type(self).__name__} was given a model and no y, from which the model's "
+                    "features are read. To choose which rows to label, leave model=None and give "
+                    "the features as X, such as the embeddings of a trained network."
+                )
             target = np.arange(n_rows(X)) + 0.5  # numbers, so that all rows are one group
         evidence = read_evidence(
             self, X, target, sample_weight, self.model, look=self.looks_at_rows, seed=seed

@@ -141,7 +141,7 @@ class Prototypes(ClusterStrategy):
         self.which = which
 
     def rank(self, evidence: Evidence, rng: np.random.Generator) -> Rows:
-        self.scores_ = self.score_rows(evidence)
+        self.scores_ = self.mean_score(evidence)
         return ranked(-self.scores_ if self.which == "hard" else self.scores_, rng)
 
     def score_rows(self, evidence: Evidence) -> NDArray[Any]:

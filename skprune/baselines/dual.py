@@ -77,8 +77,9 @@ class DUAL(WindowStrategy):
     def choose(self, evidence: Evidence, size: int, rng: np.random.Generator) -> Rows:
         if not self.sampling:
             return super().choose(evidence, size, rng)
-        self.scores_ = self.score_rows(evidence)
-        means = [run.probability.mean(0, dtype=np.float64) for run in self.runs(evidence)]
+        self.scores_ = self.mean_score(evidence)
+        runs = (run for member in evidence.members for run in self.runs(member))
+        means = [run.probability.mean(0, dtype=np.float64) for run in runs]
         mean = np.asarray(np.mean(means, axis=0))
         odds = self.scores_ * self.density(mean, 1 - size / len(evidence))
         # Exponential keys: the smallest are a draw without replacement with these odds.

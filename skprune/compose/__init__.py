@@ -5,7 +5,7 @@ scikit-learn's Pipeline gives the full ``y`` to every step, so only its last ste
 estimator can; ``PruningSampler`` is a step for imbalanced-learn's Pipeline.
 """
 
-from skprune.compose.estimators import PrunedClassifier, PrunedRegressor, teaching_of
+from skprune.compose.estimators import PrunedClassifier, PrunedRegressor
 from skprune.compose.sampler import PruningSampler
 
-__all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler", "teaching_of"]
+__all__ = ["PrunedClassifier", "PrunedRegressor", "PruningSampler"]

@@ -11,6 +11,8 @@ from sklearn.pipeline import Pipeline
 
 from skprune.base import FittedAttributes
 from skprune.heads.linear_spec import weight_name
+from skprune.heads.weighting import takes_teaching
+from skprune.proxies.shorthands import unwrapped
 from skprune.pruner import InfluencePruner
 from skprune.utils.documented import Documented
 
@@ -38,6 +40,14 @@ class HasPruner(FittedAttributes, Documented):
 
     def _unfitted_pruner(self) -> Any:
         return InfluencePruner() if self.pruner is None else self.pruner
+
+
+def hands_targets_on(pruner: Any, estimator: Any, *, numbers: bool) -> bool:
+    """Whether teacher targets of the pruner, if there are any, can be handed to the estimator."""
+    from skprune.network.torch_model import is_network  # torch comes with the first fit
+
+    by_network = is_network(unwrapped(getattr(pruner, "model", None)))  # which gives logits
+    return takes_teaching(estimator, classes=not numbers) and not by_network
 
 
 def share_out(

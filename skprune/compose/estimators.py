@@ -24,13 +24,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from skprune.baselines import Strategy
-from skprune.compose.base import HasPruner, share_out
+from skprune.compose.base import HasPruner, hands_targets_on, share_out
 from skprune.data.containers import is_row_wise, n_rows, natural, plain, take_rows
 from skprune.data.teaching import Teaching
 from skprune.heads.advice import advised_fit
 from skprune.heads.linear_spec import sampler_in, takes_missing, weight_name
-from skprune.heads.weighting import takes_teaching
-from skprune.proxies.shorthands import unwrapped
 from skprune.pruner import InfluencePruner
 from skprune.results.recheck import Recheck
 from skprune.utils.sklearn_private import HasMethods
@@ -152,10 +150,7 @@ class _PrunedEstimator(HasPruner, MetaEstimatorMixin):
         weights_as = weight_name(estimator)
         pruner._hands_weights_on = weights_as is not None and not sampler_in(estimator)
         numbers = isinstance(self, RegressorMixin)
-        from skprune.network.torch_model import is_network  # torch comes with the first fit
-
-        by_network = is_network(unwrapped(getattr(pruner, "model", None)))  # which gives logits
-        pruner._hands_targets_on = takes_teaching(estimator, classes=not numbers) and not by_network
+        pruner._hands_targets_on = hands_targets_on(pruner, estimator, numbers=numbers)
         if sample_weight is not None:
             fit_params["sample_weight"] = sample_weight
         if get_config()["enable_metadata_routing"]:

@@ -243,21 +243,15 @@ def _encode_hint(times: dict[Any, bool], model: str = MODEL) -> str:
     words, whens = (
         [c for c, are_times in times.items() if are_times is at] for at in (False, True)
     )
-    dropped = f'\n        ("drop", {_listed(whens)}),' if whens else ""
+    dropped = f'\n        ("drop", {whens!r}),' if whens else ""
     hints = []
     if words:
         dense = "" if model == MODEL else ", sparse_output=False"  # boosting takes nothing sparse
-        said = {"columns": _listed(words), "dropped": dropped, "dense": dense, "model": model}
+        said = {"columns": repr(words), "dropped": dropped, "dense": dense, "model": model}
         hints.append(ENCODE_HINT.format(**said))
     if whens:
         hints.append(DATES_HINT.format(model=model))
     return "\n\n".join(hints)
-
-
-def _listed(columns: list[Any]) -> str:
-    """The columns as Python has them, the first of many."""
-    shown = [*columns[:SHOWN], ...] if len(columns) > SHOWN else columns
-    return repr(shown).replace("Ellipsis", "...")
 
 
 def _is_time(kind: str, frame: Any, j: int) -> bool:

@@ -105,7 +105,8 @@ class Refit(Evaluator):
         Rows that were chosen for the head need no other, because they are balanced at the optimum
         of all rows. A penalty that these rows are measured to like best favours them, if anything.
         """
-        best, theta = self.gap(drawn), self.theta(drawn)
+        full, theta = self.predicted.theta, self.theta(drawn)
+        best = self.predicted.held_out.gap(full, theta, self.level)
         problem, solve = self.predicted.kept(drawn), self.predicted.solve
         penalty = problem.penalty
         if penalty.strength == 0.0:
@@ -113,7 +114,7 @@ class Refit(Evaluator):
         for times in STRONGER:
             raised = replace(problem, penalty=replace(penalty, strength=times * penalty.strength))
             theta = fit_head(raised, solve, start=theta, tol=REFIT_TOLERANCE).theta
-            gap = self.predicted.held_out.gap(self.predicted.theta, theta, self.level)
+            gap = self.predicted.held_out.gap(full, theta, self.level)
             if not gap < best:
                 break
             best = gap

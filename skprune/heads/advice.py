@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,9 @@ import numpy as np
 from skprune.data.containers import SHOWN, frame_hint, n_rows
 from skprune.heads.linear_spec import sampler_in
 from skprune.utils.exceptions import advised
+
+#: What errors say that come of columns that are no numbers.
+ABOUT_KINDS = re.compile("convert|dtype|categor|string|float\\(\\)|promote", re.IGNORECASE)
 
 
 @contextmanager
@@ -31,22 +35,23 @@ def advised_fit(model: Any, X: Any) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        if not (advice := "\n\n".join(_suspects(model, X))):
+        about_kinds = ABOUT_KINDS.search(str(error)) is not None
+        if not (advice := "\n\n".join(_suspects(model, X, about_kinds))):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         said = f"{type(model).__name__} could not be fitted to {n_rows(X):,} rows: {error}"
         raise kind(f"{said}\n{advice}") from error
 
 
-def _suspects(model: Any, X: Any) -> Iterator[str]:
+def _suspects(model: Any, X: Any, about_kinds: bool) -> Iterator[str]:
     """Advice about columns without a value, and about those that are no numbers."""
     if empty := _without_values(X):
         names = ", ".join([str(c) for c in empty[:SHOWN]] + ["..."] * (len(empty) > SHOWN))
         yield f"None of these rows has a value in {names}: leave it out, or keep more rows."
     last = model.steps[-1][1] if hasattr(model, "steps") else model
-    if hint := frame_hint(X, type(last).__name__):
+    if about_kinds and (hint := frame_hint(X, type(last).__name__)):
         yield hint
-        yield ('Boosting that takes categories needs them as such: X.astype({"city": "category"}).')
+        yield 'Boosting that takes categories needs these columns in the dtype "category".'
 
 
 def _without_values(X: Any) -> list[Any]:

@@ -149,7 +149,8 @@ class FittedHead(FittedProxy):
         if units is not None:  # copies pull together
             squares = squares * torch.from_numpy(np.bincount(units)[units]).to(squares)
         # Where there is no optimum, the Hessian vanishes, and with it what the correction rests on.
-        overfit = unit * float(squares.sum()) / problem.total if fit.converged else 0.0
+        has_optimum = fit.converged and self.fitted.fit.converged
+        overfit = unit * float(squares.sum()) / problem.total if has_optimum else 0.0
         seen = _held_out(self.scoring, self.encoder, table, problem, unit, overfit)
         about = (seen, self.split, self.scoring, self)
         return FittedHead(self.encoder, table, problem, fitted, influence, *about)
@@ -180,7 +181,8 @@ class FittedHead(FittedProxy):
 
     def seen(self) -> Seen | None:
         overfit = self.measured_on.overfit
-        if overfit is None or not self.fitted.fit.converged:
+        has_optimum = self.fitted.fit.converged and self.train.fitted.fit.converged
+        if overfit is None or not has_optimum:
             return None
         return Seen(self.problem.loss, overfit)
 

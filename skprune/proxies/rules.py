@@ -168,8 +168,8 @@ def targets_wanted(pruner: Any, proxy: Proxy, verify: Verify | None, table: Tabl
 def logits_wanted(pruner: Any, proxy: Proxy, table: Table) -> bool:
     """Whether the kept rows carry the logits of the network that scored them.
 
-    "auto" takes them where they can be had: networks that are trained from scratch on few rows were
-    better for them at every share kept (benchmarks/field.py).
+    "auto" takes them where they can be had: networks that are trained from scratch on few rows are
+    mostly better for them (benchmarks/field.py).
 
     Raises
     ------

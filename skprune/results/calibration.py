@@ -147,7 +147,12 @@ class GapCalibrationDisplay:
         if standard_error is not None:
             errors = np.broadcast_to(np.asarray(standard_error, dtype=np.float64), len(gaps))
             gaps = [Gap(g, e, "", "", 0) for g, e in zip(gaps, errors, strict=True)]
-        interval = None
+        interval, known = None, {isinstance(gap, Gap) for gap in gaps}
+        if len(known) > 1:
+            raise ValueError(
+                "reported mixes gaps that know their standard error with numbers that do not; give "
+                "a list of one kind, or standard_error= for all."
+            )
         if gaps and all(isinstance(gap, Gap) for gap in gaps):
             low, high = np.array([gap.interval(confidence) for gap in gaps]).T
             interval = low, high
@@ -199,9 +204,8 @@ class GapCalibrationDisplay:
         held = (low <= observed) & (observed <= high)
         self.coverage_ = float(held.mean()) if len(held) else float("nan")
         kind = "bounds" if self.interval is None else "gaps"
-        what = (
-            "at most the bound" if self.interval is None else f"in {self.confidence:.0%} intervals"
-        )
+        intervals = f"in {100 * self.confidence:.3g}% intervals"
+        what = "at most the bound" if self.interval is None else intervals
         label = f"{name or self.name or kind}: {held.sum()} of {len(held)} {what}"
 
         lines = {line.get_label(): line for line in ax.lines}

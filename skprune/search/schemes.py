@@ -120,14 +120,19 @@ def beside_random(budget: Budget, found: Found, progress: Progress, before: bool
     # Where they are compared before the rows are handed out, these have to be measured as well.
     if not candidates.dearest.affords((1 + before) * final.size):
         return found
-    if candidates.judge is None or candidates.proxy.balance is None:
+    level, for_any_model = candidates.dearest.level, candidates.proxy.balance is not None
+    if candidates.judge is None or not for_any_model:
         random = candidates.random_gap(final.size, candidates.dearest.draws)
         found = replace(found, random=random)
         # Rows that were chosen for this very model lose more only if they are too few for it.
-        asked = not candidates.choice.is_default or not budget.size
-        if asked or float(random) + random.standard_error >= final.gap:
+        its_own = candidates.choice.is_default and not for_any_model and level != "predicted"
+        too_few = float(random) + random.standard_error < final.gap
+        if not (its_own and budget.size and too_few):
             return found
     trial = candidates.measure(candidates.random(final.size))
-    found = replace(found, random=trial.gaps[candidates.dearest.level])
+    if candidates.judge is not None and for_any_model:
+        found = replace(found, random=trial.gaps[level])
     as_good = trial.gap <= final.gap and (budget.size or trial.gap.within(budget.max_gap))
-    return replace(found, final=trial, random_is_kept=True) if as_good else found
+    if not as_good:
+        return found
+    return replace(found, final=trial, random=trial.gaps[level], random_is_kept=True)

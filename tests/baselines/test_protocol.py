@@ -18,11 +18,14 @@ from torch.utils.data import TensorDataset
 from skprune import TorchProxy
 from skprune.baselines import (
     CCS,
+    DUAL,
     EL2N,
     STRATEGIES,
     Entropy,
     Evidence,
     GroupStrategy,
+    KCenter,
+    Prototypes,
     Random,
     Strategy,
     compare,
@@ -205,3 +208,21 @@ def test_what_is_not_read_is_not_known():
 
     with pytest.raises(ValueError, match="looks_at_rows = True"):
         Blind().fit(X, y)
+
+
+def test_features_without_labels_come_as_lists_too_and_not_beside_a_model():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    kept = KCenter(0.2, random_state=0).fit(X).sample_indices_
+    np.testing.assert_array_equal(
+        KCenter(0.2, random_state=0).fit(X.tolist()).sample_indices_, kept
+    )
+    with pytest.raises(ValueError, match="leave model=None and give the features as X"):
+        KCenter(0.2, model=LogisticRegression()).fit(X)
+
+
+@pytest.mark.parametrize("kind", [DUAL, Prototypes])
+def test_scores_of_one_network_twice_are_its_own(kind):
+    X, y = blobs()
+    net = trained_mlp(X, y)
+    one, two = (kind(0.3, model=m, random_state=0).fit(X, y) for m in (net, [net, net]))
+    np.testing.assert_allclose(one.scores_, two.scores_)

@@ -75,3 +75,9 @@ def test_several_share_the_axes():
 def test_as_many_of_both(reported):
     with pytest.raises(ValueError, match=r"got the shapes \(1.*\) and \(4,\)"):
         GapCalibrationDisplay.from_gaps(reported, OBSERVED)
+
+
+def test_gaps_and_numbers_do_not_mix():
+    gap = Gap(0.01, 0.002, "refit", "loss", 100)
+    with pytest.raises(ValueError, match="mixes gaps"):
+        GapCalibrationDisplay.from_gaps([gap, 0.02], [0.01, 0.02])
