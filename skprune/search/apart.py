@@ -6,13 +6,15 @@ is reported is another one. Other rows are held out; as large a share of the res
 same way, the model is trained on it and on all of the rest, and the difference is measured on the
 rows that had no part in any of this. It is the gap of the procedure at this share, and not of one
 happy draw. It decides only where it contradicts the search: were the size chosen by it, it would be
-too small once more.
+too small once more. So does a training on those rows that are handed out themselves, as far as they
+are not held out.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from skprune.evaluation.base import OnTrain
 from skprune.results.gap import Gap
 from skprune.search.all_rows import GROWTH
 from skprune.search.candidates import Candidates
@@ -52,12 +54,29 @@ def measure_apart(
         gap = judge.gap(_choose(found, apart, size))
         final = everything.measure(_choose(found, everything, kept), judged=False)
         final = replace(final, gaps={**final.gaps, judge.level: gap})
-        if _stands(best, final, judge.level, budget):
+        stands = _stands(best, final, judge.level, budget)
+        if stands and _stand_themselves(final, apart, everything, budget):
             random = gap if found.random_is_kept else apart.random_gap(size)
             return replace(found, final=final, final_candidates=everything, random=random)
         share *= GROWTH
     nothing = replace(found, best=None, final=None, final_candidates=everything)
     return replace(nothing, random=None, random_is_kept=False)
+
+
+def _stand_themselves(
+    final: Trial, apart: Candidates, everything: Candidates, budget: Budget
+) -> bool:
+    """Whether the rows that are handed out do not contradict what was measured of others like them.
+
+    A model may work on a share of the rows and not on as large another one, where few more would
+    change what it can learn: boosting has leaves of twenty rows. Those of the rows that are not
+    held out tell.
+    """
+    size, judge = final.size, apart.dearest
+    if apart.proxy is everything.proxy or not judge.affords(size):
+        return True  # they have been measured, or cannot be
+    gap = OnTrain(judge, everything.proxy.table, apart.proxy.table).gap(final.selection)
+    return float(gap) - gap.standard_error <= budget.max_gap
 
 
 def _choose(found: Found, candidates: Candidates, size: int) -> Selection:

@@ -129,8 +129,10 @@ def beside_random(budget: Budget, found: Found, progress: Progress, before: bool
         too_few = float(random) + random.standard_error < final.gap
         if not (its_own and budget.size and too_few):
             return found
-    trial = candidates.measure(candidates.random(final.size))
-    if candidates.judge is not None and for_any_model:
+    trial = candidates.measure(candidates.random(final.size), judged=for_any_model)
+    if candidates.judge is not None and not for_any_model:  # it was trained on these rows before
+        trial = replace(trial, gaps={**trial.gaps, level: random})
+    if candidates.judge is not None:
         found = replace(found, random=trial.gaps[level])
     as_good = trial.gap <= final.gap and (budget.size or trial.gap.within(budget.max_gap))
     if not as_good:

@@ -255,7 +255,7 @@ class TestPrunedEstimators:
         X, y = draw(400, 3)
         search = GridSearchCV(TREE, {"max_depth": [1, 3]}, cv=2)
         found = PrunedSearchCV(search, pruner(targets="teacher")).fit(X, y)
-        assert [p.teacher_targets_ for p in found.pruners_] == [None, None]
+        assert all(p.teacher_targets_ is not None for p in found.pruners_)  # candidates learn them
         assert PruningSampler(pruner(TREE, targets="auto")).fit(X, y).pruner_.gap_ is not None
         with pytest.raises(ValueError, match="gets true labels alone"):
             PruningSampler(pruner(TREE, targets="teacher")).fit(X, y)

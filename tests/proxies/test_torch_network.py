@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -740,7 +741,8 @@ def test_classes_keep_their_shares_without_a_prior(layers):
     assert np.bincount(y[pruner.sample_indices_])[1] > 15
 
 
-def test_random_rows_that_do_better_are_said():
+@pytest.mark.parametrize("sampling", ["uniform", "loss"])
+def test_random_rows_that_do_better_are_kept_unless_others_were_asked_for(sampling):
     X, y = blobs(300)
     pruned = []
 
@@ -754,11 +756,13 @@ def test_random_rows_that_do_better_are_said():
         return net
 
     options = {"layers": "head", "keep": 0.3, "verify": "retrain", "n_seeds": 2}
-    with pytest.warns(
-        PruningWarning, match=r"loses less \([+-]0\.\d{4}\) .* take StratifiedRandom"
-    ):
-        pruner = prune(spoilt_on_the_chosen, X, y, **options)
-    assert pruner.report_.beaten_by_random
+    kept = sampling == "uniform"
+    said = r"loses less \([+-]0\.\d{4}\) .* take StratifiedRandom"
+    with nullcontext() if kept else pytest.warns(PruningWarning, match=said):
+        pruner = prune(spoilt_on_the_chosen, X, y, sampling=sampling, **options)
+    assert pruner.report_.random_is_kept == kept
+    assert pruner.report_.beaten_by_random != kept
+    assert len(pruned) == 3  # in the trial, among all, and random ones, which are trained on once
 
 
 def test_datasets_held_out_rows_and_class_weights_are_checked_in_words():
