@@ -20,6 +20,7 @@ class Judge:
     def __init__(self, error, affordable=True):
         self.error, self.affordable = error, affordable
         self.level, self.name, self.searched = "retrained", "it", None
+        self.trainings_a_set, self.draws = 1, 1
 
     def affords(self, size):
         return self.affordable
