@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 from sklearn import datasets
 from sklearn.cluster import MiniBatchKMeans
 
+from benchmarks.harness import write_arrays
 from benchmarks.images import PathLike, fetch, load_images, root
 
 
@@ -292,11 +292,8 @@ def patch_features(
         values, vectors = values[: -n_components - 1 : -1], vectors[:, : -n_components - 1 : -1]
         vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), range(n_components)])
         basis = (vectors / np.sqrt(values)).astype(np.float32)
-        folder.mkdir(parents=True, exist_ok=True)
         labels = {"y_train": y_train.astype(np.int64), "y_test": y_test.astype(np.int64)}
-        unfinished = folder / f"{path.stem}.{os.getpid()}.partial.npz"
-        np.savez(unfinished, train=train @ basis, test=test @ basis, **labels)
-        unfinished.replace(path)  # in one step: no reader ever sees half a file
+        write_arrays(path, train=train @ basis, test=test @ basis, **labels)
     with np.load(path) as z:
         arrays = z["train"], z["y_train"], z["test"], z["y_test"]
     if rows is None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from skprune.heads.encoding import HeadEncoder
 from skprune.heads.linear_spec import read_model
 from skprune.proxies.head import FITS, cold_fit
 from skprune.proxies.known import OUTCOMES
+from skprune.utils.files import write_whole
 
 RESULTS = Path(__file__).parent / "results"
 #: Files of many cells are not written anew more often than this.
@@ -174,6 +175,17 @@ def collect(
         if len(records) > written:
             save(name, records, summarise(records), path)
     return records
+
+
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Write arrays to a file ``.npz`` of which no reader ever sees half."""
+
+    def write(file: BinaryIO) -> str:
+        np.savez(file, **arrays)
+        return path.name
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path.parent, write)
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

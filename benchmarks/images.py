@@ -18,6 +18,8 @@ import numpy as np
 from PIL import Image
 from sklearn import datasets
 
+from benchmarks.harness import write_arrays
+
 PathLike = str | os.PathLike[str]
 Images = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -114,9 +116,7 @@ def _tiny(where: Path) -> Images:
             arrays[f"x_{part}"] = np.stack(images)  # some are grey
             labels = [classes.index(label) for _, label in rows]
             arrays[f"y_{part}"] = np.array(labels, dtype=np.uint8)
-        unfinished = where / f"{TINY}.{os.getpid()}.partial.npz"
-        np.savez(unfinished, **arrays)
-        unfinished.replace(file)  # in one step: no reader ever sees half a file
+        write_arrays(file, **arrays)
     with np.load(file) as z:
         return z["x_train"], z["y_train"], z["x_test"], z["y_test"]
 

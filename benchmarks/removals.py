@@ -10,8 +10,9 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 
-from benchmarks.data import _root
 from benchmarks.groups import make_rows
+from benchmarks.harness import write_arrays
+from benchmarks.images import root
 from benchmarks.peers.task import Task
 from benchmarks.retraining import CACHE, tensors, train
 
@@ -28,7 +29,7 @@ def digits_task(kind: str, seed: int) -> Task:
 
 def fashion_task(data_root: str | None, rows: int, seed: int) -> Task:
     """Fashion-MNIST at 14 x 14 pixels, so that thousands of retrainings end within minutes."""
-    path = _root(data_root) / "fashion_mnist.npz"
+    path = root(data_root) / "fashion_mnist.npz"
     if not path.exists():
         raise FileNotFoundError(
             f"There is no {path}; give --data-root or SKPRUNE_DATA, or leave the task cnn out."
@@ -74,10 +75,7 @@ def make_task(name: str, args: Any, seed: int) -> tuple[Task, dict[str, Any]]:
     path = CACHE / f"trained_{task.kind}_{key[:16]}.npz"
     if not path.exists():
         facts = train(task)
-        CACHE.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".partial.npz")
-        np.savez(unfinished, facts=np.array(json.dumps(facts)), **task.state)
-        unfinished.replace(path)
+        write_arrays(path, facts=np.array(json.dumps(facts)), **task.state)
     with np.load(path) as z:
         facts = json.loads(str(z["facts"]))
         task.state = {name: z[name] for name in z.files if name != "facts"}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.functional import cross_entropy
 
+from benchmarks.harness import write_arrays
 from benchmarks.peers.task import Task, build
 
 CACHE = Path(__file__).parent / ".cache"
@@ -276,10 +277,8 @@ def retrain(
             after = torch.stack([flat.losses(v, X_val, y_val).detach() for v in vectors])
             seconds = time.perf_counter() - begin
             arrays = {"actual": after - before, "gradient_norm": norms}
-            CACHE.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(".partial.npz")
-            np.savez(unfinished, seconds=seconds, **{k: v.cpu().numpy() for k, v in arrays.items()})
-            unfinished.replace(path)
+            arrays = {name: values.cpu().numpy() for name, values in arrays.items()}
+            write_arrays(path, seconds=seconds, **arrays)
             print(
                 f"{label} retrained {count - 1} of {len(task.groups)}: {n_iter} iterations, "
                 f"{seconds:.0f} s, largest gradient {float(norms.max()):.1e}",

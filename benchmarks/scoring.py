@@ -9,7 +9,6 @@ of the script has the same evidence in all of them, and rows can be chosen where
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from benchmarks.choosers import Chooser, Chosen
-from benchmarks.harness import Judge
+from benchmarks.harness import Judge, write_arrays
 from benchmarks.recipe import Pixels, Recipe, outputs, train
 from benchmarks.tried import BalancedFrom, DrawnByLoss
 from skprune import InfluencePruner, LinearProxy
@@ -94,7 +93,7 @@ def score(net: str, pixels: Pixels, recipe: Recipe, seed: int, stem: Path) -> Sc
             "bias": layer.bias.detach().float(),
         }
         logits = arrays["features"] @ arrays["weight"].T + arrays["bias"]
-        _write(
+        write_arrays(
             file,
             forward=trained.forward + len(every),
             backward=trained.backward,
@@ -191,14 +190,7 @@ class Choice:
         weights = self.chosen.weights
         given = {} if weights is None else {"weights": weights}
         passes = self.passes
-        _write(file, mask=np.packbits(mask), seconds=self.chosen.seconds, **given, **passes)
-
-
-def _write(file: Path, **arrays: Any) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(f".{os.getpid()}.partial.npz")
-    np.savez(unfinished, **arrays)
-    unfinished.replace(file)  # in one step: no reader ever sees half a file
+        write_arrays(file, mask=np.packbits(mask), seconds=self.chosen.seconds, **given, **passes)
 
 
 class Predictor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,15 @@ def test_private_parts_of_scikit_learn_are_imported_in_one_file():
     files = Path(skprune.__file__).parent.rglob("*.py")
     found = {path.name for path in files if private.search(path.read_text(encoding="utf-8"))}
     assert found == {"sklearn_private.py"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[1].glob("benchmarks/*.py")), ids=lambda path: path.stem
+)
+def test_scripts_of_benchmarks_can_be_imported(path):
+    try:
+        import_module(f"benchmarks.{path.stem}")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("benchmarks", "skprune"):
+            raise
+        pytest.skip(f"{error.name} is not installed")

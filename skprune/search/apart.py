@@ -76,6 +76,11 @@ def _stand_themselves(
     if apart.proxy is everything.proxy or not judge.affords(size):
         return True  # they have been measured, or cannot be
     gap = OnTrain(judge, everything.proxy.table, apart.proxy.table).gap(final.selection)
+    return _agrees(gap, budget)
+
+
+def _agrees(gap: Gap, budget: Budget) -> bool:
+    """Whether a gap is within the budget but for a standard error; one that is no number is not."""
     return float(gap) - gap.standard_error <= budget.max_gap
 
 
@@ -95,6 +100,6 @@ def _stands(best: Trial, final: Trial, level: str, budget: Budget) -> bool:
         if gap.level != level or gap.within(budget.max_gap):
             return gap.within(budget.max_gap)
         known = gap.by_rows <= HEAVY * best.gap.standard_error
-        return known and float(gap) - gap.standard_error <= budget.max_gap
+        return known and _agrees(gap, budget)
 
     return all(stands(final.gaps[held]) for held in final.held_by)

@@ -53,7 +53,7 @@ def better_scheme(likely: Scheme, other: Scheme, progress: Progress) -> Scheme:
     """
     begin_phase(progress, likely.candidates, "comparing ways to hand rows out", 3)
     gap = other.gap
-    return other if float(gap) + gap.standard_error < likely.gap else likely
+    return other if _is_less(gap, likely.gap) else likely
 
 
 def find_taught(
@@ -120,21 +120,34 @@ def beside_random(budget: Budget, found: Found, progress: Progress, before: bool
     # Where they are compared before the rows are handed out, these have to be measured as well.
     if not candidates.dearest.affords((1 + before) * final.size):
         return found
-    level, for_any_model = candidates.dearest.level, candidates.proxy.balance is not None
-    if candidates.judge is None or not for_any_model:
+    judge, level = candidates.judge, candidates.dearest.level
+    drawn = candidates.random(final.size)
+    if judge is not None and candidates.proxy.balance is not None:
+        trial = candidates.measure(drawn)
+        found = replace(found, random=trial.gaps[level])
+    else:
         random = candidates.random_gap(final.size, candidates.dearest.draws)
         found = replace(found, random=random)
-        # Rows that were chosen for this very model lose more only if they are too few for it.
-        its_own = candidates.choice.is_default and not for_any_model and level != "predicted"
-        too_few = float(random) + random.standard_error < final.gap
-        if not (its_own and budget.size and too_few):
+        if not (budget.size and _is_for_its_model(candidates) and _is_less(random, final.gap)):
             return found
-    trial = candidates.measure(candidates.random(final.size), judged=for_any_model)
-    if candidates.judge is not None and not for_any_model:  # it was trained on these rows before
-        trial = replace(trial, gaps={**trial.gaps, level: random})
-    if candidates.judge is not None:
-        found = replace(found, random=trial.gaps[level])
+        # A judge has been trained on these rows already; a head on them and on others.
+        trial = candidates.measure(drawn, judged=False)
+        trial = trial if judge is None else replace(trial, gaps={**trial.gaps, level: random})
     as_good = trial.gap <= final.gap and (budget.size or trial.gap.within(budget.max_gap))
     if not as_good:
         return found
     return replace(found, final=trial, random=trial.gaps[level], random_is_kept=True)
+
+
+def _is_for_its_model(candidates: Candidates) -> bool:
+    """Whether rows are chosen for the very model that measures them, as it is usual.
+
+    They lose more than random ones only if they are too few for it.
+    """
+    predicted = candidates.dearest.level == "predicted"
+    return candidates.choice.is_default and candidates.proxy.balance is None and not predicted
+
+
+def _is_less(gap: Gap, other: Gap) -> bool:
+    """Whether one gap is below another by more than its standard error."""
+    return float(gap) + gap.standard_error < other

@@ -11,17 +11,9 @@ from skprune.evaluation.retrained.gap import RetrainedGap
 from skprune.results.gap import Gap
 
 matplotlib = pytest.importorskip("matplotlib")
+pytestmark = pytest.mark.usefixtures("no_windows")
 
 REPORTED, OBSERVED = [0.0, 0.01, 0.02, 0.03], [0.0, 0.013, 0.03, 0.021]
-
-
-@pytest.fixture(autouse=True)
-def no_windows():
-    import matplotlib.pyplot as plt
-
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
 
 
 def labels(display):

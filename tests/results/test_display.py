@@ -21,15 +21,7 @@ from skprune.results.display import _refused
 from skprune.results.gap import plus_minus
 
 matplotlib = pytest.importorskip("matplotlib")
-
-
-@pytest.fixture(autouse=True)
-def no_windows():
-    import matplotlib.pyplot as plt
-
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_windows")
 
 
 @pytest.fixture(scope="module")

@@ -15,18 +15,10 @@ from skprune import InfluencePruner, KeptRowsDisplay
 from skprune.baselines import StratifiedRandom
 
 matplotlib = pytest.importorskip("matplotlib")
+pytestmark = pytest.mark.usefixtures("no_windows")
 DIGITS = load_digits()
 IMAGES, FLAT, Y = DIGITS.images[:600], DIGITS.data[:600], DIGITS.target[:600]
 SORTS = ["kept, helps most", "kept, harms most", "removed, helps most", "removed, harms most"]
-
-
-@pytest.fixture(autouse=True)
-def no_windows():
-    import matplotlib.pyplot as plt
-
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
