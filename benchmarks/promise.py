@@ -29,7 +29,7 @@ MODELS = {
     "StandardScaler, LogisticRegression": make_pipeline(StandardScaler(), LogisticRegression()),
     "PCA(4), LogisticRegression": make_pipeline(PCA(4), LogisticRegression()),
     "KBinsDiscretizer, LogisticRegression": make_pipeline(
-        KBinsDiscretizer(4, quantile_method="averaged_inverted_cdf"), LogisticRegression()
+        KBinsDiscretizer(4), LogisticRegression()
     ),
 }
 BUDGET = 0.01
