@@ -51,6 +51,8 @@ skrub.TableVectorizer() does so inside the model, and the raw table is what come
     encode = make_pipeline(TableVectorizer(), SimpleImputer(add_indicator=True), StandardScaler())
     InfluencePruner(model=make_pipeline(encode, {model}())).fit_transform(X, y)"""
 
+CATEGORY_HINT = 'Boosting that takes categories needs these columns in the dtype "category".'
+
 #: The model in the advice, if the caller's own is not known.
 MODEL = "LogisticRegression"
 
@@ -249,6 +251,7 @@ def _encode_hint(times: dict[Any, bool], model: str = MODEL) -> str:
         dense = "" if model == MODEL else ", sparse_output=False"  # boosting takes nothing sparse
         said = {"columns": repr(words), "dropped": dropped, "dense": dense, "model": model}
         hints.append(ENCODE_HINT.format(**said))
+        hints += [CATEGORY_HINT] * (model != MODEL)
     if whens:
         hints.append(DATES_HINT.format(model=model))
     return "\n\n".join(hints)

@@ -51,7 +51,6 @@ def _suspects(model: Any, X: Any, about_kinds: bool) -> Iterator[str]:
     last = model.steps[-1][1] if hasattr(model, "steps") else model
     if about_kinds and (hint := frame_hint(X, type(last).__name__)):
         yield hint
-        yield 'Boosting that takes categories needs these columns in the dtype "category".'
 
 
 def _without_values(X: Any) -> list[Any]:

@@ -455,6 +455,17 @@ class TestTextColumns:
         ):
             model.fit(table, people[1])
 
+    @pytest.mark.parametrize(("column", "said"), [("city", True), ("since", False)])
+    def test_categories_are_advised_where_there_are_words(self, people, column, said):
+        table = people[0].assign(since=pd.date_range("2020", periods=len(people[0])))
+        rows = table.drop(columns=[c for c in ("city", "job", "since") if c != column])
+        with (
+            pytest.raises(ValueError, match="not numbers") as caught,
+            advised_fit(HistGradientBoostingClassifier(), rows),
+        ):
+            raise ValueError("could not convert")
+        assert ('dtype "category"' in str(caught.value)) == said
+
     @pytest.mark.parametrize(
         "kind", [pd.DataFrame, lambda columns: np.column_stack([*columns.values()])]
     )
