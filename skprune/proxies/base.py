@@ -142,6 +142,8 @@ class FittedProxy(ABC):
         Their influence vectors.
     stratify : bool
         Whether classes keep their shares, because a larger model may be trained on the kept rows.
+    keeps_difficulty : bool
+        Whether in every class easy and hard rows keep their shares as well.
     least_rows : int
         The fewest rows that determine the proxy.
     gradient_norm : float
@@ -156,6 +158,7 @@ class FittedProxy(ABC):
     table: Table
     influence: InfluenceOperator
     stratify: bool = True
+    keeps_difficulty: bool = False
     least_rows: int = 1
     gradient_norm: float = 0.0
     balance: Balance | None = None

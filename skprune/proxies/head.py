@@ -134,7 +134,8 @@ class FittedHead(FittedProxy):
         self.split, self.scoring = split, scoring
         self.train = self if train is None else train
         self.influence: HeadInfluence = influence
-        self.stratify = encoder.stratify
+        # A network that is trained on the rows learns more than its last layer from them.
+        self.stratify = self.keeps_difficulty = encoder.stratify
         self.least_rows = problem.theta_shape[0] if problem.penalty.strength == 0.0 else 1
         self.gradient_norm = fitted.fit.gradient_norm
 

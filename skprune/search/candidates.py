@@ -15,7 +15,7 @@ from skprune.results.gap import Gap, Learned, mean_gap
 from skprune.search.trial import Trial
 from skprune.subset import Rows, Selection, select_rows
 from skprune.subset.balanced import balanced_rows
-from skprune.subset.start import starting_subset, stratified_minima
+from skprune.subset.start import difficulty_cells, starting_subset, stratified_minima
 from skprune.subset.swap import swap
 
 if TYPE_CHECKING:
@@ -86,12 +86,14 @@ class Candidates:
                 rng=self._rng(size),
                 weights=self.proxy.table.weights,
             )
-        operator = self.proxy.influence.for_size(size)
+        operator, groups = self.proxy.influence.for_size(size), self.groups
+        if self.proxy.keeps_difficulty and self.choice.is_default:
+            groups, minima = difficulty_cells(groups, minima, self.proxy.difficulty("loss"))
         selection = select_rows(
             operator,
             size,
             solver=self.choice.solver,
-            groups=self.groups,
+            groups=groups,
             minima=minima,
             rng=self._rng(size),
             prior=self._odds,
@@ -101,7 +103,7 @@ class Candidates:
         if self.choice.solver != "swap" or size > KEPT_METRIC * operator.dim:
             return selection
         kept = operator.in_metric_of(torch.from_numpy(selection.indices))
-        return selection if kept is None else swap(kept, selection.indices, self.groups, minima)
+        return selection if kept is None else swap(kept, selection.indices, groups, minima)
 
     def random(self, size: int, draw: int = 0) -> Selection:
         """A stratified random subset of ``size`` rows; every ``draw`` is another one."""

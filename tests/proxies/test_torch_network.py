@@ -741,6 +741,18 @@ def test_classes_keep_their_shares_without_a_prior(layers):
     assert np.bincount(y[pruner.sample_indices_])[1] > 15
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_easy_and_hard_rows_keep_their_shares(seed):
+    """A network that is trained on the rows learns more than its last layer from them."""
+    X, y = blobs(400)
+    wrong = np.random.default_rng(seed).random(len(y)) < 0.25
+    y = np.where(wrong, (y + 1) % 3, y)
+    kept = prune(trained_mlp(X, y), X, y, keep=0.2, layers="head").sample_indices_
+    for c in range(3):
+        expected = 0.2 * np.sum(wrong & (y == c))
+        assert np.sum(wrong[kept] & (y[kept] == c)) == pytest.approx(expected, abs=2)
+
+
 @pytest.mark.parametrize("sampling", ["uniform", "loss"])
 def test_random_rows_that_do_better_are_kept_unless_others_were_asked_for(sampling):
     X, y = blobs(300)

@@ -14,7 +14,7 @@ from skprune.influence.operator import DenseInfluence
 from skprune.subset import select_rows
 from skprune.subset.anneal import anneal
 from skprune.subset.relax import relax
-from skprune.subset.start import largest_subset, rank_in_group, starting_subset
+from skprune.subset.start import difficulty_cells, largest_subset, rank_in_group, starting_subset
 from skprune.subset.state import SubsetState
 from skprune.subset.swap import MIN_GAIN, NEGLIGIBLE, swap
 
@@ -504,3 +504,21 @@ def test_norms_of_nested_sizes_stay_small():
         subsets.append(set(warm.tolist()))
     for larger, smaller in pairwise(subsets):
         assert len(smaller & larger) > 0.5 * len(smaller)
+
+
+def test_cells_of_equal_difficulty_divide_groups_and_their_minima():
+    rng = np.random.default_rng(0)
+    groups = rng.permutation(np.repeat([0, 1, 3], [400, 100, 10]))
+    difficulty = rng.random(len(groups))
+    minima = np.array([80, 21, 0, 3])
+    cells, least = difficulty_cells(groups, minima, difficulty)
+    group_of = np.array(
+        [groups[cells == cell][0] if (cells == cell).any() else 2 for cell in range(len(least))]
+    )
+    np.testing.assert_array_equal(np.bincount(group_of, least, 4), minima)
+    np.testing.assert_array_equal(np.bincount(group_of), [16, 5, 1, 1])
+    for a, b in pairwise(range(len(least))):
+        assert set(groups[cells == a]) <= {group_of[a]}
+        if group_of[a] == group_of[b]:
+            assert difficulty[cells == a].max() < difficulty[cells == b].min()
+            assert abs(least[a] - least[b]) <= 1
