@@ -52,7 +52,8 @@ def inclusion_chances(
         for group in np.flatnonzero(raised):
             own = groups == group
             chances[own] = _capped(sizes[own], int(minima[group]))
-        short = np.bincount(groups, chances, len(minima)) < minima - 1e-9
+        # A group that was raised has its minimum, whatever the sum is rounded to.
+        short = ~raised & (np.bincount(groups, chances, len(minima)) < minima - 1e-9)
         if not short.any():
             return chances
         raised |= short

@@ -165,6 +165,14 @@ class TestChances:
                 )
                 assert np.ptp((chances / sizes)[free]) < 1e-9
 
+    @pytest.mark.parametrize("size", [5035, 38_268, 59_929])
+    def test_a_group_that_is_all_of_the_rows(self, size):
+        """The sum of many chances falls short of the minimum by rounding."""
+        one = np.zeros(100_000, dtype=np.int64)
+        chances = inclusion_chances(size, one, np.array([size]))
+        assert_allclose(chances, size / len(one))
+        assert len(draw(chances, one, np.random.default_rng(0))) == size
+
     def test_draws_have_the_chances(self):
         rng = np.random.default_rng(0)
         groups = np.repeat([0, 1], [30, 10])
