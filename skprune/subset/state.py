@@ -103,13 +103,30 @@ class SubsetState:
     def removable(self, ranked: Tensor) -> Tensor:
         """Of kept rows in order of preference, those that may leave all together."""
         codes = self.groups[ranked]
+        return ranked[self._ranks(codes) < self._spare[codes]]
+
+    def within_groups(self, out: Tensor, into: Tensor) -> tuple[Tensor, Tensor]:
+        """Pairs of a kept row and another of its group, from both in order of preference.
+
+        The first of either side in a group are a pair, and so are the second.
+        """
+        sides = []
+        for rows in (out, into):
+            codes = self.groups[rows]
+            place, order = torch.sort(self._ranks(codes) * len(self._spare) + codes)
+            sides.append((place, rows[order]))
+        (mine, out), (theirs, into) = sides
+        return out[torch.isin(mine, theirs)], into[torch.isin(theirs, mine)]
+
+    def _ranks(self, codes: Tensor) -> Tensor:
+        """Position of every row among those of its group, from the groups of rows in order."""
         order = torch.argsort(codes, stable=True)
         counts = torch.bincount(codes, minlength=len(self._spare))
         first = torch.cumsum(counts, 0) - counts
         rank = torch.empty_like(codes)
         positions = torch.arange(len(codes), device=codes.device)
         rank[order] = positions - first[codes[order]]
-        return ranked[rank < self._spare[codes]]
+        return rank
 
     def exchange(self, out: Tensor, into: Tensor, residual: Tensor) -> None:
         """Replace the rows ``out`` by ``into``; ``residual`` is r after it."""

@@ -30,8 +30,12 @@ from skprune.utils.chunks import CHUNK_NUMBERS
 
 #: Candidates on either side whose Gram matrix is formed near the optimum.
 POOL = 128
+#: Rows of either side, at least, among which groups at their minima look for pairs.
+RANKED = 1024
 #: Exchanges that gain less than this share of |r|^2 are not worth a product with all rows.
 MIN_GAIN = 1e-4
+#: The same where a batch of exact gains ends the search.
+END_GAIN = 1e-3
 #: A batch stands if it gains this share of what its exchanges would gain
 #: one by one.
 MIN_PROMISE = 0.5
@@ -96,7 +100,10 @@ def swap(
         leave, enter = single_gains(state.kept, scores, squared_norms)
         if batch > 1:
             batch = _exchange_batch(state, leave, enter, weights, batch)
-        elif not polish or not _polish(state, _candidates(state, leave, enter), enough, monitor):
+        elif polish:
+            if not _polish(state, _candidates(state, leave, enter), enough, monitor):
+                break
+        elif (batch := _exchange_batch(state, leave, enter, weights, POOL, exact=True)) == 1:
             break
     if rng is not None:
         _draw(state, enough, monitor, rng)
@@ -113,32 +120,59 @@ def _draw(state: SubsetState, enough: float, monitor: Monitor, rng: np.random.Ge
 
 
 def _exchange_batch(
-    state: SubsetState, leave: Tensor, enter: Tensor, weights: Tensor, batch: int
+    state: SubsetState,
+    leave: Tensor,
+    enter: Tensor,
+    weights: Tensor,
+    batch: int,
+    *,
+    exact: bool = False,
 ) -> int:
     """Make the best ``batch`` exchanges if they help; returns the next batch size.
 
-    They help if they gain more than ``MIN_PROMISE`` of what they would gain one by one.
+    They help if they gain more than ``MIN_PROMISE`` of what they would gain one by one, which is
+    exact with the product of the two rows of each.
     """
-    n_kept = int(state.kept.sum())
-    count = min(batch, n_kept, len(leave) - n_kept)
-    out = torch.topk(leave * weights, min(4 * count, n_kept)).indices
-    out = state.removable(out)[:count]
-    into = torch.topk(enter * weights, count).indices
-    pairs = min(len(out), len(into))
-    promise = leave[out[:pairs]] + enter[into[:pairs]]
+    out, into = _pairs(state, leave * weights, enter * weights, batch)
+    promise = leave[out] + enter[into]
+    if exact:
+        products = (state.operator.rows(out) * state.operator.rows(into)).sum(1)
+        promise, order = torch.sort(promise + 2 * products.to(promise), descending=True)
+        out, into = out[order], into[order]
     pairs = int((promise > 0).sum())
-    before = state.norm**2
+    before, least = state.norm**2, END_GAIN if exact else MIN_GAIN
     while pairs > 0:
         change = state.operator.sum(into[:pairs]) - state.operator.sum(out[:pairs])
         residual = state.residual + change
         gain = before - float(residual.square().sum())
         promised = float(promise[:pairs].sum())
-        if gain > max(MIN_GAIN * before, MIN_PROMISE * promised):
+        if gain > max(least * before, MIN_PROMISE * promised):
             state.exchange(out[:pairs], into[:pairs], residual)
             # The promise kept: the rows hardly interact, and more can go at once.
             return 2 * pairs
         pairs //= 2
     return 1
+
+
+def _pairs(state: SubsetState, leave: Tensor, enter: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """Up to ``batch`` rows that leave and as many that enter for them, the best first.
+
+    Any number of the first pairs may be exchanged.
+    """
+    n_kept = int(state.kept.sum())
+    count = min(batch, n_kept, len(leave) - n_kept)
+    among = max(4 * count, RANKED)
+    ranked = torch.topk(leave, min(among, n_kept)).indices
+    entering = torch.topk(enter, min(among, len(leave) - n_kept)).indices
+    out = state.removable(ranked[: 4 * count])[:count]
+    if len(out) == count:
+        return out, entering[:count]
+    # Groups at their minima exchange rows with themselves.
+    within, others = state.within_groups(ranked, entering)
+    if len(within) <= len(out):
+        return out, entering[: len(out)]
+    order = torch.topk(leave[within] + enter[others], min(count, len(within))).indices
+    return within[order], others[order]
 
 
 def _candidates(state: SubsetState, leave: Tensor, enter: Tensor) -> Tensor:

@@ -522,3 +522,30 @@ def test_cells_of_equal_difficulty_divide_groups_and_their_minima():
         if group_of[a] == group_of[b]:
             assert difficulty[cells == a].max() < difficulty[cells == b].min()
             assert abs(least[a] - least[b]) <= 1
+
+
+@pytest.mark.parametrize("spare", [0, 5])
+def test_batches_of_exchanges_within_groups_that_are_at_their_minima(spare):
+    """Every class keeps its share; without single exchanges the norm is near that with them."""
+    rng = np.random.default_rng(spare)
+    groups = rng.permutation(np.repeat(np.arange(5), 200))
+    operator = DenseInfluence(torch.from_numpy(rng.normal(size=(1000, 12))))
+    start = starting_subset(200, groups, np.full(5, 40), rng)
+    minima = np.full(5, 40 - spare)
+    norms = []
+    for polish in (False, True):
+        found = swap(operator, start, groups, minima, polish=polish)
+        counts = np.bincount(groups[found.indices], minlength=5)
+        assert len(found.indices) == 200
+        assert (counts >= minima).all()
+        norms.append(found.norm)
+    assert norms[0] < 0.1 * found.start_norm
+    assert norms[1] <= norms[0]
+
+
+def test_within_groups_the_best_of_either_side_are_pairs():
+    operator = DenseInfluence(torch.ones(8, 1))
+    groups = np.array([0, 1, 0, 1, 0, 1, 2, 0])
+    state = SubsetState(operator, np.arange(4), groups, np.zeros(3, dtype=np.int64))
+    out, into = state.within_groups(torch.tensor([3, 2, 0, 1]), torch.tensor([7, 6, 5, 4]))
+    assert set(zip(out.tolist(), into.tolist(), strict=True)) == {(3, 5), (2, 7), (0, 4)}
