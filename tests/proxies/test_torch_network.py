@@ -744,13 +744,13 @@ def test_classes_keep_their_shares_without_a_prior(layers):
 @pytest.mark.parametrize("seed", range(3))
 def test_easy_and_hard_rows_keep_their_shares(seed):
     """A network that is trained on the rows learns more than its last layer from them."""
-    X, y = blobs(400)
+    X, y = blobs(1200)
     wrong = np.random.default_rng(seed).random(len(y)) < 0.25
     y = np.where(wrong, (y + 1) % 3, y)
     kept = prune(trained_mlp(X, y), X, y, keep=0.2, layers="head").sample_indices_
     for c in range(3):
         expected = 0.2 * np.sum(wrong & (y == c))
-        assert np.sum(wrong[kept] & (y[kept] == c)) == pytest.approx(expected, abs=2)
+        assert np.sum(wrong[kept] & (y[kept] == c)) == pytest.approx(expected, abs=3)
 
 
 @pytest.mark.parametrize("sampling", ["uniform", "loss"])
