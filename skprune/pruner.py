@@ -107,8 +107,8 @@ class InfluencePruner(BasePruner):
         networks.
     min_per_class : int, default=1
         The fewest rows that every class keeps (or all it has). For torch models classes also keep
-        their shares, and for a last layer the easy and hard rows of a class theirs, unless
-        ``sampling`` is given, because more than a head may be trained on them.
+        their shares, unless ``sampling`` is given, because more than a head may be trained on
+        them; so do the easy and hard rows of a class for a last layer, with the default ``solver``.
     validation_fraction : float, default=0.2
         Share of the rows that is held out while the size is found, if ``fit`` has no ``X_val``. The
         same share of all rows is then kept as of the others. The gap of a linear model on the final

@@ -251,7 +251,8 @@ def _encode_hint(times: dict[Any, bool], model: str = MODEL) -> str:
         dense = "" if model == MODEL else ", sparse_output=False"  # boosting takes nothing sparse
         said = {"columns": repr(words), "dropped": dropped, "dense": dense, "model": model}
         hints.append(ENCODE_HINT.format(**said))
-        hints += [CATEGORY_HINT] * (model != MODEL)
+        if model != MODEL:
+            hints.append(CATEGORY_HINT)
     if whens:
         hints.append(DATES_HINT.format(model=model))
     return "\n\n".join(hints)

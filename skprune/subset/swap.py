@@ -7,7 +7,8 @@ Replacing kept row i by row j changes |r|^2 by
 One product with all rows gives every <r, s>. Far from the optimum the last term is small
 against the others and many of the best exchanges are made at once (their number adapts to how
 much of the promise is kept). Near it, the best candidates' Gram matrix is formed and single
-exchanges are made until no pair among the candidates improves. A group that has no row to spare
+exchanges are made until no pair among the candidates improves; a coarse search instead adds the
+last term of the best pairs to what a batch of them should gain. A group that has no row to spare
 exchanges rows with itself alone.
 
 The best candidates one by one need not be the best pairs: two near-duplicates change r little,
@@ -94,6 +95,7 @@ def swap(
     # Long vectors first: they reach far, and short ones are left for the end, to fine-tune.
     weights = (squared_norms + 0.01 * typical**2).sqrt()
     batch, least = max(1, len(start) // 16), MIN_GAIN if polish else COARSE_GAIN
+    pool = min(POOL, max(1, CHUNK_NUMBERS // (2 * operator.dim)))
     for _ in range(MAX_STEPS):
         if state.norm**2 <= enough or monitor.stop(state.norm):
             break
@@ -104,7 +106,7 @@ def swap(
         elif polish:
             if not _polish(state, _candidates(state, leave, enter), enough, monitor):
                 break
-        elif (batch := _exchange_batch(state, leave, enter, weights, POOL, least, exact=True)) == 1:
+        elif (batch := _exchange_batch(state, leave, enter, weights, pool, least, exact=True)) == 1:
             break
     if rng is not None:
         _draw(state, enough, monitor, rng)
