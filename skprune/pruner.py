@@ -103,12 +103,11 @@ class InfluencePruner(BasePruner):
         ``Certify(estimator, confidence=)``, also certifies the result on rows that are used for
         nothing else: ``X_val``, or a third part of the rows; if ``model`` cannot be trained, it is
         the head that is certified. "auto" is "refit" if the head is the whole model, one retraining
-        if it is not (Pipelines, and, for a budget, models that are not linear), and None for whole
-        networks.
+        if it is not (Pipelines; for a budget, all that is not linear), and None for whole networks.
     min_per_class : int, default=1
         The fewest rows that every class keeps (or all it has). For torch models classes also keep
-        their shares, unless ``sampling`` is given, because more than a head may be trained on
-        them; so do the easy and hard rows of a class for a last layer, with the default ``solver``.
+        their shares, unless ``sampling`` is given, as more than a head may be trained on them; with
+        the default ``solver`` easy and hard rows of a class keep theirs for a last layer.
     validation_fraction : float, default=0.2
         Share of the rows that is held out while the size is found, if ``fit`` has no ``X_val``. The
         same share of all rows is then kept as of the others. The gap of a linear model on the final
