@@ -49,7 +49,7 @@ from skprune.proxies.head import fit_curvature
 from skprune.proxies.pilot import fit_pilot
 from skprune.subset.balanced import Balance, balanced_rows
 from skprune.subset.inclusion import draw, inclusion_chances
-from skprune.subset.start import starting_subset, stratified_minima
+from skprune.subset.start import starting_subset
 
 #: Pairs of a classifier and a regressor. All of them see standardised columns.
 CONSUMERS: dict[str, tuple[Any, Any]] = {
@@ -117,12 +117,12 @@ class Sampler:
         parts, shares = [self.leaves], [1.0]
         if share:
             parts, shares = [self.leaves, self.head], [1.0, float(share)]
-        plain, start = kind == "balance", time.perf_counter()
+        start = time.perf_counter()
         found = balanced_rows(
-            Balance(parts, shares, None if plain else self.residuals),
+            Balance(parts, shares, None if kind == "balance" else self.residuals),
             size,
             groups=groups,
-            minima=stratified_minima(groups, minima, size) if plain else minima,
+            minima=minima,
             rng=rng,
         )
         self.seconds[f"{method}, {size} rows"] = time.perf_counter() - start

@@ -54,6 +54,14 @@ class InfluenceOperator(ABC):
     def squared_norms(self) -> Tensor:
         """The squared norms |s_i|^2 of all rows, shape (n,)."""
 
+    def products(self, indices: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        """The products of a few rows with each other and with ``direction``, (b, b) and (b,).
+
+        In the precision of ``direction``.
+        """
+        rows = self.rows(indices).to(direction)
+        return rows @ rows.T, rows @ direction
+
     def for_size(self, size: int) -> InfluenceOperator:
         """The operator by which ``size`` rows are chosen."""
         return self
@@ -145,6 +153,12 @@ class SparseInfluence(InfluenceOperator):
     def rows(self, indices: Tensor) -> Tensor:
         return torch.from_numpy(self.vectors[indices.numpy()].toarray())
 
+    def products(self, indices: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        rows = self.vectors[indices.numpy()].astype(np.float64)
+        products = (rows @ rows.T).toarray(), rows @ direction.double().numpy()
+        gram, scores = (torch.from_numpy(product).to(direction) for product in products)
+        return gram, scores
+
     def squared_norms(self) -> Tensor:
         return self._squared_norms
 
@@ -169,6 +183,9 @@ class RestrictedInfluence(InfluenceOperator):
 
     def rows(self, indices: Tensor) -> Tensor:
         return self._operator.rows(self._rows[indices])
+
+    def products(self, indices: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        return self._operator.products(self._rows[indices], direction)
 
     def squared_norms(self) -> Tensor:
         return self._operator.squared_norms()[self._rows]

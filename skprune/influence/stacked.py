@@ -57,6 +57,13 @@ class StackedInfluence(InfluenceOperator):
     def rows(self, indices: Tensor) -> Tensor:
         return self._join([o.rows(indices.to(o.offset.device)) for o in self.operators])
 
+    def products(self, indices: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        parts = zip(self.operators, direction.split(self._sizes), strict=True)
+        on = [(o, o.offset.device, d) for o, d in parts]
+        found = [o.products(indices.to(device), d.to(device)) for o, device, d in on]
+        gram = self._add([gram for gram, _ in found], [scale**2 for scale in self._scales])
+        return gram, self._add([scores for _, scores in found], self._scales)
+
     def squared_norms(self) -> Tensor:
         squares = [o.squared_norms() for o in self.operators]
         return self._add(squares, [scale**2 for scale in self._scales])

@@ -41,6 +41,11 @@ class WeightedInfluence(InfluenceOperator):
         rows = self._operator.rows(indices)
         return rows * self._weights[indices, None].to(rows)
 
+    def products(self, indices: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        gram, scores = self._operator.products(indices, direction)
+        own = self._weights[indices].to(scores)
+        return gram * own * own[:, None], scores * own
+
     def squared_norms(self) -> Tensor:
         squares = self._operator.squared_norms()
         return squares * self._weights.square().to(squares)

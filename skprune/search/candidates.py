@@ -75,18 +75,18 @@ class Candidates:
         return self._with_targets(self._chosen(size, warm))
 
     def _chosen(self, size: int, warm: Rows | None) -> Selection:
-        minima, balance = self._minima_for(size), self.proxy.balance
+        balance = self.proxy.balance
         if balance is not None and self.choice.is_default:
-            plain = balance.residuals is None
             return balanced_rows(
                 balance,
                 size,
                 groups=self.groups,
-                minima=minima if plain else self.minima,
+                minima=self.minima,
                 rng=self._rng(size),
                 weights=self.proxy.table.weights,
             )
         operator, groups = self.proxy.influence.for_size(size), self.groups
+        minima = self._minima_for(size)
         if self.proxy.keeps_difficulty and self.choice.is_default:
             groups, minima = difficulty_cells(groups, minima, self.proxy.difficulty("loss"))
         selection = select_rows(

@@ -65,7 +65,8 @@ def anneal(
             squared = float(residual.square().sum())
             accepted = squared - current <= temperature * thresholds[b]
             if accepted and state.can_leave(int(out[b]), int(into[b])):
-                state.exchange(out[b : b + 1], into[b : b + 1], residual)
+                state.exchange(out[b : b + 1], into[b : b + 1])
+                state.residual = residual
                 current = squared
             temperature *= decay
         if current < best:

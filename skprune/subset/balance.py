@@ -124,10 +124,11 @@ def _improve(
     gram = vectors @ vectors.T
     scores = vectors @ residual
     same = codes[:, None] == codes[None, :]
+    squares, twice = gram.diagonal(), torch.where(same, 2 * gram, -torch.inf)
     change = torch.zeros(len(mask), dtype=vectors.dtype, device=vectors.device)
     threshold = 1e-5 * float(gram.diagonal().mean())
     for _ in range(len(mask)):
-        gains = pair_gains(mask, scores, gram, same)
+        gains = pair_gains(mask, scores, squares, twice)
         i, j = divmod(int(gains.argmax()), len(mask))
         if not float(gains[i, j]) > threshold:
             break

@@ -21,6 +21,7 @@ from skprune.influence.stacked import in_proportion
 from skprune.influence.weighted import WeightedInfluence
 from skprune.subset.inclusion import draw, inclusion_chances
 from skprune.subset.monitor import Monitor
+from skprune.subset.start import stratified_minima
 from skprune.subset.state import Selection
 from skprune.subset.swap import swap
 
@@ -57,7 +58,7 @@ def balanced_rows(
     """``size`` rows whose sums stand for those of all rows.
 
     With ``residuals`` rows that a model finds hard are drawn more often and weigh less. Without,
-    every row has the same chance and no weights are needed.
+    every row has the same chance, every group keeps its share, and no weights are needed.
 
     Parameters
     ----------
@@ -79,6 +80,8 @@ def balanced_rows(
         ``residuals`` they are None.
     """
     n, residuals = len(groups), balance.residuals
+    if residuals is None:
+        minima = stratified_minima(groups, minima, size)
     chances = inclusion_chances(size, groups, minima, residuals, weights)
     # Rows without weights count alike, even where minima make some likelier.
     factors = np.full(n, n / size) if residuals is None else 1.0 / chances
@@ -87,7 +90,7 @@ def balanced_rows(
     # Single exchanges lower the norm by 0 to 10 % more (sleep, fried, magic), in 2 to 7 times the
     # seconds.
     start = draw(chances, groups, rng)
-    selection = swap(operator, start, groups, minima, monitor=monitor, polish=False)
+    selection = swap(operator, start, groups, minima, monitor=monitor, coarse=True)
     if residuals is None:
         return selection
     own = np.ones(n) if weights is None else weights

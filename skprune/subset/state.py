@@ -58,10 +58,13 @@ def single_gains(kept: Tensor, scores: Tensor, squares: Tensor) -> tuple[Tensor,
     return leave, enter
 
 
-def pair_gains(kept: Tensor, scores: Tensor, gram: Tensor, allowed: Tensor) -> Tensor:
-    """Decrease of |r|^2 by replacing row i by row j, shape (b, b); -inf where not ``allowed``."""
-    leave, enter = single_gains(kept, scores, gram.diagonal())
-    return torch.where(allowed, leave[:, None] + enter[None, :] + 2 * gram, -torch.inf)
+def pair_gains(kept: Tensor, scores: Tensor, squares: Tensor, twice: Tensor) -> Tensor:
+    """Decrease of |r|^2 by replacing row i by row j, shape (b, b); -inf where impossible.
+
+    ``twice`` is 2 <s_i, s_j>, or -inf where row j may not replace row i.
+    """
+    leave, enter = single_gains(kept, scores, squares)
+    return (leave[:, None] + enter[None, :]).add_(twice)
 
 
 class SubsetState:
@@ -128,22 +131,20 @@ class SubsetState:
         rank[order] = positions - first[codes[order]]
         return rank
 
-    def exchange(self, out: Tensor, into: Tensor, residual: Tensor) -> None:
-        """Replace the rows ``out`` by ``into``; ``residual`` is r after it."""
+    def exchange(self, out: Tensor, into: Tensor) -> None:
+        """Replace the rows ``out`` by ``into``; what becomes of r is left to the caller."""
         self.kept[out] = False
         self.kept[into] = True
         self._spare.index_add_(0, self.groups[out], torch.full_like(out, -1))
         self._spare.index_add_(0, self.groups[into], torch.ones_like(into))
-        self.residual = residual
 
     def at_minimum(self) -> Tensor:
         """Mask of the rows whose group is at its minimum, shape (n,)."""
         return self._spare[self.groups] <= 0
 
-    def exchangeable(self, rows: Tensor) -> Tensor:
-        """Whether row i may be replaced by row j without breaking a minimum, shape (b, b)."""
-        groups = self.groups[rows]
-        return (self._spare[groups] > 0)[:, None] | (groups[:, None] == groups[None, :])
+    def has_spare(self, rows: Tensor) -> Tensor:
+        """Whether the group of each row is above its minimum, shape (b,)."""
+        return self._spare[self.groups[rows]] > 0
 
     def can_leave(self, row: int, successor: int) -> bool:
         """Whether ``row`` may be replaced by ``successor`` without breaking a minimum."""

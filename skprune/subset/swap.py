@@ -7,8 +7,7 @@ Replacing kept row i by row j changes |r|^2 by
 One product with all rows gives every <r, s>. Far from the optimum the last term is small
 against the others and many of the best exchanges are made at once (their number adapts to how
 much of the promise is kept). Near it, the best candidates' Gram matrix is formed and single
-exchanges are made until no pair among the candidates improves; a coarse search instead adds the
-last term of the best pairs to what a batch of them should gain. A group that has no row to spare
+exchanges are made until no pair among the candidates improves. A group that has no row to spare
 exchanges rows with itself alone.
 
 The best candidates one by one need not be the best pairs: two near-duplicates change r little,
@@ -36,8 +35,8 @@ POOL = 128
 RANKED = 1024
 #: Exchanges that gain less than this share of |r|^2 are not worth a product with all rows.
 MIN_GAIN = 1e-4
-#: The same without single exchanges: it saves a third of the seconds for 5 % more of the norm.
-COARSE_GAIN = 1e-3
+#: Of a coarse search: the same, its ``POOL``, and the batches that are too small for it.
+COARSE_GAIN, COARSE_POOL, SMALL_BATCH = 1e-3, 64, 8
 #: A batch stands if it gains this share of what its exchanges would gain
 #: one by one.
 MIN_PROMISE = 0.5
@@ -59,7 +58,7 @@ def swap(
     target: float | None = None,
     monitor: Monitor | None = None,
     rng: np.random.Generator | None = None,
-    polish: bool = True,
+    coarse: bool = False,
 ) -> Selection:
     """Exchange rows until no pair of candidates lowers |r|; see the module's text.
 
@@ -78,8 +77,8 @@ def swap(
         Ends the search early.
     rng : numpy.random.Generator, optional
         Asks for a thorough search: the source of random candidates.
-    polish : bool, default=True
-        Whether single exchanges follow where batches of them gain nothing any more.
+    coarse : bool, default=False
+        Ends sooner: a norm that is some per cent larger, in a fraction of the seconds.
 
     Returns
     -------
@@ -94,19 +93,18 @@ def swap(
     squared_norms = operator.squared_norms()
     # Long vectors first: they reach far, and short ones are left for the end, to fine-tune.
     weights = (squared_norms + 0.01 * typical**2).sqrt()
-    batch, least = max(1, len(start) // 16), MIN_GAIN if polish else COARSE_GAIN
-    pool = min(POOL, max(1, CHUNK_NUMBERS // (2 * operator.dim)))
+    least, pool, small = MIN_GAIN, POOL, 1
+    if coarse:
+        least, pool, small = COARSE_GAIN, COARSE_POOL, SMALL_BATCH
+    batch = max(1, len(start) // 16)
     for _ in range(MAX_STEPS):
         if state.norm**2 <= enough or monitor.stop(state.norm):
             break
         scores = state.operator.scores(state.residual)
         leave, enter = single_gains(state.kept, scores, squared_norms)
-        if batch > 1:
+        if batch > small:
             batch = _exchange_batch(state, leave, enter, weights, batch, least)
-        elif polish:
-            if not _polish(state, _candidates(state, leave, enter), enough, monitor):
-                break
-        elif (batch := _exchange_batch(state, leave, enter, weights, pool, least, exact=True)) == 1:
+        elif not _polish(state, _candidates(state, leave, enter, pool), enough, monitor, least):
             break
     if rng is not None:
         _draw(state, enough, monitor, rng)
@@ -123,26 +121,14 @@ def _draw(state: SubsetState, enough: float, monitor: Monitor, rng: np.random.Ge
 
 
 def _exchange_batch(
-    state: SubsetState,
-    leave: Tensor,
-    enter: Tensor,
-    weights: Tensor,
-    batch: int,
-    min_gain: float,
-    *,
-    exact: bool = False,
+    state: SubsetState, leave: Tensor, enter: Tensor, weights: Tensor, batch: int, min_gain: float
 ) -> int:
     """Make the best ``batch`` exchanges if they help; returns the next batch size.
 
-    They help if they gain more than ``MIN_PROMISE`` of what they would gain one by one. With
-    ``exact`` the product of the two rows of each is part of that.
+    They help if they gain more than ``MIN_PROMISE`` of what they would gain one by one.
     """
     out, into = _pairs(state, leave * weights, enter * weights, batch)
     promise = leave[out] + enter[into]
-    if exact:
-        products = (state.operator.rows(out) * state.operator.rows(into)).sum(1)
-        promise, order = torch.sort(promise + 2 * products.to(promise), descending=True)
-        out, into = out[order], into[order]
     pairs = int((promise > 0).sum())
     before = state.norm**2
     while pairs > 0:
@@ -151,7 +137,8 @@ def _exchange_batch(
         gain = before - float(residual.square().sum())
         promised = float(promise[:pairs].sum())
         if gain > max(min_gain * before, MIN_PROMISE * promised):
-            state.exchange(out[:pairs], into[:pairs], residual)
+            state.exchange(out[:pairs], into[:pairs])
+            state.residual = residual
             # The promise kept: the rows hardly interact, and more can go at once.
             return 2 * pairs
         pairs //= 2
@@ -179,14 +166,14 @@ def _pairs(state: SubsetState, leave: Tensor, enter: Tensor, batch: int) -> tupl
     return within[order], others[order]
 
 
-def _candidates(state: SubsetState, leave: Tensor, enter: Tensor) -> Tensor:
-    """Rows among which single exchanges are sought: the ``POOL`` best of either side."""
+def _candidates(state: SubsetState, leave: Tensor, enter: Tensor, pool: int) -> Tensor:
+    """Rows among which single exchanges are sought: the ``pool`` best of either side."""
     full = state.at_minimum()
     sides = [torch.where(full, -torch.inf, leave), enter]
     if bool(full.any()):
         # A group at its minimum exchanges rows with itself alone: its best join the pool.
         sides += [torch.where(full, gains, -torch.inf) for gains in (leave, enter)]
-    pool = min(POOL, max(1, CHUNK_NUMBERS // (len(sides) * state.operator.dim)))
+    pool = min(pool, max(1, CHUNK_NUMBERS // (len(sides) * state.operator.dim)))
     best = [torch.topk(gains, min(pool, len(gains))) for gains in sides]
     return torch.cat([b.indices[b.values > -torch.inf] for b in best]).unique()
 
@@ -201,23 +188,36 @@ def _random_rows(state: SubsetState, rng: np.random.Generator) -> Tensor:
     return torch.cat(sides)
 
 
-def _polish(state: SubsetState, codes: Tensor, enough: float, monitor: Monitor) -> bool:
+def _polish(
+    state: SubsetState,
+    codes: Tensor,
+    enough: float,
+    monitor: Monitor,
+    min_gain: float = MIN_GAIN,
+) -> bool:
     """Single exchanges among the rows ``codes`` by their Gram matrix; whether they were worth it.
 
     All in float64: in float32 rounding would pass for gains near the end.
     """
-    rows = state.operator.rows(codes).to(state.residual.dtype)
-    gram = rows @ rows.T
-    scores = rows @ state.residual
-    kept = state.kept[codes]
+    gram, scores = state.operator.products(codes, state.residual)
+    kept, groups, spare = state.kept[codes], state.groups[codes], None
+    same = groups[:, None] == groups[None, :]
     before = squared = state.norm**2
-    while True:
-        gains = pair_gains(kept, scores, gram, state.exchangeable(codes))
+    change = torch.zeros_like(scores)
+    while squared > enough and not monitor.over(1.0):
+        if spare is None or not torch.equal(spare, state.has_spare(codes)):
+            spare = state.has_spare(codes)
+            twice = torch.where(same | spare[:, None], 2 * gram, -torch.inf)
+        gains = pair_gains(kept, scores, gram.diagonal(), twice)
         i, j = divmod(int(gains.argmax()), len(codes))
         gain = float(gains[i, j])
-        if squared <= enough or not gain > 0.1 * MIN_GAIN * squared or monitor.over(1.0):
-            return before - state.norm**2 > MIN_GAIN * before
-        state.exchange(codes[i : i + 1], codes[j : j + 1], state.residual + rows[j] - rows[i])
+        if not gain > 0.1 * min_gain * squared:
+            break
+        state.exchange(codes[i : i + 1], codes[j : j + 1])
         scores += gram[:, j] - gram[:, i]
         kept[i], kept[j] = False, True
         squared -= gain
+        change[i] -= 1
+        change[j] += 1
+    state.residual = state.residual + state.operator.sum(codes, change)
+    return before - state.norm**2 > min_gain * before

@@ -31,8 +31,10 @@ from skprune.heads.features import DenseFeatures, SparseFeatures
 from skprune.heads.problem import HeadProblem, Penalty
 from skprune.influence.gradients import HeadInfluence
 from skprune.influence.leave_out import leave_one_out, removal_steps
-from skprune.influence.operator import DenseInfluence
+from skprune.influence.operator import DenseInfluence, RestrictedInfluence, SparseInfluence
+from skprune.influence.stacked import StackedInfluence
 from skprune.influence.tilt import PRICE
+from skprune.influence.weighted import WeightedInfluence
 from skprune.losses.cross_entropy import CrossEntropy
 from skprune.losses.squared import SquaredError
 from skprune.proxies.head import cold_fit
@@ -191,6 +193,22 @@ def test_dense_influence(rng):
     torch.testing.assert_close(operator.squared_norms(), vectors.square().sum(1))
     assert float(operator.offset.abs().max()) == 0.0
     assert float(DenseInfluence(vectors, direction).offset[1]) == float(direction[1])
+
+
+def test_products_of_a_few_rows(rng):
+    """Of weighted, stacked, sparse and restricted vectors, by the matrix of all of them."""
+    dense = rng.normal(size=(9, 3))
+    leaves = rng.integers(0, 2, size=(9, 5)).astype(np.float32)
+    weights = rng.uniform(1.0, 3.0, 9)
+    parts = [DenseInfluence(torch.from_numpy(dense)), SparseInfluence(sp.csr_array(leaves))]
+    operator = WeightedInfluence(StackedInfluence(parts, [0.5, 2.0]), torch.from_numpy(weights))
+    vectors = weights[:, None] * np.c_[0.5 * dense, 2.0 * leaves]
+    direction, some = rng.normal(size=8), np.array([6, 1, 7])
+    restricted = RestrictedInfluence(operator, torch.arange(9).flip(0))
+    for whole, rows in [(operator, some), (restricted, 8 - some)]:
+        found = whole.products(torch.from_numpy(rows), torch.from_numpy(direction))
+        np.testing.assert_allclose(found[0], vectors[some] @ vectors[some].T)
+        np.testing.assert_allclose(found[1], vectors[some] @ direction)
 
 
 def test_scores_and_sums_of_what_would_be_40_gigabytes(rng, monkeypatch):
