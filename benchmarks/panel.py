@@ -2,9 +2,9 @@
 
     python -m benchmarks.panel --data-root DATA --preset cpu --minutes 20
 
-Features are frozen: patch features of images, embeddings of images by EfficientNet-Lite0, and
-standardised columns of tables. ``--embeddings FILE.npz`` takes embeddings of your own, of sentences
-for example: ``X_train``, ``y_train``, ``X_test`` and ``y_test``. Every strategy keeps 5, 10, 20, 40
+Features are frozen: patch features of images, embeddings of images by EfficientNet-Lite0 and of
+texts by MiniLM, and standardised columns of tables. ``--embeddings FILE.npz`` takes embeddings of
+your own: ``X_train``, ``y_train``, ``X_test`` and ``y_test``. Every strategy keeps 5, 10, 20, 40
 and 60 % of the training rows; a linear probe, k nearest neighbours, a perceptron and a boosting are
 trained on them, with the weights of a strategy that gives them, where the model takes weights, and
 measured on test rows.
@@ -42,6 +42,7 @@ from benchmarks.data import SKLEARN_TABLES, TABLES, load_table, patch_features, 
 from benchmarks.embeddings import embeddings
 from benchmarks.harness import collect, markdown
 from benchmarks.images import DRAWN, IMAGES, TINY, load_images
+from benchmarks.texts import NEWSGROUPS, load_texts
 from benchmarks.verdicts import Cell, verdicts
 from skprune import InfluencePruner
 from skprune.baselines import STRATEGIES
@@ -59,9 +60,10 @@ OURS: dict[str, Any] = {
     "skprune, weights": InfluencePruner(keep=0.5, weights=True),
 }
 ALL_ROWS = "all rows"
-#: Names of images by their patch features, and by their embeddings.
+#: Names of images by their patch features, and what loads images and texts to be embedded.
 PATCHES = tuple(name for name in IMAGES if name not in (TINY, DRAWN))
-EMBEDDED = {f"{name}-efficientnet": name for name in PATCHES}
+EMBEDDED = {f"{name}-efficientnet": partial(load_images, name) for name in PATCHES}
+EMBEDDED[f"{NEWSGROUPS}-minilm"] = load_texts
 #: Shares up to here are few rows.
 FEW = 0.2
 
@@ -101,6 +103,7 @@ PRESETS = {
             "cifar10-efficientnet",
             "fashion_mnist-efficientnet",
             "cifar100-efficientnet",
+            f"{NEWSGROUPS}-minilm",
         ),
         rows=6000,
         test_rows=4000,
@@ -165,7 +168,7 @@ def _frozen(name: str, seed: int, preset: Preset, data_root: str | None) -> Prob
         options = {"n_filters": preset.filters, "n_components": preset.components}
         X, y, X_test, y_test = patch_features(data_root, name=name, **options)
     elif name in EMBEDDED:
-        X, y, X_test, y_test = load_images(EMBEDDED[name], data_root)
+        X, y, X_test, y_test = EMBEDDED[name](data_root)
     else:
         with np.load(name) as z:
             X, y, X_test, y_test = (z[part] for part in ("X_train", "y_train", "X_test", "y_test"))
