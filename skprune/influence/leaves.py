@@ -111,12 +111,13 @@ def leaf_influence(
     squares = np.bincount(columns.ravel(), np.square(values).ravel()) / n
     kept = np.argsort(-squares, kind="stable")[:MOST_COLUMNS]
     kept = kept[squares[kept] > 0.0]
-    scale = np.zeros(len(squares))
-    scale[kept] = squares[kept] ** -0.25
-    scaled = (values * scale[columns]).astype(np.float32)
-    ends = np.arange(0, columns.size + 1, columns.shape[1])
-    every = sp.csr_array((scaled.ravel(), columns.ravel(), ends), shape=(n, len(squares)))
-    return SparseInfluence(every[:, kept])
+    scale, place = np.zeros(len(squares)), np.full(len(squares), -1, dtype=np.int32)
+    scale[kept], place[kept] = squares[kept] ** -0.25, np.arange(len(kept))
+    scaled, placed = (values * scale[columns]).astype(np.float32), place[columns]
+    held = placed >= 0
+    ends = np.concatenate([[0], np.cumsum(held.sum(axis=1))])
+    found = sp.csr_array((scaled[held], placed[held], ends), shape=(n, len(kept)))
+    return SparseInfluence(found)
 
 
 def _in_float32(X: NDArray[np.floating]) -> NDArray[np.floating]:

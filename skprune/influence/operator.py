@@ -137,7 +137,8 @@ class SparseInfluence(InfluenceOperator):
         self.vectors = vectors
         self.n_rows, self.dim = vectors.shape
         self.offset = torch.zeros(self.dim, dtype=torch.float64)
-        self._squared_norms = torch.from_numpy(vectors.multiply(vectors).sum(axis=1))
+        squares = np.square(vectors.data), vectors.indices, vectors.indptr
+        self._squared_norms = torch.from_numpy(sp.csr_array(squares, vectors.shape).sum(axis=1))
 
     def scores(self, direction: Tensor) -> Tensor:
         return torch.from_numpy(self.vectors @ direction.numpy().astype(self.vectors.dtype))
