@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from skprune.data.strata import Rows, stratified_quotas
 from skprune.influence.operator import InfluenceOperator
+from skprune.subset.inclusion import capped
 from skprune.subset.monitor import Monitor
 from skprune.subset.state import Selection, pair_gains
 from skprune.utils.chunks import CHUNK_NUMBERS
@@ -64,10 +65,9 @@ def balance(
     quotas = stratified_quotas(groups, minima, size)
     odds = np.ones(n) if prior is None else prior / (prior.max() or 1.0)
     per_group = [np.flatnonzero(groups == g) for g in range(len(quotas))]
-    capped = [_capped(odds[r], int(q)) for r, q in zip(per_group, quotas, strict=True)]
     inclusion = np.empty(n)
-    for rows, shares in zip(per_group, capped, strict=True):
-        inclusion[rows] = shares
+    for rows, quota in zip(per_group, quotas, strict=True):
+        inclusion[rows] = capped(odds[rows], int(quota))
     kept = np.zeros(n, dtype=bool)
     block = max(2, min(BLOCK, CHUNK_NUMBERS // max(1, operator.dim)))
     # Rows of every group that are due by the end of a block, and those that were kept.
@@ -97,24 +97,6 @@ def balance(
         done += 1
     indices = np.flatnonzero(kept)
     return Selection(indices, float(operator.residual(indices).norm()), float(drawn.norm()), done)
-
-
-def _capped(odds: NDArray[np.float64], total: int) -> NDArray[np.float64]:
-    """Inclusion probabilities proportional to ``odds``, at most 1, that add up to ``total``."""
-    inclusion = np.zeros(len(odds))
-    order = np.argsort(-odds, kind="stable")
-    ranked = odds[order]
-    rest = np.cumsum(ranked[::-1])[::-1]
-    # The k largest are certain; the first k at which the next one's share is at most 1.
-    left = total - np.arange(len(odds))
-    certain = int(np.argmax(left * ranked <= rest)) if len(odds) else 0
-    inclusion[order[:certain]] = 1.0
-    others = order[certain:]
-    if rest[certain:].size and rest[certain] > 0:
-        inclusion[others] = (total - certain) * odds[others] / rest[certain]
-    elif len(others):
-        inclusion[others] = (total - certain) / len(others)
-    return inclusion
 
 
 def _improve(

@@ -48,10 +48,10 @@ def inclusion_chances(
     while True:
         chances = np.empty(len(groups))
         rest = ~raised[groups]
-        chances[rest] = _capped(sizes[rest], size - int(minima[raised].sum()))
+        chances[rest] = capped(sizes[rest], size - int(minima[raised].sum()))
         for group in np.flatnonzero(raised):
             own = groups == group
-            chances[own] = _capped(sizes[own], int(minima[group]))
+            chances[own] = capped(sizes[own], int(minima[group]))
         # A group that was raised has its minimum, whatever the sum is rounded to.
         short = ~raised & (np.bincount(groups, chances, len(minima)) < minima - 1e-9)
         if not short.any():
@@ -59,16 +59,21 @@ def inclusion_chances(
         raised |= short
 
 
-def _capped(sizes: NDArray[np.float64], total: int) -> NDArray[np.float64]:
-    """Numbers in proportion to ``sizes``, at most 1, that sum to ``total``."""
+def capped(sizes: NDArray[np.float64], total: int) -> NDArray[np.float64]:
+    """Numbers in proportion to ``sizes``, at most 1, that sum to ``total``.
+
+    What is left for sizes of 0 is shared out alike.
+    """
+    chances = np.ones(len(sizes))
     order = np.argsort(-sizes, kind="stable")
     ranked = sizes[order]
-    # The first k are 1, where k is the least for which no other exceeds 1.
     left = np.cumsum(ranked[::-1])[::-1]
-    k = int(np.argmin(ranked * (total - np.arange(len(ranked))) > left)) if total else 0
-    chances = np.ones(len(sizes))
-    if k < len(sizes):
-        chances[order[k:]] = ranked[k:] * ((total - k) / left[k])
+    # The first k are 1, where k is the least for which no other exceeds 1.
+    within = np.flatnonzero(ranked * (total - np.arange(len(ranked))) <= left)
+    if len(within):
+        k = int(within[0])
+        shares = ranked[k:] / left[k] if left[k] > 0.0 else 1.0 / (len(ranked) - k)
+        chances[order[k:]] = (total - k) * shares
     return chances
 
 
