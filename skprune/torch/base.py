@@ -15,9 +15,12 @@ from torch.utils.data import Sampler
 
 from skprune.data.source import as_numpy
 from skprune.data.strata import Rows
+from skprune.utils.exceptions import warn_user
 from skprune.utils.sklearn_private import Interval, validate_parameters
 
 Numbers = NDArray[np.float64]
+#: A warning names so many rows.
+_NAMED = 5
 
 
 class EpochSampler(Sampler[int]):
@@ -26,6 +29,9 @@ class EpochSampler(Sampler[int]):
     Every ``iter(sampler)`` begins an epoch, as a loop over a ``DataLoader`` does. What an epoch
     draws depends on the seed, on the number of the epoch and on the losses before it, and on
     nothing else. A subclass writes ``choose``.
+
+    A loss that is NaN or infinite is not learnt: its row keeps the loss it had. The next epoch
+    begins with a warning that names the rows.
 
     Parameters
     ----------
@@ -49,7 +55,7 @@ class EpochSampler(Sampler[int]):
     losses : ndarray of shape (n_rows,)
         The latest loss of every row before the latest epoch; nan if there is none.
     times : ndarray of shape (n_rows,)
-        The number of losses of every row before the latest epoch, which are the passes it had.
+        The number of losses of every row that were learnt before the latest epoch.
     passes : int
         Rows that went through ``weigh``: what the training has really cost this process.
     """
@@ -71,6 +77,11 @@ class EpochSampler(Sampler[int]):
         rank: int | None = None,
     ) -> None:
         self.n_rows = int(dataset) if isinstance(dataset, numbers.Integral) else len(dataset)  # type: ignore[arg-type]
+        if self.n_rows < 1:
+            raise ValueError(
+                f"The dataset is empty: it has {self.n_rows} rows, so an epoch has none to draw; "
+                "give one with at least one row."
+            )
         self.seed = seed
         self.num_replicas = _group()[1] if num_replicas is None else num_replicas
         self.rank = _group()[0] if rank is None else rank
@@ -155,7 +166,20 @@ class EpochSampler(Sampler[int]):
         -------
         tensor of shape (batch_size,)
         """
-        return torch.from_numpy(self._factors[as_numpy(indices)]).to(torch.get_default_dtype())
+        factors = self._factors[self._positions(indices)]
+        return torch.from_numpy(factors).to(torch.get_default_dtype())
+
+    def _positions(self, indices: Any) -> Rows:
+        """Indices as an array; a ValueError if one is no position in the dataset."""
+        found = as_numpy(indices).reshape(-1)
+        whole = found.dtype.kind in "iu"
+        wrong = found[(found < 0) | (found >= self.n_rows)] if whole else found
+        if len(wrong):
+            raise ValueError(
+                f"indices hold {wrong.tolist()[0]!r}, and positions in the dataset are whole "
+                f"numbers from 0 to {self.n_rows - 1}; give those that `Indexed` yields."
+            )
+        return found.astype(np.int64)
 
     def record(self, indices: Any, losses: torch.Tensor) -> None:
         """Remember the losses of rows for the draws that follow.
@@ -165,8 +189,15 @@ class EpochSampler(Sampler[int]):
         indices : array-like or tensor of shape (batch_size,)
             Positions in the dataset.
         losses : tensor of shape (batch_size,)
+            Those that are NaN or infinite are left out, with a warning when the next epoch begins.
+
+        Raises
+        ------
+        ValueError
+            If an index is no position in the dataset, or there is not one loss for each. Nothing
+            is recorded then.
         """
-        rows = as_numpy(indices).astype(np.int64).reshape(-1)
+        rows = self._positions(indices)
         if losses.shape != rows.shape:
             raise ValueError(
                 f"The losses have shape {tuple(losses.shape)}, and there are {len(rows)} indices; "
@@ -181,7 +212,8 @@ class EpochSampler(Sampler[int]):
         ----------
         losses : tensor of shape (batch_size, ...)
             As from a loss function with ``reduction="none"``. If a row has several, their mean
-            counts.
+            counts. One that is NaN or infinite makes the mean so, and is not recorded (a warning
+            says so when the next epoch begins).
         indices : array-like or tensor of shape (batch_size,)
             Positions of the rows in the dataset. ``Indexed`` puts them into the batches.
 
@@ -212,10 +244,20 @@ class EpochSampler(Sampler[int]):
         if _group()[1] > 1:
             everybody = [None] * _group()[1]
             distributed.all_gather_object(everybody, news)
+        unknown: set[int] = set()
         for rows, losses in (batch for own in everybody for batch in own):
             # A step that overflows says nothing of its rows.
             if (finite := np.isfinite(losses)).any():
                 self._learn(rows[finite], losses[finite])
+            unknown.update(rows[~finite].tolist())
+        if unknown:
+            first = ", ".join(map(str, sorted(unknown)[:_NAMED]))
+            warn_user(
+                f"The losses were NaN or infinite of {len(unknown)} row(s), "
+                f"{first}{', ...' * (len(unknown) > _NAMED)}: they were not learnt, and those rows "
+                "keep the losses they had. Look for missing values in these rows; if there are "
+                "none, lower the learning rate."
+            )
 
     def _learn(self, rows: Rows, losses: Numbers) -> None:
         """Take the losses of a batch into the state."""
@@ -229,7 +271,8 @@ class EpochSampler(Sampler[int]):
         """
         arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in self._row_wise}
         news = [(torch.from_numpy(rows), losses.cpu()) for rows, losses in self._news]
-        return {"epoch": self.epoch, "passes": self.passes, "news": news, **arrays}
+        counts = {"epoch": self.epoch, "passes": self.passes}
+        return {"sampler": type(self).__name__, **counts, "news": news, **arrays}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that ``state_dict`` returned.
@@ -237,8 +280,14 @@ class EpochSampler(Sampler[int]):
         Raises
         ------
         ValueError
-            If it is the state of another number of rows.
+            If it is the state of another class, or of another number of rows.
         """
+        own = type(self).__name__
+        if (other := state.get("sampler", "no sampler")) != own:
+            raise ValueError(
+                f"The state is that of {other}, and this is {own}; load it into a sampler of the "
+                "class that saved it."
+            )
         if len(state["losses"]) != self.n_rows:
             raise ValueError(
                 f"The state is that of {len(state['losses'])} rows, and the dataset has "

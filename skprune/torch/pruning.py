@@ -10,6 +10,7 @@ import numpy as np
 
 from skprune.data.strata import Rows
 from skprune.torch.base import EpochSampler, Numbers
+from skprune.torch.schedule import is_among_last
 from skprune.utils.sklearn_private import Interval
 
 _PROBABILITY = [Interval(numbers.Real, 0, 1, closed="left")]
@@ -22,7 +23,8 @@ class InfoBatch(EpochSampler):
     probability r. If it is not, its weight is 1 / (1 - r). All other rows are drawn with weight 1.
     The *sum* of the weighted losses of an epoch is thus unbiased for the sum over all rows. The
     mean of a batch is not: it is larger by the factor n / m of the rows that an epoch saves, as
-    published. The last epochs draw all rows without weights, and so does the first.
+    published. The last epochs draw all rows without weights, and so does the first. A training of
+    fewer than 1 / ``anneal`` epochs still ends with one of all rows.
 
     ``prune`` is a share of the rows *below the mean*, not of all: 0.5 saves far less than half of
     the passes. ``passes`` says how many were made. The published code draws a fixed number of the
@@ -37,7 +39,8 @@ class InfoBatch(EpochSampler):
     prune : float in [0, 1), default=0.5
         The probability r.
     anneal : float in [0, 1], default=0.125
-        Share of the epochs, the last ones, that draw all rows.
+        Share of the epochs, the last ones, that draw all rows: those from
+        ``(1 - anneal) * epochs`` on, counted from 0, and at least one. 0 is none.
     seed, num_replicas, rank
         As in ``EpochSampler``.
     """
@@ -65,7 +68,7 @@ class InfoBatch(EpochSampler):
         self._check("epochs", "prune", "anneal")
 
     def choose(self, rng: np.random.Generator) -> tuple[Rows, Numbers | None]:
-        if self.epoch >= (1.0 - self.anneal) * self.epochs:
+        if is_among_last(self.epoch, self.epochs, self.anneal):
             return np.arange(self.n_rows), None
         losses = self.filled_losses()
         low = losses < losses.mean()
@@ -79,7 +82,8 @@ class RePB(EpochSampler):
     rho. A row that was left out comes back with probability 1 - rho. Both say the same: a row
     whose latest loss was low in its batch is drawn with probability 1 - rho. Losses of one batch
     are those of one state of the network, which makes them comparable. In epoch t (from 1) a row
-    that was drawn N_i times, this one included, has weight t / N_i.
+    that was drawn N_i times, this one included, has weight t / N_i. The last epochs are as all
+    others, so the sampler does not have to know how many there are.
 
     Written from the description of the method; the window of the comparison is one batch, the rows
     of one call of ``weigh``.

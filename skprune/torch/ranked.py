@@ -10,6 +10,7 @@ import numpy as np
 
 from skprune.data.strata import Rows
 from skprune.torch.base import EpochSampler, Numbers
+from skprune.torch.schedule import is_among_last
 from skprune.utils.size import KEEP_CONSTRAINTS, resolve_size
 from skprune.utils.sklearn_private import Interval
 
@@ -150,7 +151,8 @@ class SeTa(EpochSampler):
     window : float in (0, 1], default=0.9
         Share of the groups in the window, rounded.
     anneal : float in [0, 1], default=0.125
-        Share of the epochs, the last ones, without a window.
+        Share of the epochs, the last ones, without a window: those from
+        ``(1 - anneal) * epochs`` on, counted from 0, and at least one. 0 is none.
     seed, num_replicas, rank
         As in ``EpochSampler``.
     """
@@ -185,7 +187,7 @@ class SeTa(EpochSampler):
     def choose(self, rng: np.random.Generator) -> tuple[Rows, Numbers | None]:
         size = max(1, int((1.0 - self.prune) * self.n_rows))
         rows = rng.choice(self.n_rows, size, replace=False)
-        if self.epoch == 0 or self.epoch >= (1.0 - self.anneal) * self.epochs:
+        if self.epoch == 0 or is_among_last(self.epoch, self.epochs, self.anneal):
             return rows, None
         group = _grouped(self.filled_losses()[rows], self.groups, rng)
         width = max(1, round(self.groups * self.window))

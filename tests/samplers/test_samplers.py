@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from skprune import PruningWarning
 from skprune.torch import (
     UCB,
     BalancedSampler,
@@ -181,12 +182,32 @@ def test_weigh_is_the_weighted_mean_and_records():
 
 
 @pytest.mark.parametrize("kind", [lambda n: BalancedSampler(n, 6), RePB])
-@pytest.mark.filterwarnings("error")
-def test_losses_that_overflow_are_not_learnt(kind):
+def test_losses_that_are_no_numbers_are_not_learnt_and_named(kind):
     sampler = begun(kind(N))
-    sampler.record([0, 1], torch.tensor([float("nan"), float("inf")]))
-    list(sampler)
-    assert_allclose(sampler.losses, LOSSES)
+    sampler.record([7, 1, 7], torch.tensor([float("nan"), float("inf"), float("nan")]))
+    sampler.record([0], torch.tensor([0.5]))
+    with pytest.warns(PruningWarning, match=r"infinite of 2 row\(s\), 1, 7: they were not learnt"):
+        list(sampler)
+    assert_allclose(sampler.losses, [0.5, *LOSSES[1:]])
+    assert sampler.times.tolist() == [2, *[1] * (N - 1)]
+    list(sampler)  # told once
+
+
+@pytest.mark.parametrize(
+    ("indices", "wrong"),
+    [([0, 12], 12), ([3, -1], -1), ([0.0, 1.0], 0.0), ([True, False], True)],
+)
+def test_indices_that_are_no_positions_are_refused_and_change_nothing(indices, wrong):
+    sampler, untouched = (begun(BalancedSampler(N, 6)) for _ in range(2))
+    for act in (
+        lambda: sampler.weigh(torch.ones(2), indices),
+        lambda: sampler.record(indices, torch.ones(2)),
+        lambda: sampler.weights(indices),
+    ):
+        with pytest.raises(ValueError, match=f"hold {wrong}, .* whole numbers from 0 to 11"):
+            act()
+    assert sampler.passes == 0
+    assert list(sampler) == list(untouched)
 
 
 def test_infobatch():
@@ -207,6 +228,21 @@ def test_infobatch_draws_all_rows_in_the_first_and_the_last_epochs(epoch, all_ro
     assert (len(list(sampler)) == N) == all_rows
     if all_rows:
         assert_array_equal(sampler.weights(range(N)), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("count", "anneal", "whole"),
+    [(1, 0.1, 1), (5, 0.1, 1), (20, 0.1, 2), (29, 0.1, 2), (5, 0.0, 0)],
+)
+def test_the_last_epochs_are_a_share_of_all_and_at_least_one(count, anneal, whole):
+    losses = np.repeat([0.0, 1.0, 5.0, 20.0], 3)
+    samplers = InfoBatch(N, count, 0.9, anneal), SeTa(N, count, 0.0, 4, 0.5, anneal)
+    for sampler in samplers:
+        sizes = []
+        for _ in range(count):
+            sampler.record(range(N), tensor(losses))
+            sizes.append(len(list(sampler)))
+        assert (np.array(sizes[1:]) == N).tolist() == [k >= count - whole for k in range(1, count)]
 
 
 def test_repb():
@@ -386,6 +422,10 @@ def test_training_on_digits_costs_what_it_says():
         (lambda: InfoBatch(10, 5, prune=1.0), "'prune' parameter of InfoBatch"),
         (lambda: RandomSubset(5).weigh(torch.tensor(1.0), [0]), "reduction='none'"),
         (lambda: RandomSubset(5).load_state_dict(RandomSubset(4).state_dict()), "of 4 rows"),
+        (lambda: InfoBatch(5, 9).load_state_dict(BalancedSampler(5).state_dict()), "of Balanced"),
+        (lambda: UCB(5).load_state_dict({}), "that of no sampler, and this is UCB"),
+        (lambda: BalancedSampler([], 0.3), "The dataset is empty"),
+        (lambda: InfoBatch(TensorDataset(torch.ones(0, 2)), 9), "The dataset is empty"),
     ],
 )
 def test_messages(make, message):
