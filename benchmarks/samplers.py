@@ -89,7 +89,7 @@ PRESETS = {
     "smoke": Preset(DRAWN, 1000, 400, "tiny", Recipe(160, 64, 0.1), (0.3, 0.6), 1),
     "slim": Preset("cifar10", 6000, 5000, "slim", Recipe(1200, 64, 0.1), (0.3, 0.5, 0.7), 3),
     # So many epochs that more of them hardly help.
-    "long": Preset("cifar10", 6000, 5000, "slim", Recipe(5600, 64, 0.1), (0.5,), 3),
+    "long": Preset("cifar10", 6000, 5000, "slim", Recipe(5600, 64, 0.1), (0.5, 0.6), 4),
     "cpu": Preset(
         "fashion_mnist", 12_000, 10_000, "small", Recipe(1400, 128, 0.1), (0.3, 0.5, 0.7), 3
     ),

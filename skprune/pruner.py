@@ -70,10 +70,10 @@ class InfluencePruner(BasePruner):
         weights.
     weights : "auto" or bool, default="auto"
         Whether kept rows get weights, ``sample_weight_``, by which each stands for several rows.
-        Hard rows are then kept more often and weigh less, which is best for boosting. Linear models
-        do not need weights. "auto" gives weights only if they are passed on to the model
-        (``PrunedClassifier``, ``PrunedRegressor``, ``PrunedSearchCV``) and it loses less with them.
-        With True, always train on the kept rows with ``sample_weight_``.
+        Hard rows are then kept more often and weigh less, which is best for boosting. Rows for a
+        linear model or a network get none, whatever is asked. "auto" gives weights only if they are
+        passed on to the model (``PrunedClassifier``, ``PrunedRegressor``, ``PrunedSearchCV``) and
+        it loses less with them. With True, always train on the kept rows with ``sample_weight_``.
     targets : {None, "teacher", "auto"}, default=None
         The targets on which models are trained on the kept rows. None means their own y. "teacher"
         means out-of-fold predictions of a gradient boosting, the pilot: numbers, or class

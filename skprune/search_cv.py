@@ -39,6 +39,7 @@ from skprune.data.containers import is_row_wise, n_rows, take_rows
 from skprune.data.teaching import Teaching
 from skprune.heads.linear_spec import weight_name
 from skprune.heads.weighting import is_slower_with_weights
+from skprune.pruner import InfluencePruner
 from skprune.results import cv_results
 from skprune.results.cv_results import Positions, Results
 from skprune.results.search_report import SearchReport
@@ -47,6 +48,10 @@ from skprune.utils.exceptions import PruningWarning
 from skprune.utils.sklearn_private import HasMethods, Interval, safe_split
 
 Folds = list[tuple[Positions, Positions]]
+
+
+#: Share of the rows that is kept without a pruner.
+SHARE = 0.2
 
 
 class _Table(NamedTuple):
@@ -100,9 +105,10 @@ class PrunedSearchCV(FittedAttributes, Documented, MetaEstimatorMixin, BaseEstim
         ``cv``, ``scoring``, ``refit`` and ``cv_results_``. It is cloned. Its settings of scoring,
         refit, failing fits and jobs are used in all stages.
     pruner : pruner, default=None
-        Cloned and fitted on the training rows of every fold; None is ``InfluencePruner()``. If its
-        ``model`` is None, it is the search's estimator with its own parameters, as in
-        ``PrunedClassifier``.
+        Cloned and fitted on the training rows of every fold; None is
+        ``InfluencePruner(keep=0.2)``. If its ``model`` is None, it is the search's estimator with
+        its own parameters, as in ``PrunedClassifier``. With a budget ``max_gap`` that estimator is
+        trained several times in every fold.
     finalists : int, default=3
         Number of the best candidates (of the last round of a halving search) that are compared on
         all rows.
@@ -271,7 +277,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         """The search's estimator behind the pruner, for tags and the kind of target."""
         estimator = self.search.estimator
         kind = PrunedRegressor if is_regressor(estimator) else PrunedClassifier
-        return kind(estimator, self.pruner)
+        pruner = InfluencePruner(keep=SHARE) if self.pruner is None else self.pruner
+        return kind(estimator, pruner)
 
     def _finals(self) -> GridSearchCV:
         """The search on all rows, still without candidates."""

@@ -183,6 +183,15 @@ class TestRoutes:
         pruned = PrunedClassifier(GaussianNB(), InfluencePruner(keep=0.5)).fit(X, y)
         np.testing.assert_array_equal(pruned.classes_, np.unique(y))
 
+    @pytest.mark.parametrize("verify", ["auto", "retrain"])
+    def test_rows_of_a_fixed_number_say_whose_gap_is_reported(self, iris, verify):
+        pruner = InfluencePruner(keep=0.5, verify=verify, random_state=0)
+        report = PrunedClassifier(GaussianNB(), pruner).fit(*iris).pruner_.report_
+        known = verify == "retrain"
+        assert ("GaussianNB was not trained on them" in report.headline) != known
+        assert list(report.models.values()) == ["GaussianNB" if known else "a linear head"]
+        assert "(a linear head; all 150 rows" in dict(report.lines())["gap, refit"]
+
     def test_not_fitted(self, iris):
         with pytest.raises(NotFittedError, match="PrunedClassifier instance is not fitted yet"):
             plain_pipeline()[-1].predict(iris[0])

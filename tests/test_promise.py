@@ -245,8 +245,8 @@ def test_what_is_reported_is_measured_on_rows_without_a_part_in_the_search(broug
     number = {row.tobytes(): i for i, row in enumerate(X)}
     X_val, y_val = (X[2000:], y[2000:]) if brought else (None, None)
     Recorder.trained, Recorder.asked = [], []
-    # Not at the cliff below which no leaf of 20 rows is left: gaps of neighbours jump there.
-    pruner = InfluencePruner(0.03, model=Recorder(), random_state=1)
+    # A budget of sizes beyond the cliff below which no leaf of 20 rows is left.
+    pruner = InfluencePruner(0.015, model=Recorder(), random_state=0)
     gap = pruner.fit(X[:2000], y[:2000], X_val=X_val, y_val=y_val).gap_
     trained, asked = (
         [np.array([number[row.tobytes()] for row in rows]) for rows in known]

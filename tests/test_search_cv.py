@@ -188,6 +188,12 @@ class TestAsTheSearch:
         kernel = PrunedSearchCV(grid_of(SVC(kernel="precomputed")), tenth())
         assert get_tags(kernel).input_tags.pairwise
 
+    def test_without_a_pruner_a_fifth_of_the_rows_is_kept(self, cancer):
+        search = grid_of(DecisionTreeClassifier(random_state=0), {"max_depth": [1, 3]})
+        ours = PrunedSearchCV(search).fit(*cancer)
+        assert [len(p.sample_indices_) for p in ours.pruners_] == [76, 76, 76]
+        assert all("not trained" in p.report_.headline for p in ours.pruners_)
+
     def test_without_refit(self, cancer):
         ours = PrunedSearchCV(grid_of(refit=False), tenth()).fit(*cancer)
         assert ours.best_params_["C"] in GRID["C"]

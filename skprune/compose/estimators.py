@@ -246,9 +246,10 @@ class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
     pruner : pruner, default=None
         Cloned and fitted in ``fit``; None is ``InfluencePruner()``. To search its parameters
         (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, the estimator
-        itself is the model where a pruner can take it (a linear classifier, a Pipeline that ends in
-        one, or a skorch net, of which ``InfluencePruner`` trains another clone), so that the gap is
-        its own; else "softmax", whatever the labels look like.
+        itself is the model, unless it has a sampler or is no classifier (then "softmax", whatever
+        the labels look like). A budget is held by the estimator itself, trained on the kept rows;
+        where the pruner has ``keep``, ``gap_`` of an estimator that is not linear is
+        that of a linear head, unless its ``verify`` is "retrain".
 
     Attributes
     ----------
@@ -310,9 +311,10 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
     pruner : pruner, default=None
         Cloned and fitted in ``fit``; None is ``InfluencePruner()``. To search its parameters
         (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, the estimator
-        itself is the model where a pruner can take it (a linear regressor, a Pipeline that ends in
-        one, or a skorch net, of which ``InfluencePruner`` trains another clone), so that the gap is
-        its own; else "ridge", so that whole numbers are not taken for classes.
+        itself is the model, unless it has a sampler or is no regressor (then "ridge", so that whole
+        numbers are not taken for classes). A budget is held by the estimator itself, trained on the
+        kept rows; where the pruner has ``keep``, ``gap_`` of an estimator that is not linear is
+        that of a linear head, unless its ``verify`` is "retrain".
         ``StratifiedRandom`` does not stratify.
 
     Attributes

@@ -34,6 +34,7 @@ from skprune.proxies.shorthands import (
     as_proxy,
     as_verify,
     name_of_own,
+    name_of_untrained,
     trained_model,
 )
 from skprune.proxies.verify import Certify, DefaultBoosting, Retrain, Verify
@@ -135,6 +136,7 @@ def _prune(
             wants_weights(trained_model(proxy, verify)),
             targets_wanted(pruner, proxy, verify, table),
             name_of_own(proxy, linear=reading.linear),
+            name_of_untrained(proxy, verify, linear=reading.linear),
         )
         parts = (split, apart, judge, certificate)
         search = partial(_search, budget, choice, *parts, wanted, progress)
@@ -172,6 +174,8 @@ class Wanted:
         Whether rows may carry a teacher's targets, or must.
     own : str
         The name of what the proxy's own levels fit, for the report.
+    untrained : str
+        The name of the model that the rows are for, if nothing trains it; else empty.
     """
 
     refit: bool
@@ -180,6 +184,7 @@ class Wanted:
     favours_weights: bool
     targets: str | None
     own: str
+    untrained: str
 
 
 def _search(
@@ -251,7 +256,8 @@ def _search(
         if judge is None or judge.knows_head:
             diagnostics += evaluator.diagnostics()
     diagnostics = tuple(dict.fromkeys(diagnostics))
-    return tell(budget, choice, split, found, notes, diagnostics, progress, wanted.own)
+    names = (wanted.own, wanted.untrained)
+    return tell(budget, choice, split, found, notes, diagnostics, progress, *names)
 
 
 def _as_the_caller(found: Outcome, whole: Table, table: Table) -> Outcome:

@@ -72,3 +72,11 @@ def name_of_own(proxy: Proxy, *, linear: bool) -> str:
         network = name_of(given[0] if isinstance(given, list) else given)
         return f"the last layer of {network}" if proxy.is_head else network
     return name_of(given) if linear and hasattr(given, "fit") else "a linear head"
+
+
+def name_of_untrained(proxy: Proxy, verify: Verify | None, *, linear: bool) -> str:
+    """The name of the caller's model if neither the proxy nor ``verify`` trains it; else empty."""
+    from skprune.evaluation.retrained.measures import name_of
+
+    known = hasattr(proxy.given, "fit") and not isinstance(proxy, TorchProxy)
+    return name_of(proxy.given) if known and verify is None and not linear else ""

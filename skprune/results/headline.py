@@ -23,7 +23,10 @@ def headline(report: PruningReport) -> str:
     how = ""
     if report.random_is_kept:
         how = ", drawn at random, which do as well as chosen ones"
-    return f"kept {kept:,} of {n:,} rows{how}; {'; '.join(_losses(report))}"
+    losses = list(_losses(report))
+    if report.untrained:
+        losses.insert(0, f"{report.untrained} was not trained on them (verify='retrain' does it)")
+    return f"kept {kept:,} of {n:,} rows{how}; {'; '.join(losses)}"
 
 
 def _why_all(report: PruningReport) -> str:

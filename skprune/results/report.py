@@ -13,6 +13,9 @@ from skprune.results.headline import headline
 from skprune.results.page import Table
 from skprune.results.printed import Printed
 
+#: Levels that train nothing but the proxy.
+CHEAP = ("predicted", "refit")
+
 
 @dataclass(frozen=True)
 class ClassCount:
@@ -72,6 +75,10 @@ class PruningReport(Printed):
         Reasons why numbers of this report may be wrong; ``fit`` warns of each.
     models : dict of str to str
         For every level that the budget holds for, the name of the model whose gap it is.
+    own : str
+        The name of what is fitted for "predicted" and "refit".
+    untrained : str
+        The name of the model that rows of a fixed number are for, if it was not trained on them.
     apart : bool
         Whether a gap on held-out rows is of rows that had no part in the search.
     path : dict of ndarray
@@ -104,13 +111,15 @@ class PruningReport(Printed):
     notes: tuple[tuple[str, str], ...] = ()
     diagnostics: tuple[str, ...] = ()
     models: dict[str, str] = field(default_factory=dict)
+    own: str = ""
+    untrained: str = ""
     apart: bool = False
     path: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def beaten_by_random(self) -> bool:
         """Whether random rows lose less when retrained on, by more than a standard error."""
-        if self.random is None or self.random.level in ("predicted", "refit"):
+        if self.random is None or self.random.level in CHEAP:
             return False
         gap = self.gaps[self.random.level]
         return float(gap) - float(self.random) > gap.standard_error
@@ -170,8 +179,12 @@ class PruningReport(Printed):
         decimals = _decimals(measured.values())
         if self.max_gap is not None:
             yield "allowed gap", f"{self.max_gap:g}"
+        other = bool(self.untrained) or self.own not in ("", *self.models.values())
         for name, gap in measured.items():
-            yield name, _show(gap, decimals)
+            yield (
+                name,
+                _show(gap, decimals, f"{self.own}; " if other and gap.level in CHEAP else ""),
+            )
         if self.refused:
             yield "fewer rows", self.refused
         if self.learned is not None:
@@ -209,10 +222,11 @@ class PruningReport(Printed):
             return "none: no row was removed"
         if self.saved_seconds is None:
             return "not measured: nothing was trained on the kept rows"
+        model = list(self.models.values())[-1] if self.models else "this model"
         if self.retrainings_to_pay is None:
-            return "none for this model: training it on the kept rows takes as long"
+            return f"none for {model}: training it on the kept rows takes as long"
         return (
-            f"{self.saved_seconds:.3f} s a training of this model; the selection has paid for "
+            f"{self.saved_seconds:.3f} s a training of {model}; the selection has paid for "
             f"itself after {self.retrainings_to_pay:.1f} trainings"
         )
 
@@ -223,13 +237,13 @@ def _decimals(gaps: Iterable[Gap]) -> int:
     return min(6, max(3, -math.floor(math.log10(min(errors))))) if errors else 4
 
 
-def _show(gap: Gap, decimals: int) -> str:
+def _show(gap: Gap, decimals: int, whose: str) -> str:
     value = f"{float(gap):+.{decimals}f} ± {gap.standard_error:.{decimals}f} {gap.scoring}"
     draws = ""
     if gap.n_draws > 1:
         draws = f"; mean of {gap.n_draws} draws, which spread by {gap.spread:.{decimals}f}"
     draws += ", with the best of several penalties" if gap.tuned else ""
-    return f"{value} ({gap.measured_on}{draws})"
+    return f"{value} ({whose}{gap.measured_on}{draws})"
 
 
 def _scores(learned: Learned) -> str:

@@ -29,6 +29,7 @@ def tell(
     diagnostics: Sequence[str],
     progress: Progress,
     own: str,
+    untrained: str,
 ) -> Outcome:
     """Put what was found into words.
 
@@ -40,6 +41,8 @@ def tell(
     diagnostics : sequence of str
     own : str
         The name of what the proxy's own levels fit.
+    untrained : str
+        The name of the model that the rows are for, if nothing trains it; else empty.
     """
     best, final, table = found.best, found.final, split.table
     proxy = found.final_candidates.proxy
@@ -102,6 +105,8 @@ def tell(
         notes=notes,
         diagnostics=(*diagnostics, *_diagnostics(budget, found)),
         models=models,
+        own=own,
+        untrained=untrained,
         apart=last is not None and last.searched is not None,
         path=table_of_trials,
     )

@@ -135,6 +135,12 @@ NOTHING = Gap(0.001, 0.01, "retrained", "loss", 200)
             "at most 0.01 nats",
         ),
         ({"n_kept": 1000, "max_gap": None}, "kept all 1,000 rows, as asked"),
+        (
+            {"untrained": "Boosting", "models": {"retrained": "a head"}, "random": None}
+            | {"max_gap": None, "apart": False, "full_fit_rows": 1000},
+            "kept 100 of 1,000 rows; Boosting was not trained on them (verify='retrain' does it); "
+            "a head retrained on them loses 0.007 ± 0.002 nats, on 200 held-out rows",
+        ),
     ],
     ids=[
         "apart",
@@ -146,12 +152,28 @@ NOTHING = Gap(0.001, 0.01, "retrained", "loss", 200)
         "all, for two models",
         "nothing to lose",
         "as asked",
+        "not trained",
     ],
 )
 def test_headline(changes, said):
     report = report_of(**changes)
     assert report.headline == said
     assert " ".join(str(report).split()).startswith(f"Pruning report: {said} status")
+
+
+@pytest.mark.parametrize(
+    ("level", "changes", "said"),
+    [
+        ("refit", {"own": "a head"}, "(a head; 200 held-out rows)"),
+        ("refit", {"own": "Boosting"}, "(200 held-out rows)"),
+        ("refit", {"own": "Boosting", "untrained": "Forest"}, "(Boosting; 200 held-out rows)"),
+        ("retrained", {"own": "a head"}, "(200 held-out rows)"),
+    ],
+)
+def test_a_gap_of_another_model_than_the_one_that_counts_says_so(level, changes, said):
+    lines = dict(report_of(level, **changes).lines())
+    assert lines[f"gap, {level}"].endswith(said)
+    assert lines[f"random, {level}"].endswith(said)
 
 
 @pytest.mark.parametrize(
