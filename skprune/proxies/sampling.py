@@ -59,9 +59,9 @@ class Sampling:
         hardness = difficulty_by(self.name)
         return np.sqrt(hardness) if self.name == "loss" else hardness
 
-    def describe(self) -> str:
+    def describe(self, *, classes: bool) -> str:
         """The weights in words, and what they mean for other models."""
         if self.is_uniform:
-            return "uniform within classes"
+            return "uniform within classes" if classes else "uniform"
         name = f'"{self.name}"' if self.name else "given"
         return f"sampling {name}: for this model alone, others may do worse than random"

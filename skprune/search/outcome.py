@@ -94,7 +94,7 @@ def tell(
         learned=found.learned,
         refused=_refused(found, budget.max_gap),
         max_gap=budget.max_gap if budget.keep is None else None,
-        sampling=choice.sampling.describe(),
+        sampling=choice.sampling.describe(classes=table.classes is not None),
         model=proxy.describe(),
         gradient_norm=proxy.gradient_norm,
         selection_seconds=progress.seconds,
@@ -173,7 +173,8 @@ def refusal(trial: Trial) -> str:
     gap = trial.gap
     if gap.failure:
         return f"leaves too few to train the model ({gap.failure})"
-    return f"already has a {gap.level} gap of {float(gap):+.2g} ± {gap.standard_error:.1g}"
+    measured = f"{float(gap):+.2g} ± {gap.standard_error:.1g}"
+    return f"already has a {gap.level} gap of {measured}, too large with its error"
 
 
 def _nothing_to_lose(learned: Learned) -> str:
