@@ -9,7 +9,7 @@ import pytest
 from cases.pruners import head_pruner
 from scipy.stats import spearmanr
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.datasets import load_diabetes, load_digits, make_classification
+from sklearn.datasets import load_diabetes, load_digits, load_iris, make_classification
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import (
@@ -523,6 +523,12 @@ def test_why_fewer_rows_were_refused_stands_in_the_report():
     refused = path["n_kept"][path["n_kept"] < chosen].max()
     assert report.refused.startswith(f"{refused:,} of those that are not held out: a")
     assert dict(report.lines())["fewer rows"] == report.refused
+
+
+@pytest.mark.parametrize(("load", "said"), [(load_iris, " within classes"), (load_diabetes, "")])
+def test_numbers_are_sampled_without_classes(load, said):
+    pruner = InfluencePruner(keep=0.5, random_state=0).fit(*load(return_X_y=True))
+    assert dict(pruner.report_.lines())["sampling"] == f"uniform{said}"
 
 
 @pytest.mark.slow

@@ -156,6 +156,7 @@ def test_a_budget_that_cannot_be_met_keeps_all_rows_and_says_so(verify):
     assert len(pruner.path_["n_kept"]) > 1
     assert not pruner.report_.met
     assert "cannot be pruned within max_gap=1e-07" in pruner.report_.status
+    assert "too large with its error" in pruner.report_.status
 
 
 @pytest.mark.parametrize("keep", [0.3, 57, 1.0])
