@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skprune.data.strata import Rows
 from skprune.utils.files import make_folder, write_whole
+
+#: What reading a file raises that is missing or damaged; its cell is computed again.
+ABSENT = (FileNotFoundError, BadZipFile, EOFError, ValueError, LookupError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -52,16 +57,15 @@ class Cells:
         return "" if self.folder is None else _digest(value)
 
     def selection(self, cell: dict[str, Any], about: str) -> Selected | None:
-        """The selection of a cell, or None if it is missing or does not match its checksum."""
+        """The selection of a cell, or None if it is missing or damaged."""
         if self.folder is None:
             return None
-        path = self.folder / _name(cell, about, "npz")
-        if not path.exists():
-            return None
-        with np.load(path) as file:
+        with suppress(*ABSENT), np.load(self.folder / _name(cell, about, "npz")) as file:
             weights = file["weights"] if len(file["weights"]) else None
             found = Selected(file["rows"], weights, float(file["seconds"]))
-            return found if str(file["checksum"]) == found.checksum else None
+            if str(file["checksum"]) == found.checksum:
+                return found
+        return None
 
     def keep_selection(self, cell: dict[str, Any], about: str, found: Selected) -> None:
         """Write the index file of a cell."""
@@ -78,11 +82,14 @@ class Cells:
         write_whole(self.folder, write)
 
     def result(self, cell: dict[str, Any], found: Selected) -> dict[str, float] | None:
-        """The result of training on exactly these rows, or None if it is missing."""
+        """The result of training on exactly these rows, or None if it is missing or damaged."""
         if self.folder is None:
             return None
-        path = self.folder / _name(cell, self._training(found), "json")
-        return json.loads(path.read_text())["result"] if path.exists() else None
+        with suppress(*ABSENT):
+            text = (self.folder / _name(cell, self._training(found), "json")).read_text()
+            result = json.loads(text)["result"]
+            return {name: float(result[name]) for name in ("score", "training_seconds")}
+        return None
 
     def keep_result(self, cell: dict[str, Any], found: Selected, result: dict[str, float]) -> None:
         """Write the result of a cell with the checksum of its rows."""
