@@ -7,18 +7,15 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skprune.data.strata import Rows
 from skprune.utils.files import make_folder, write_whole
-
-#: What reading a file raises that is missing or damaged; its cell is computed again.
-ABSENT = (FileNotFoundError, BadZipFile, EOFError, ValueError, LookupError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,8 @@ class Cells:
 
     def selection(self, cell: dict[str, Any], about: str) -> Selected | None:
         """The selection of a cell, or None if it is missing or damaged."""
-        if self.folder is None:
-            return None
-        with suppress(*ABSENT), np.load(self.folder / _name(cell, about, "npz")) as file:
+        content = self._content(_name(cell, about, "npz"))
+        with suppress(Exception), np.load(BytesIO(content)) as file:  # zipfile raises many kinds
             weights = file["weights"] if len(file["weights"]) else None
             found = Selected(file["rows"], weights, float(file["seconds"]))
             if str(file["checksum"]) == found.checksum:
@@ -83,11 +79,9 @@ class Cells:
 
     def result(self, cell: dict[str, Any], found: Selected) -> dict[str, float] | None:
         """The result of training on exactly these rows, or None if it is missing or damaged."""
-        if self.folder is None:
-            return None
-        with suppress(*ABSENT):
-            text = (self.folder / _name(cell, self._training(found), "json")).read_text()
-            result = json.loads(text)["result"]
+        content = self._content(_name(cell, self._training(found), "json"))
+        with suppress(ValueError, KeyError, TypeError):
+            result = json.loads(content)["result"]
             return {name: float(result[name]) for name in ("score", "training_seconds")}
         return None
 
@@ -103,6 +97,12 @@ class Cells:
             return name
 
         write_whole(self.folder, write)
+
+    def _content(self, name: str) -> bytes:
+        """The content of a file, empty if there is none."""
+        with suppress(FileNotFoundError):
+            return b"" if self.folder is None else (self.folder / name).read_bytes()
+        return b""
 
     def _training(self, found: Selected) -> str:
         return hashlib.sha256((self.training + found.checksum).encode()).hexdigest()

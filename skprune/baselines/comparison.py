@@ -108,7 +108,7 @@ def compare(
     cache_dir : str or path-like, default=None
         Folder for every choice of rows and every score, each in a file of its own. An interrupted
         comparison continues, and one with more strategies, sizes or seeds computes only what is
-        missing.
+        missing or damaged.
 
     Returns
     -------
