@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from skprune.base import BasePruner
+from skprune.baselines.answers import checked_numbers, checked_order
 from skprune.data.containers import n_rows
 from skprune.data.strata import Rows
 from skprune.proxies.memory import says_what_fits
@@ -90,15 +91,21 @@ class Strategy(BasePruner):
         evidence : Evidence
             Features, predictions and more of the rows.
         rng : numpy.random.Generator
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            Positions of the rows, each once.
         """
         raise NotImplementedError(f"{type(self).__name__} writes neither rank nor choose.")
 
     def choose(self, evidence: Evidence, size: int, rng: np.random.Generator) -> Rows:
-        """Choose ``size`` rows or more, best first.
+        """Choose the positions of ``size`` different rows or more, best first.
 
         The first ``size`` of them are kept, after ``min_per_class`` rows of every class.
         """
-        self.ranking_ = self.rank(evidence, rng)
+        n = len(evidence)
+        self.ranking_ = checked_order(self.rank(evidence, rng), n, n, self._method("rank"))
         return self.ranking_
 
     def weigh(self, evidence: Evidence, rows: Rows) -> NDArray[np.float64] | None:
@@ -173,12 +180,20 @@ class Strategy(BasePruner):
             order = self.choose(evidence, size, np.random.default_rng(self._draw_seed()))
         else:
             self.ranking_ = order = ranking
+        source = "choose" if ranking is None else "ranking_"
+        order = checked_order(order, n, size, self._method(source))
         places = np.full(n, n)
         places[order] = np.arange(len(order))
         places[evidence.table.weights == 0] += n  # rows without weight come last
         kept = largest_subset(-places, size, evidence.codes, minima)
-        self._keep(kept, n, self.weigh(evidence, kept))
+        weights = self.weigh(evidence, kept)
+        if weights is not None:
+            weights = checked_numbers(weights, size, self._method("weigh"))
+        self._keep(kept, n, weights)
         return self
+
+    def _method(self, name: str) -> str:
+        return f"{type(self).__name__}.{name}"
 
     def _draw_seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31))
@@ -219,7 +234,8 @@ class ScoreStrategy(Strategy):
 
     def mean_score(self, evidence: Evidence) -> NDArray[np.float64]:
         """The mean of ``score_rows`` over the networks of a list, shape (n,)."""
-        scores = [np.asarray(self.score_rows(e), dtype=np.float64) for e in evidence.members]
+        n, method = len(evidence), self._method("score_rows")
+        scores = [checked_numbers(self.score_rows(e), n, method) for e in evidence.members]
         return np.asarray(np.mean(scores, axis=0))
 
     def rank(self, evidence: Evidence, rng: np.random.Generator) -> Rows:
@@ -246,13 +262,8 @@ class GroupStrategy(Strategy):
         orders, places = [], []
         for rows in self.groups(evidence, rng):
             most = min(len(rows), max(math.ceil(share * len(rows)) + 1, self.min_per_class))
-            first = np.asarray(self.order(evidence, rows, most, rng))
-            if len(first) and not 0 <= first.min() <= first.max() < len(rows):
-                raise ValueError(
-                    f"order of {type(self).__name__} returned {first.max()} for a group of "
-                    f"{len(rows)} rows; return positions within rows, 0 to {len(rows) - 1}."
-                )
-            order = rows[first]
+            first = self.order(evidence, rows, most, rng)
+            order = rows[checked_order(first, len(rows), most, self._method("order"))]
             orders.append(order)
             places.append((np.arange(len(order)) + 0.5) / len(rows))
         # Every beginning of this order holds every group in proportion.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +54,14 @@ class Cells:
         return "" if self.folder is None else _digest(value)
 
     def selection(self, cell: dict[str, Any], about: str) -> Selected | None:
-        """The selection of a cell, or None if it is missing or does not match its checksum."""
-        if self.folder is None:
-            return None
-        path = self.folder / _name(cell, about, "npz")
-        if not path.exists():
-            return None
-        with np.load(path) as file:
+        """The selection of a cell, or None if it is missing or damaged."""
+        content = self._content(_name(cell, about, "npz"))
+        with suppress(Exception), np.load(BytesIO(content)) as file:  # zipfile raises many kinds
             weights = file["weights"] if len(file["weights"]) else None
             found = Selected(file["rows"], weights, float(file["seconds"]))
-            return found if str(file["checksum"]) == found.checksum else None
+            if str(file["checksum"]) == found.checksum:
+                return found
+        return None
 
     def keep_selection(self, cell: dict[str, Any], about: str, found: Selected) -> None:
         """Write the index file of a cell."""
@@ -78,11 +78,12 @@ class Cells:
         write_whole(self.folder, write)
 
     def result(self, cell: dict[str, Any], found: Selected) -> dict[str, float] | None:
-        """The result of training on exactly these rows, or None if it is missing."""
-        if self.folder is None:
-            return None
-        path = self.folder / _name(cell, self._training(found), "json")
-        return json.loads(path.read_text())["result"] if path.exists() else None
+        """The result of training on exactly these rows, or None if it is missing or damaged."""
+        content = self._content(_name(cell, self._training(found), "json"))
+        with suppress(ValueError, KeyError, TypeError):
+            result = json.loads(content)["result"]
+            return {name: float(result[name]) for name in ("score", "training_seconds")}
+        return None
 
     def keep_result(self, cell: dict[str, Any], found: Selected, result: dict[str, float]) -> None:
         """Write the result of a cell with the checksum of its rows."""
@@ -96,6 +97,12 @@ class Cells:
             return name
 
         write_whole(self.folder, write)
+
+    def _content(self, name: str) -> bytes:
+        """The content of a file, empty if there is none."""
+        with suppress(FileNotFoundError):
+            return b"" if self.folder is None else (self.folder / name).read_bytes()
+        return b""
 
     def _training(self, found: Selected) -> str:
         return hashlib.sha256((self.training + found.checksum).encode()).hexdigest()

@@ -13,10 +13,10 @@ from sklearn.base import clone
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 
-from skprune.baselines import STRATEGIES
+from skprune.baselines.arguments import ALL_ROWS, read_seeds, read_sizes, read_strategies
 from skprune.baselines.base import Strategy
 from skprune.baselines.cells import Cells, Selected, cells_in
-from skprune.data.containers import take_rows
+from skprune.data.containers import n_rows, take_rows
 from skprune.data.strata import Rows
 from skprune.heads.linear_spec import weight_name
 from skprune.results.comparison import Comparison
@@ -24,10 +24,6 @@ from skprune.utils.seeds import seeded, set_random_states
 
 if TYPE_CHECKING:
     from skprune.baselines.evidence import Evidence
-
-#: Strategies that are part of every comparison, and the name of the reference.
-ALWAYS = ("random", "stratified random")
-ALL_ROWS = "all rows"
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ def compare(
     X: Any,
     y: Any = None,
     strategies: Sequence[Any] | Mapping[str, Any] = ("el2n", "herding"),
-    keep: Sequence[float | int] = (0.05, 0.1, 0.2, 0.4),
+    keep: float | int | Sequence[float | int] = (0.05, 0.1, 0.2, 0.4),
     *,
     estimator: Any,
     model: Any = None,
@@ -90,7 +86,7 @@ def compare(
         Names are those of ``skprune.baselines.STRATEGIES``. A pruner is any estimator with a
         parameter ``keep`` that has ``sample_indices_`` once it is fitted, such as
         ``InfluencePruner``.
-    keep : sequence of float or int
+    keep : float, int or sequence of them
         Shares or numbers of the training rows.
     estimator : estimator
         Trained on the kept rows, with their weights where a strategy gives them and ``fit`` takes
@@ -112,7 +108,7 @@ def compare(
     cache_dir : str or path-like, default=None
         Folder for every choice of rows and every score, each in a file of its own. An interrupted
         comparison continues, and one with more strategies, sizes or seeds computes only what is
-        missing.
+        missing or damaged.
 
     Returns
     -------
@@ -129,8 +125,7 @@ def compare(
     >>> sorted({cell["strategy"] for cell in found.cells})
     ['all rows', 'el2n', 'random', 'stratified random']
     """
-    named = _named(strategies)
-    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    named, keep, seeds = read_strategies(strategies), read_sizes(keep), read_seeds(seeds)
     task = _split(estimator, scoring, X, y, X_val, y_val, test_size, seeds[0])
     cells = cells_in(cache_dir, task)
     chooser = _Chooser(task, model, dynamics, seeds[0], cells)
@@ -244,37 +239,16 @@ class _Chooser:
         return self._evidence[key]
 
 
-def _named(strategies: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
-    """The strategies by name, after the random ones."""
-    if isinstance(strategies, str):
-        strategies = [strategies]
-    if not isinstance(strategies, Mapping):
-        names = [s if isinstance(s, str) else type(s).__name__ for s in strategies]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"{twice} come twice; give a dict of names to strategies.")
-        strategies = dict(zip(names, strategies, strict=True))
-    found = {name: STRATEGIES[name]() for name in ALWAYS}
-    for name, strategy in strategies.items():
-        if isinstance(strategy, str):
-            if strategy not in STRATEGIES:
-                raise ValueError(
-                    f"There is no strategy {strategy!r}; there are {sorted(STRATEGIES)}."
-                )
-            strategy = STRATEGIES[strategy]()
-        if name == ALL_ROWS or not hasattr(strategy, "fit"):
-            raise ValueError(f"{name!r}: {strategy!r} is no strategy under a name of its own.")
-        found[name] = strategy
-    return found
-
-
 def _split(
     estimator: Any, scoring: Any, X: Any, y: Any, X_val: Any, y_val: Any, size: float, seed: int
 ) -> Task:
     """Split the rows into candidates and rows for scoring."""
     y = _targets(X, y)
     if X_val is not None:
-        return Task(estimator, scoring, X, y, np.arange(len(y)), X_val, _targets(X_val, y_val))
+        y_val = _targets(X_val, y_val, "_val")
+        return Task(estimator, scoring, X, y, np.arange(len(y)), X_val, y_val)
+    if y_val is not None:
+        raise ValueError("y_val was given without X_val, the rows to score on; give both.")
     from skprune.heads.reading import is_continuous
 
     strata = y if y.ndim == 1 and not is_continuous(y, None) else None
@@ -288,11 +262,24 @@ def _split(
     return Task(estimator, scoring, X, y, train, _take(X, test), y[test])
 
 
-def _targets(X: Any, y: Any) -> Any:
+def _targets(X: Any, y: Any, of: str = "") -> Any:
+    """The targets of X, one a row; ``of`` ends the names of both in a message."""
     from skprune.data.source import as_numpy
-    from skprune.data.sources import as_source
+    from skprune.data.sources import as_source, is_dataset
 
-    return as_source(X).targets() if y is None else as_numpy(y)
+    source = as_source(X) if is_dataset(X) else None
+    if source is None and y is None:
+        raise ValueError(
+            f"X{of} was given without y{of}, and {type(X).__name__} holds no targets; give both."
+        )
+    n = n_rows(X) if source is None else len(source)
+    targets = source.targets() if source is not None and y is None else as_numpy(y)
+    if not 0 < n == len(targets):
+        raise ValueError(
+            f"X{of} has {n} rows and y{of} {len(targets)}; give one target for each row, and at "
+            "least one row."
+        )
+    return targets
 
 
 def _take(X: Any, rows: Rows) -> Any:

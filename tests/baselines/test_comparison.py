@@ -29,6 +29,7 @@ from skprune.baselines import (
     STRATEGIES,
     GradMatch,
     Herding,
+    Strategy,
     TrainingDynamics,
     compare,
     evidence,
@@ -100,6 +101,48 @@ def test_names_and_what_is_no_strategy():
         compare(X, y, {"all rows": EL2N()}, [0.2], estimator=Ridge())
 
 
+class Narrow(Strategy):
+    def __init__(self, keep=0.5, sigma=1.0):
+        super().__init__(keep)
+        self.sigma = sigma
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"strategies": {"random": EL2N()}}, "'random' is the name of a baseline .* EL2N"),
+        ({"strategies": {"stratified random": "random"}}, "'stratified random' is the name"),
+        ({"strategies": {"a": EL2N}}, r"'a': EL2N is a class; .* EL2N\(\)"),
+        ({"strategies": [EL2N, Herding]}, "EL2N is a class"),
+        ({"strategies": {"a": 3}}, "'a': 3 is no strategy"),
+        ({"strategies": {"a": Ridge()}}, r"compare also sets \['keep'\]"),
+        ({"strategies": {"a": Narrow()}}, r"also sets \['model', 'random_state'\].*super"),
+        *(({"seeds": s}, "must be the number of seeds") for s in (0, -1, [], [0, 0], [-1], 0.5)),
+        *(({"keep": k}, "none twice") for k in ([], [0.1, 0.1])),
+        *(({"keep": k}, "'keep' parameter of compare") for k in (0, [0.1, 2.5], None, "ab")),
+        ({"X": X[:0], "y": y[:0]}, "X has 0 rows and y 0"),
+        ({"y": y[:7]}, "X has 300 rows and y 7; give one target for each row"),
+        ({"y": None}, "X was given without y, and ndarray holds no targets"),
+        ({"X_val": X}, "X_val was given without y_val"),
+        ({"y_val": y}, "y_val was given without X_val"),
+        ({"X_val": X, "y_val": y[:7]}, "X_val has 300 rows and y_val 7"),
+    ],
+)
+def test_arguments_that_are_refused(changed, words):
+    usual = {"X": X, "y": y, "strategies": [], "keep": [0.2], "estimator": Ridge(), "seeds": 1}
+    with pytest.raises(ValueError, match=words):
+        compare(**{**usual, **changed})
+
+
+def test_one_strategy_one_size_and_a_baseline_with_parameters_of_ones_own():
+    options = {"estimator": Ridge(), "seeds": np.array([1])}
+    found = compare(X, y, EL2N(), np.float32(0.25), **options)
+    assert set(found.kept) == {(name, 0.25, 1) for name in ("EL2N", *RANDOM)} | {("all rows", 1, 1)}
+    fair = STRATEGIES["random"](min_per_class=40)
+    rows = compare(X, y, {"random": fair}, 80, **options).kept["random", 80, 1]
+    assert_array_equal(np.bincount(y[rows]), [40, 40])
+
+
 def test_other_pruners_and_their_weights(trainings):
     strategies = {"influence": InfluencePruner(model=LinearProxy()), "gradmatch": GradMatch()}
     found = compare(X, y, strategies, [0.2], estimator=LogisticRegression(), seeds=1)
@@ -135,6 +178,17 @@ def test_a_comparison_goes_on_where_it_stopped(tmp_path, trainings):
     np.savez(index, **{**arrays, "rows": np.arange(22)})  # somebody else's rows
     assert scores(compare(X, y, ["el2n"], [0.1, 0.2], **options)) == scores(first)
     assert len(trainings) == 32
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"null", b'{"result": {}}', b"PK\x03\x04", b"\xff"])
+def test_a_damaged_file_is_made_again(tmp_path, trainings, content):
+    options = {"estimator": Ridge(), "seeds": 1, "cache_dir": tmp_path}
+    first = compare(X, y, [], [0.2], **options)
+    for path in tmp_path.glob("*/*"):
+        path.write_bytes(content)
+    for expected in (6, 6):
+        assert scores(compare(X, y, [], [0.2], **options)) == scores(first)
+        assert len(trainings) == expected
 
 
 def test_what_cannot_be_known_is_not_kept(tmp_path):

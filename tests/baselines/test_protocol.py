@@ -27,6 +27,7 @@ from skprune.baselines import (
     KCenter,
     Prototypes,
     Random,
+    ScoreStrategy,
     Strategy,
     compare,
     dynamics,
@@ -172,14 +173,46 @@ def test_a_strategy_costs_one_method_and_a_line_in_the_registry(monkeypatch):
         Strategy().fit(X, y)
 
 
-class Astray(GroupStrategy):
-    def order(self, evidence, rows, most, rng):
-        return rows[:most]
+def own(base, **methods):
+    return type("Own", (base,), {name: staticmethod(what) for name, what in methods.items()})(0.2)
 
 
-def test_an_order_of_a_group_is_of_positions_within_it():
-    with pytest.raises(ValueError, match=r"order of Astray returned .* positions within rows"):
-        Astray(keep=0.5).fit(X, np.sort(y))
+def of_group(what):
+    return own(GroupStrategy, order=lambda evidence, rows, most, rng: what(rows, most))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "words"),
+    [
+        (own(Strategy, rank=lambda e, r: e.features[:, 0]), r"\(240,\) and dtype float64: entry 0"),
+        (own(Strategy, rank=lambda e, r: np.arange(240) % 7 - 1), "rank gave .* entry 0 is -1"),
+        (own(Strategy, rank=lambda e, r: np.arange(240) + 1), "entry 239 is 240"),
+        (own(Strategy, rank=lambda e, r: np.zeros(10, int)), "row 0 comes 10 times"),
+        (own(Strategy, rank=lambda e, r: np.arange(99)), "only 99.* all of the whole numbers"),
+        (own(Strategy, rank=lambda e, r: e.codes > 0), "entry 0 is False, which is no position"),
+        (own(Strategy, rank=lambda e, r: None), "NoneType of shape .* one axis"),
+        (own(Strategy, choose=lambda e, size, r: range(size - 1)), "choose gave .* at least 48"),
+        (own(Strategy, choose=lambda e, size, r: np.arange(size) // 2), "comes 2 times"),
+        (own(ScoreStrategy, score_rows=lambda e: np.ones(7)), r"score_rows gave .* not \(240,\)"),
+        (own(ScoreStrategy, score_rows=lambda e: np.where(e.codes, 1, np.nan)), "entry 0 is NaN"),
+        (own(ScoreStrategy, score_rows=lambda e: ["high"] * 240), "entry 0 is .*high"),
+        (of_group(lambda rows, most: rows[-most:]), "order gave .* positions among the 8. rows"),
+        (of_group(lambda rows, most: np.zeros(most, int)), "order gave .* row 0 comes"),
+        (of_group(lambda rows, most: [0]), "order gave .* only 1"),
+        (own(Strategy, rank=lambda e, r: range(240), weigh=lambda e, rows: [1]), "weigh .* 48"),
+    ],
+)  # fmt: skip
+def test_what_a_strategy_of_ones_own_may_not_return(strategy, words):
+    with pytest.raises(ValueError, match=words) as raised:
+        strategy.fit(X, np.sort(y))
+    assert str(raised.value).startswith("Own.")
+
+
+def test_a_ranking_that_is_given_is_checked_too():
+    from skprune.baselines.evidence import read_evidence
+
+    with pytest.raises(ValueError, match=r"Corner.ranking_ gave .* at least 120"):
+        Corner(keep=0.5).fit_evidence(read_evidence(Corner(), X, y), np.arange(100))
 
 
 def test_strategies_share_one_evidence():
