@@ -43,7 +43,8 @@ class Comparison:
         for cell in self.cells:
             by_size = scores.setdefault(cell["strategy"], {})
             by_size.setdefault(cell["keep"], []).append(cell["score"])
-        sizes = sorted({keep for by_size in scores.values() for keep in by_size})
+        rows = {cell["keep"]: cell["n_kept"] for cell in self.cells}
+        sizes = sorted(rows, key=rows.__getitem__)
         lines = [f"{self.scoring}, {self.n_rows:,} rows"]
         lines.append(f"{'kept':<22}" + "".join(f"{size:>9g}" for size in sizes))
         for name, of in scores.items():
@@ -166,7 +167,7 @@ class ComparisonDisplay:
         ax.set_xticks([], minor=True)
         of = "" if self.n_rows is None else f" (100% = {self.n_rows:,})"
         ax.set_xlabel(f"Rows kept{of}")
-        ax.set_ylabel(f"{self.scoring.capitalize()} ± 1 standard error over seeds")
+        ax.set_ylabel(f"{self.scoring} ± 1 standard error over seeds")
         ax.legend(fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -87,6 +87,8 @@ def test_it_prints_as_a_table_of_means():
     means = found.to_frame().query("strategy == 'el2n'").groupby("keep")["score"].mean()
     assert el2n.split()[1:] == [f"{mean:.4f}" for mean in means]
     assert len(lines) == 2 + 4  # random, stratified random and all rows are always there
+    found = compare(X, y, [], keep=[0.5, 100, 0.1], estimator=LogisticRegression(), seeds=1)
+    assert repr(found).splitlines()[1].split() == ["kept", "0.1", "100", "0.5", "1"]  # of 225
 
 
 def test_names_and_what_is_no_strategy():
@@ -256,8 +258,10 @@ def test_the_picture():
     import matplotlib as mpl
 
     mpl.use("Agg")
-    found = compare(X, y, ["el2n"], [0.1, 0.4], estimator=LogisticRegression(), seeds=3)
+    options = {"estimator": LogisticRegression(), "seeds": 3, "scoring": "neg_log_loss"}
+    found = compare(X, y, ["el2n"], [0.1, 0.4], **options)
     display = found.plot()
+    assert display.ax_.get_ylabel() == "neg_log_loss ± 1 standard error over seeds"
     assert set(display.lines_) == {"el2n", *RANDOM}
     share, mean, error = found.curve("el2n")
     assert_allclose(share, [22 / 225, 0.4])
