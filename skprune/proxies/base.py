@@ -76,8 +76,11 @@ class Proxy(Documented, BaseEstimator, ABC):
         """Refuse invalid parameters, those of a wrong type as scikit-learn does."""
         self._validate_params()
 
-    def check_task(self, pruner: Any) -> None:
-        """Refuse parameters of a pruner that this proxy does not support."""
+    def check_task(self, pruner: Any, *, retrained: bool) -> None:
+        """Refuse parameters of a pruner that this proxy does not support.
+
+        ``retrained`` says whether a model is trained anew on the kept rows.
+        """
 
     def read(
         self, pruner: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
@@ -235,3 +238,16 @@ class FittedProxy(ABC):
     def diagnostics(self) -> tuple[str, ...]:
         """Reasons why numbers of the proxy may be wrong."""
         return ()
+
+
+def check_curvature(curvature: str, *, head: bool) -> None:
+    """Refuse a curvature that does not exist for a head, or for layers."""
+    from skprune.curvature import CURVATURES
+
+    known = CURVATURES["head" if head else "layers"]
+    if curvature != "auto" and curvature not in known:
+        names = ", ".join(map(repr, known))
+        raise ValueError(
+            f"curvature={curvature!r} is not one of {'a head' if head else 'layers'}; use 'auto', "
+            f"{names}{', or layers=' + repr('all') + ' of a TorchProxy' if head else ''}."
+        )

@@ -87,7 +87,6 @@ def _prune(
     choose_device(proxy.device, 0)
     check_folder(proxy.cache_dir)
     y, y_val = natural(y), natural(y_val)
-    proxy.check_task(pruner)
     check_rows(proxy.given, X)
     reading = proxy.read(pruner, X, y, sample_weight, X_val, y_val)
     whole = reading.table
@@ -98,6 +97,7 @@ def _prune(
     seed, size = seed_of(pruner.random_state, table), None
     groups = None if groups is None else np.asarray(groups)[counted]
     verify = how_verified(pruner, proxy, reading.subject, table)
+    proxy.check_task(pruner, retrained=verify is not None)
     with_logits = logits_wanted(pruner, proxy, table)
     given = Given(X, y, X_val, y_val, whole, reading.validation)
     certificate, asked = None, as_verify(pruner.verify)

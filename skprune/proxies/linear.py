@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from skprune.proxies.base import FittedProxy, Proxy, Reading
+from skprune.proxies.base import FittedProxy, Proxy, Reading, check_curvature
 
 if TYPE_CHECKING:
     from skprune.data.table import Split
@@ -56,7 +56,6 @@ class LinearProxy(Proxy):
 
     def check(self) -> None:
         from skprune.network.torch_model import is_network
-        from skprune.proxies.rules import check_curvature
 
         super().check()
         if is_network(self.estimator):

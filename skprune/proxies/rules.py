@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from skprune.curvature import CURVATURES
 from skprune.data.sources import is_dataset
 from skprune.data.table import Table
 from skprune.heads.linear_spec import HeadSpec, weight_name
@@ -86,37 +85,6 @@ def is_for_every_model(proxy: Proxy) -> bool:
     """Whether the kept rows are for a model that is not known yet."""
     named = proxy.given is None or isinstance(proxy.given, str)
     return isinstance(proxy, BalancedProxy) and named
-
-
-def check_curvature(curvature: str, *, head: bool) -> None:
-    """Refuse a curvature that does not exist for a head, or for layers."""
-    known = CURVATURES["head" if head else "layers"]
-    if curvature != "auto" and curvature not in known:
-        names = ", ".join(map(repr, known))
-        raise ValueError(
-            f"curvature={curvature!r} is not one of {'a head' if head else 'layers'}; use 'auto', "
-            f"{names}{', or layers=' + repr('all') + ' of a TorchProxy' if head else ''}."
-        )
-
-
-def check_layers_task(pruner: Any, proxy: Proxy) -> None:
-    """Refuse tasks for which a whole network would have to be trained."""
-    if pruner.verify == "refit":
-        raise ValueError(
-            "verify='refit' fits a head anew; for other layers use verify='retrain', or None."
-        )
-    if pruner.keep is None and how_verified(pruner, proxy) is None:
-        raise ValueError(
-            "Without retraining the gap of a whole network is a prediction, good for comparing "
-            "subsets but no ground to choose a size on. Fix the size with keep=..., give "
-            "verify='retrain' with a model that can be trained (a skorch net or a callable "
-            "train(dataset, seed)), or take the last layer with layers='head'."
-        )
-    if pruner.scoring != "loss" and how_verified(pruner, proxy) is None:
-        raise ValueError(
-            f"scoring={pruner.scoring!r} of a whole network is not predicted, only the loss is; "
-            "use scoring='loss', verify='retrain', or layers='head'."
-        )
 
 
 def weights_wanted(pruner: Any, proxy: Proxy, verify: Verify | None) -> str | bool:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from skprune.proxies.base import FittedProxy, Proxy, Reading
+from skprune.proxies.base import FittedProxy, Proxy, Reading, check_curvature
 from skprune.utils.sklearn_private import Interval, StrOptions
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class TorchProxy(Proxy):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "net": "no_validation",
         "layers": [StrOptions({"head", "all"}), list, tuple],
-        "curvature": [str],  # one that is registered: see rules.py
+        "curvature": [str],  # one that is registered: see check_curvature
         "loss": [None, callable],
         "weight_decay": [None, Interval(numbers.Real, 0, None, closed="left")],
         "device": "no_validation",
@@ -113,7 +113,6 @@ class TorchProxy(Proxy):
 
     def check(self) -> None:
         from skprune.network.torch_model import is_network
-        from skprune.proxies.rules import check_curvature
 
         super().check()
         if not is_network(self.net):
@@ -123,11 +122,26 @@ class TorchProxy(Proxy):
             )
         check_curvature(self.curvature, head=self.is_head)
 
-    def check_task(self, pruner: Any) -> None:
-        from skprune.proxies.rules import check_layers_task
-
-        if not self.is_head:
-            check_layers_task(pruner, self)
+    def check_task(self, pruner: Any, *, retrained: bool) -> None:
+        """Refuse tasks for which a whole network would have to be trained."""
+        if self.is_head:
+            return
+        if pruner.verify == "refit":
+            raise ValueError(
+                "verify='refit' fits a head anew; for other layers use verify='retrain', or None."
+            )
+        if pruner.keep is None and not retrained:
+            raise ValueError(
+                "Without retraining the gap of a whole network is a prediction, good for comparing "
+                "subsets but no ground to choose a size on. Fix the size with keep=..., give "
+                "verify='retrain' with a model that can be trained (a skorch net or a callable "
+                "train(dataset, seed)), or take the last layer with layers='head'."
+            )
+        if pruner.scoring != "loss" and not retrained:
+            raise ValueError(
+                f"scoring={pruner.scoring!r} of a whole network is not predicted, only the loss "
+                "is; use scoring='loss', verify='retrain', or layers='head'."
+            )
 
     def read(
         self, pruner: Any, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any
