@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from skprune.baselines import STRATEGIES
 from skprune.baselines.base import Strategy
@@ -18,24 +20,27 @@ ALL_ROWS = "all rows"
 
 def read_sizes(keep: Any) -> list[float | int]:
     """The sizes to compare; a single one is a list of one."""
-    sizes = list(keep) if isinstance(keep, Iterable) else [keep]
+    sizes = list(keep) if np.ndim(keep) else [keep]
     for size in sizes:
         validate_parameters({"keep": KEEP_CONSTRAINTS}, {"keep": size}, caller_name="compare")
-    if not 0 < len(sizes) == len(set(sizes)):
+    found = [int(size) if isinstance(size, numbers.Integral) else float(size) for size in sizes]
+    # A single row would stand in the column of all rows: 1 == 1.0.
+    alone = any(isinstance(size, int) and size == 1 for size in found)
+    if alone or not 0 < len(found) == len(set(found)):
         raise ValueError(
-            f"keep={sizes} must hold at least one size and none twice; give shares or numbers of "
-            "rows, such as keep=[0.05, 0.2]."
+            f"keep={found} must hold at least one size, none twice, and not the number 1; give "
+            "shares or numbers of rows, such as keep=[0.05, 0.2]."
         )
-    return [int(size) if isinstance(size, numbers.Integral) else float(size) for size in sizes]
+    return found
 
 
 def read_seeds(seeds: Any) -> list[int]:
     """The seeds; a number of them stands for 0, 1, 2, ..."""
     found = range(int(seeds)) if isinstance(seeds, numbers.Integral) else seeds
-    found = list(found) if isinstance(found, Iterable) else []
+    found = list(found) if np.ndim(found) == 1 else []
     if (
-        not 0 < len(found) == len(set(found))
-        or not all(isinstance(seed, numbers.Integral) for seed in found)
+        not all(isinstance(seed, numbers.Integral) for seed in found)
+        or not 0 < len(found) == len(set(found))
         or not 0 <= min(found) <= max(found) < 2**32
     ):
         raise ValueError(

@@ -247,9 +247,10 @@ class PrunedClassifier(_PrunedEstimator, ClassifierMixin, BaseEstimator):
         Cloned and fitted in ``fit``; None is ``InfluencePruner()``. To search its parameters
         (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, the estimator
         itself is the model, unless it has a sampler or is no classifier (then "softmax", whatever
-        the labels look like). A budget is held by the estimator itself, trained on the kept rows;
-        where the pruner has ``keep``, ``gap_`` of an estimator that is not linear is
-        that of a linear head, unless its ``verify`` is "retrain".
+        the labels look like). A budget is held by the estimator itself, trained
+        on the kept rows. Where the pruner has ``keep``, nothing is trained but the models that
+        ``LinearProxy`` takes: of others ``gap_`` is that of a linear head, unless the pruner's
+        ``verify`` is "retrain".
 
     Attributes
     ----------
@@ -312,9 +313,10 @@ class PrunedRegressor(_PrunedEstimator, RegressorMixin, BaseEstimator):
         Cloned and fitted in ``fit``; None is ``InfluencePruner()``. To search its parameters
         (``pruner__max_gap``, ``pruner__keep``), pass it. If its ``model`` is None, the estimator
         itself is the model, unless it has a sampler or is no regressor (then "ridge", so that whole
-        numbers are not taken for classes). A budget is held by the estimator itself, trained on the
-        kept rows; where the pruner has ``keep``, ``gap_`` of an estimator that is not linear is
-        that of a linear head, unless its ``verify`` is "retrain".
+        numbers are not taken for classes). A budget is held by the estimator itself, trained
+        on the kept rows. Where the pruner has ``keep``, nothing is trained but the models that
+        ``LinearProxy`` takes: of others ``gap_`` is that of a linear head, unless the pruner's
+        ``verify`` is "retrain".
         ``StratifiedRandom`` does not stratify.
 
     Attributes

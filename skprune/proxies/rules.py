@@ -34,9 +34,7 @@ def check_rows(model: Any, X: Any) -> None:
         )
 
 
-def how_verified(
-    pruner: Any, proxy: Proxy, subject: Any = None, table: Table | None = None
-) -> Verify | None:
+def how_verified(pruner: Any, proxy: Proxy, subject: Any, table: Table) -> Verify | None:
     """How gaps are measured beyond the proxy's own levels; None if they are not.
 
     A model whose head alone does not say what its ``fit`` makes of fewer rows is retrained unless
@@ -49,15 +47,15 @@ def how_verified(
     pruner : InfluencePruner
     proxy : Proxy
         The pruner's model.
-    subject : HeadSpec or Network, optional
+    subject : HeadSpec or Network
         The model in the proxy's own terms.
-    table : Table, optional
+    table : Table
         The rows.
     """
     verify, model = as_verify(pruner.verify), proxy.given
     of_head = certificate_of_head(verify, proxy) is not None
     auto = of_head or (isinstance(pruner.verify, str) and pruner.verify == "auto")
-    if auto and is_for_every_model(proxy) and table is not None:
+    if auto and is_for_every_model(proxy):
         # The later model is unknown, so the gap of a boosting must be allowed as well as the
         # head's.
         if pruner.keep is not None or np.size(table.X) > MOST_NUMBERS:

@@ -79,6 +79,8 @@ class PruningReport(Printed):
         The name of what is fitted for "predicted" and "refit".
     untrained : str
         The name of the model that rows of a fixed number are for, if it was not trained on them.
+    timed : str
+        The name of the model whose trainings ``full_fit_seconds`` and ``pruned_fit_seconds`` are.
     apart : bool
         Whether a gap on held-out rows is of rows that had no part in the search.
     path : dict of ndarray
@@ -113,6 +115,7 @@ class PruningReport(Printed):
     models: dict[str, str] = field(default_factory=dict)
     own: str = ""
     untrained: str = ""
+    timed: str = ""
     apart: bool = False
     path: dict[str, Any] = field(default_factory=dict, compare=False)
 
@@ -222,7 +225,7 @@ class PruningReport(Printed):
             return "none: no row was removed"
         if self.saved_seconds is None:
             return "not measured: nothing was trained on the kept rows"
-        model = list(self.models.values())[-1] if self.models else "this model"
+        model = self.timed or "this model"
         if self.retrainings_to_pay is None:
             return f"none for {model}: training it on the kept rows takes as long"
         return (

@@ -107,6 +107,7 @@ def tell(
         models=models,
         own=own,
         untrained=untrained,
+        timed=own if judge is None else judge.name,
         apart=last is not None and last.searched is not None,
         path=table_of_trials,
     )

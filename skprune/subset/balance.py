@@ -108,7 +108,7 @@ def _improve(
     same = codes[:, None] == codes[None, :]
     squares, twice = gram.diagonal(), torch.where(same, 2 * gram, -torch.inf)
     change = torch.zeros(len(mask), dtype=vectors.dtype, device=vectors.device)
-    threshold = 1e-5 * float(gram.diagonal().mean())
+    threshold = 1e-5 * float(squares.mean())
     for _ in range(len(mask)):
         gains = pair_gains(mask, scores, squares, twice)
         i, j = divmod(int(gains.argmax()), len(mask))

@@ -35,7 +35,7 @@ POOL = 128
 RANKED = 1024
 #: Exchanges that gain less than this share of |r|^2 are not worth a product with all rows.
 MIN_GAIN = 1e-4
-#: Of a coarse search: the same, its ``POOL``, and the batches that are too small for it.
+#: What ``MIN_GAIN`` and ``POOL`` are in a coarse search, and batches that are too small for it.
 COARSE_GAIN, COARSE_POOL, SMALL_BATCH = 1e-3, 64, 8
 #: A batch stands if it gains this share of what its exchanges would gain
 #: one by one.

@@ -9,4 +9,5 @@ def is_among_last(epoch: int, epochs: int, share: float) -> bool:
     Those are the epochs from ``(1 - share) * epochs`` on. Where that leaves none, because the
     training is short, it is the very last one, unless the share is 0.
     """
-    return epoch >= epochs - max(share * epochs, 1 if share else 0)
+    # Rounding must not cost an epoch.
+    return epoch >= epochs - max(round(share * epochs, 9), 1 if share else 0)

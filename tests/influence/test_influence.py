@@ -198,7 +198,7 @@ def test_dense_influence(rng):
 def test_products_of_a_few_rows(rng):
     """Of weighted, stacked, sparse and restricted vectors, by the matrix of all of them."""
     dense = rng.normal(size=(9, 3))
-    leaves = rng.integers(0, 2, size=(9, 5)).astype(np.float32)
+    leaves = rng.random((9, 5)).astype(np.float32)  # whose products float32 does not hold
     weights = rng.uniform(1.0, 3.0, 9)
     parts = [DenseInfluence(torch.from_numpy(dense)), SparseInfluence(sp.csr_array(leaves))]
     operator = WeightedInfluence(StackedInfluence(parts, [0.5, 2.0]), torch.from_numpy(weights))

@@ -27,7 +27,7 @@ from skprune.influence.weighted import WeightedInfluence
 from skprune.proxies.head import fit_curvature
 from skprune.proxies.pilot import fit_pilot
 from skprune.subset.balanced import Balance, balanced_rows
-from skprune.subset.inclusion import UNIFORM, draw, inclusion_chances
+from skprune.subset.inclusion import UNIFORM, capped, draw, inclusion_chances
 
 
 def make_rows(n=400, n_classes=3, seed=0):
@@ -165,6 +165,22 @@ class TestChances:
                 )
                 assert np.ptp((chances / sizes)[free]) < 1e-9
 
+    @pytest.mark.parametrize("total", [0, 3, 11, 19, 30])
+    def test_numbers_in_proportion_by_bisection(self, total):
+        """min(1, c times the size) sums to the total; sizes of 0 share what is left alike."""
+        sizes = np.random.default_rng(total).pareto(0.5, 30)
+        sizes[:12] = 0.0
+        low, high = 0.0, 1e12
+        for _ in range(200):
+            middle = (low + high) / 2
+            if np.minimum(1.0, middle * sizes).sum() > total:
+                high = middle
+            else:
+                low = middle
+        expected = np.minimum(1.0, low * sizes)
+        expected[:12] = max(0, total - 18) / 12
+        assert_allclose(capped(sizes, total), expected, atol=1e-9)
+
     @pytest.mark.parametrize("size", [5035, 38_268, 59_929])
     def test_a_group_that_is_all_of_the_rows(self, size):
         """The sum of many chances falls short of the minimum by rounding."""
@@ -228,6 +244,12 @@ class TestBalancedRows:
         off = found.weights @ S[found.indices] - S.sum(0)
         unit = np.sqrt(np.mean(np.square(S).sum(1)))
         assert np.linalg.norm(off) / unit == pytest.approx(found.norm, rel=0.1)
+
+    def test_of_rows_that_count_alike_every_class_keeps_its_share(self):
+        X, y = make_rows()
+        for seed in range(5):
+            found, _ = self.select(X, y, 3, minimum=1, weighted=False, seed=seed)
+            assert (np.bincount(y[found.indices], minlength=3) >= np.bincount(y) // 4).all()
 
     def test_the_callers_weights_count_in_the_totals(self):
         X, y = make_rows()

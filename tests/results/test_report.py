@@ -176,6 +176,14 @@ def test_a_gap_of_another_model_than_the_one_that_counts_says_so(level, changes,
     assert lines[f"random, {level}"].endswith(said)
 
 
+@pytest.mark.parametrize(("timed", "said"), [("Boosting", "Boosting"), ("", "this model")])
+def test_the_saving_is_that_of_the_model_whose_trainings_are_timed(timed, said):
+    report = report_of(timed=timed, full_fit_seconds=2.0, pruned_fit_seconds=1.5)
+    line = dict(report.lines())["net saving"]
+    assert line.startswith(f"0.500 s a training of {said}; ")
+    assert line.endswith("after 2.0 trainings")
+
+
 @pytest.mark.parametrize(
     ("level", "said"),
     [

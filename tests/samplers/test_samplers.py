@@ -232,7 +232,7 @@ def test_infobatch_draws_all_rows_in_the_first_and_the_last_epochs(epoch, all_ro
 
 @pytest.mark.parametrize(
     ("count", "anneal", "whole"),
-    [(1, 0.1, 1), (5, 0.1, 1), (20, 0.1, 2), (29, 0.1, 2), (5, 0.0, 0)],
+    [(1, 0.1, 1), (5, 0.1, 1), (20, 0.1, 2), (29, 0.1, 2), (5, 0.0, 0), (100, 0.57, 57)],
 )
 def test_the_last_epochs_are_a_share_of_all_and_at_least_one(count, anneal, whole):
     losses = np.repeat([0.0, 1.0, 5.0, 20.0], 3)
