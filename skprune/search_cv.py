@@ -35,7 +35,7 @@ from skprune.base import FittedAttributes
 from skprune.compose import PrunedClassifier, PrunedRegressor
 from skprune.compose.base import hands_targets_on, share_out
 from skprune.compose.estimators import teaching_of
-from skprune.data.containers import is_row_wise, n_rows, take_rows
+from skprune.data.containers import is_row_wise, n_rows, plain, take_rows
 from skprune.data.teaching import Teaching
 from skprune.heads.linear_spec import weight_name
 from skprune.heads.weighting import is_slower_with_weights
@@ -50,8 +50,8 @@ from skprune.utils.sklearn_private import HasMethods, Interval, safe_split
 Folds = list[tuple[Positions, Positions]]
 
 
-#: Share of the rows that is kept without a pruner.
-SHARE = 0.2
+#: Share of the rows that is kept without a pruner, and the fewest rows a class.
+SHARE, LEAST = 0.2, 5
 
 
 class _Table(NamedTuple):
@@ -106,9 +106,9 @@ class PrunedSearchCV(FittedAttributes, Documented, MetaEstimatorMixin, BaseEstim
         refit, failing fits and jobs are used in all stages.
     pruner : pruner, default=None
         Cloned and fitted on the training rows of every fold; None is
-        ``InfluencePruner(keep=0.2)``. If its ``model`` is None, it is the search's estimator with
-        its own parameters, as in ``PrunedClassifier``. With a budget ``max_gap`` that estimator is
-        trained several times in every fold.
+        ``InfluencePruner(keep=0.2)``, or five rows a class if those are more. If its ``model`` is
+        None, it is the search's estimator with its own parameters, as in ``PrunedClassifier``. With
+        a budget ``max_gap`` that estimator is trained several times in every fold.
     finalists : int, default=3
         Number of the best candidates (of the last round of a halving search) that are compared on
         all rows.
@@ -311,7 +311,11 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         pruner._hands_targets_on = hands_targets_on(pruner, estimator, numbers=numbers)
         if slower and not numbers and getattr(pruner, "targets", None) == "auto":
             pruner._hands_targets_on = False  # classes are taught by weights
-        return pruner.fit(*safe_split(estimator, X, y, train), **_cut(params, train, n))
+        X, y = safe_split(estimator, X, y, train)
+        if self.pruner is None and not numbers:
+            least = LEAST * len(set(np.ravel(plain(y)).tolist())) / len(train)
+            pruner.set_params(keep=min(1.0, max(SHARE, least)))
+        return pruner.fit(X, y, **_cut(params, train, n))
 
     def _kept(self, table: _Table, weighted: bool) -> _Table:
         """The table with the kept rows of every fold, and their weights if there are any.

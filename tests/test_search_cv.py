@@ -188,6 +188,12 @@ class TestAsTheSearch:
         kernel = PrunedSearchCV(grid_of(SVC(kernel="precomputed")), tenth())
         assert get_tags(kernel).input_tags.pairwise
 
+    def test_without_a_pruner_five_rows_a_class_are_kept_at_least(self):
+        X, y = np.random.default_rng(0).normal(size=(60, 2)), np.repeat(["a", "b", "c", "d"], 15)
+        search = GridSearchCV(DecisionTreeClassifier(random_state=0), {"max_depth": [1, 3]}, cv=3)
+        ours = PrunedSearchCV(search).fit(X, y)
+        assert [len(p.sample_indices_) for p in ours.pruners_] == [20, 20, 20]
+
     def test_without_a_pruner_a_fifth_of_the_rows_is_kept(self, cancer):
         search = grid_of(DecisionTreeClassifier(random_state=0), {"max_depth": [1, 3]})
         ours = PrunedSearchCV(search).fit(*cancer)
