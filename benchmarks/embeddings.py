@@ -36,9 +36,10 @@ def embeddings(items: np.ndarray, cache_dir: str | os.PathLike[str] | None = Non
         Where they are kept once made, by default ``.cache`` beside this file.
     """
     folder = Path(cache_dir) if cache_dir is not None else Path(__file__).parent / ".cache"
-    name, seen, through = ("minilm", TOKENS, _through_minilm)
     if items.ndim == 4:
-        name, seen, through = ("efficientnet", SIDE, _through_efficientnet)
+        name, seen, through = "efficientnet", SIDE, _through_efficientnet
+    else:
+        name, seen, through = "minilm", TOKENS, _through_minilm
     key = hashlib.sha256(repr((seen, items.shape)).encode() + items.tobytes()).hexdigest()[:16]
     file = folder / f"{name}_{key}.npz"
     if not file.exists():

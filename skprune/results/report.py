@@ -184,10 +184,8 @@ class PruningReport(Printed):
             yield "allowed gap", f"{self.max_gap:g}"
         other = bool(self.untrained) or self.own not in ("", *self.models.values())
         for name, gap in measured.items():
-            yield (
-                name,
-                _show(gap, decimals, f"{self.own}; " if other and gap.level in CHEAP else ""),
-            )
+            whose = f"{self.own}; " if other and gap.level in CHEAP else ""
+            yield name, _show(gap, decimals, whose)
         if self.refused:
             yield "fewer rows", self.refused
         if self.learned is not None:
