@@ -249,7 +249,7 @@ def test_embeddings_are_made_once_and_of_any_images(tmp_path, monkeypatch):
     first = embeddings(grey, tmp_path)
     assert first.shape == (3, 1280)
     np.testing.assert_allclose(embeddings(grey.repeat(3, 3), tmp_path), first, atol=1e-4)
-    monkeypatch.setattr("benchmarks.embeddings._through_network", None)
+    monkeypatch.setattr("benchmarks.embeddings._through_efficientnet", None)
     np.testing.assert_array_equal(embeddings(grey, tmp_path), first)
 
 
